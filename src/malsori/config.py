@@ -1,0 +1,129 @@
+"""Strict, frozen settings: what a recipe, a saved model or a corpus says, checked to the last key.
+
+Every settings class of malsori is a `Config`: a pydantic model that refuses unknown keys, missing keys and wrong
+types with one line that carries the dotted name and the nearest valid one.
+"""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from malsori.errors import ConfigError
+
+
+class Config(BaseModel):
+    """A frozen group of settings that accepts exactly the keys it declares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], place: str) -> Self:
+        """Return the checked settings.
+
+        Args:
+            values: nested plain values, as TOML or JSON give them.
+            place: where they came from, for the message (a file name).
+        Raises: ConfigError naming the first bad key by its dotted name, and the nearest valid one.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{place}: {_explain(cls, error)}") from error
+
+    def fingerprint(self) -> str:
+        """Return twelve hexadecimal digits that differ whenever any setting differs."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class AudioConfig(Config):
+    """How a wave becomes a log-mel spectrogram; the one place where these numbers stand.
+
+    The defaults are the convention of HiFi-GAN (Kong et al. 2020, arXiv:2010.05646) and its public checkpoints.
+    frames = samples // hop_samples, always.
+    """
+
+    sample_rate: int = 22050
+    fft_samples: int = 1024
+    window_samples: int = 1024
+    hop_samples: int = 256
+    mel_channels: int = 80
+    min_hz: float = 0.0
+    max_hz: float = 8000.0
+    log_floor: float = 1e-5
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.window_samples > self.fft_samples:
+            raise ValueError(f"window_samples {self.window_samples} is longer than fft_samples {self.fft_samples}")
+        if self.max_hz > self.sample_rate / 2:
+            raise ValueError(f"max_hz {self.max_hz} lies above half of sample_rate {self.sample_rate}")
+        if (self.fft_samples - self.hop_samples) % 2:
+            raise ValueError("fft_samples - hop_samples must be even: the wave is padded alike on both sides")
+        return self
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.hop_samples / self.sample_rate
+
+
+#: 16 kHz, 25 ms windows every 10 ms: what recognisers listen to.
+RECOGNITION_AUDIO = AudioConfig(sample_rate=16000, fft_samples=512, window_samples=400, hop_samples=160)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the nested values of a TOML file. Raises: ConfigError if it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises: ConfigError if it is missing or not a JSON object."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """Return a hint such as " Did you mean 'batch_seconds'?", or the valid names when none is near."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else f" Valid: {', '.join(sorted(valid))}."
+
+
+def _explain(cls: type[Config], error: ValidationError) -> str:
+    """Turn pydantic's first complaint into one line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    dotted = ".".join(path) or cls.__name__
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{dotted}'.{nearest(path[-1], _keys_at(cls, path[:-1]))}"
+    if first["type"] == "missing":
+        return f"missing key '{dotted}'."
+    return f"'{dotted}' = {first['input']!r}: {first['msg']}."
+
+
+def _keys_at(cls: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys that are valid under a dotted path."""
+    for part in path:
+        field = cls.model_fields.get(part)
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+            break
+        cls = nested
+    return list(cls.model_fields)

@@ -1,0 +1,41 @@
+"""Every error that malsori raises on purpose, in one family.
+
+A message carries four things: the value, the place, what is accepted, what to do. The command line prints the
+message alone and leaves with status 2 for these (the input is at fault) and 1 for any other (we are).
+"""
+
+
+class MalsoriError(Exception):
+    """Something the caller gave cannot be used; the message says what, where and what to do."""
+
+
+class ConfigError(MalsoriError):
+    """A recipe or a config has an unknown, missing or mistyped key."""
+
+
+class TextError(MalsoriError):
+    """A text holds a character that cannot be read; names it with code point and position."""
+
+
+class AudioError(MalsoriError):
+    """A sound file is missing, empty, damaged or of an unusable kind."""
+
+
+class CorpusError(MalsoriError):
+    """A corpus folder is not what it should be."""
+
+
+class AlignmentError(MalsoriError):
+    """A text cannot be laid over a sound: too short, or of no overlap."""
+
+
+class ModelError(MalsoriError):
+    """A saved model is missing, incomplete, or does not fit the parts it is used with."""
+
+
+class TrainingError(MalsoriError):
+    """A run cannot start or go on as asked."""
+
+
+class MetricError(MalsoriError):
+    """Two things cannot be compared by a metric: unequal counts, silence, different rates."""
