@@ -1,0 +1,87 @@
+"""Log-mel spectrograms, by the one convention that corpus, models and vocoders share."""
+
+import functools
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from malsori.config import AudioConfig
+
+_MAGNITUDE_FLOOR = 1e-9  # HiFi-GAN adds it under the square root, so that the gradient at silence stays finite
+
+
+def mel_filters(audio: AudioConfig) -> Float[np.ndarray, "mel_channels bins"]:
+    """Return triangular filters of equal area on Slaney's mel scale.
+
+    Source: M. Slaney, Auditory Toolbox (1998): linear below 1 kHz, logarithmic above; librosa's default, which
+    the public vocoders were trained on.
+    """
+    edges_hz = _mel_to_hz(
+        np.linspace(_hz_to_mel(audio.min_hz), _hz_to_mel(audio.max_hz), audio.mel_channels + 2)
+    )
+    bins_hz = np.linspace(0, audio.sample_rate / 2, audio.fft_samples // 2 + 1)
+    widths = np.diff(edges_hz)
+    slopes = edges_hz[:, None] - bins_hz[None, :]
+    rising, falling = -slopes[:-2] / widths[:-1, None], slopes[2:] / widths[1:, None]
+    filters = np.maximum(0, np.minimum(rising, falling))
+    return (filters * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
+
+
+def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[Tensor, "batch frames bins"]:
+    """Return the linear magnitude spectrogram; frames = samples // hop_samples.
+
+    The wave is reflected by (fft - hop) / 2 samples on both sides, so that frame t is centred on the middle of
+    samples [t * hop, (t + 1) * hop).
+    Raises: ValueError if the wave is too short to reflect.
+    """
+    padding = (audio.fft_samples - audio.hop_samples) // 2
+    if wave.shape[-1] <= padding:
+        raise ValueError(f"a wave of {wave.shape[-1]} samples is too short: more than {padding} are needed")
+    padded = torch.nn.functional.pad(wave[:, None], (padding, padding), mode="reflect")[:, 0]
+    window = _window(audio.window_samples, wave.device)
+    spectrum = torch.stft(
+        padded, audio.fft_samples, audio.hop_samples, audio.window_samples, window, center=False, return_complex=True
+    )
+    magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + _MAGNITUDE_FLOOR)
+    return magnitude.transpose(1, 2)
+
+
+def log_mel(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[Tensor, "batch frames mel_channels"]:
+    """Return the natural logarithm of the mel spectrogram, floored at log(log_floor).
+
+    Args:
+        wave: samples in [-1, 1] at audio.sample_rate.
+    Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), section 3.1 and its public configuration.
+    """
+    magnitude = spectrogram(wave.float(), audio)
+    mel = magnitude @ _filters(audio, wave.device).T
+    return torch.log(mel.clamp(min=audio.log_floor))
+
+
+@functools.lru_cache(maxsize=16)
+def _filters(audio: AudioConfig, device: torch.device) -> Tensor:
+    return torch.from_numpy(mel_filters(audio)).to(device)
+
+
+@functools.lru_cache(maxsize=32)
+def _window(samples: int, device: torch.device) -> Tensor:
+    return torch.hann_window(samples, device=device)
+
+
+_LINEAR_HZ_PER_MEL = 200.0 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = math.log(6.4) / 27  # 27 mels from 1 kHz to 6.4 kHz
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _LINEAR_HZ_PER_MEL
+    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < _BREAK_MEL, mel * _LINEAR_HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL)))
