@@ -1,0 +1,174 @@
+"""Sound files in and out: any file becomes one channel of float32, and a file is written whole or not at all.
+
+WAV, FLAC, Ogg, Opus and MP3 are read by libsndfile; M4A, WebM, MP4 and what libsndfile refuses by PyAV, whose wheel
+brings its own decoders, so nothing needs to be on the PATH.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from malsori.errors import AudioError
+
+#: Endings of files that may hold speech; a corpus reader looks for these.
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
+
+#: Endings that `save_audio` writes, with libsndfile's names for the container and the samples in it.
+WRITTEN_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a sound file's header says."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        """How long the sound lasts."""
+        return self.samples / self.sample_rate
+
+
+def load_audio(path: Path | str, sample_rate: int | None = None) -> Float[np.ndarray, " samples"]:
+    """Return the sound in a file as one channel of float32, resampled when its rate is another.
+
+    Args:
+        path: a sound file of any kind that libsndfile or PyAV reads; several channels are averaged.
+        sample_rate: the rate wanted, in Hz; None keeps the file's own.
+    Raises: AudioError, in one line, for a file that is missing, no sound, empty, cut short, or holds NaN.
+    """
+    path = Path(path)
+    channels, rate = _read(path)
+    wave = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+    if not len(wave):
+        raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{path}: {np.count_nonzero(~np.isfinite(wave))} samples are NaN or infinite; export it again")
+    return np.ascontiguousarray(resample(wave, rate, sample_rate or rate))
+
+
+def audio_info(path: Path | str) -> AudioInfo:
+    """Return a sound file's rate, channels and length without decoding it where its header tells.
+
+    Raises: AudioError, in one line, for a file that is missing or no sound.
+    """
+    import soundfile
+
+    path = _existing(path)
+    try:
+        header = soundfile.info(str(path))
+        return AudioInfo(header.samplerate, header.channels, header.frames)
+    except soundfile.LibsndfileError:
+        channels, rate = _read_by_av(path)
+        return AudioInfo(rate, channels.shape[1], len(channels))
+
+
+def resample(wave: Float[np.ndarray, " samples"], rate: int, wanted: int) -> Float[np.ndarray, " resampled"]:
+    """Return the wave at another sample rate (soxr's high quality), or the wave itself when the rates agree."""
+    if rate == wanted:
+        return wave
+    import soxr
+
+    return np.asarray(soxr.resample(wave, rate, wanted, quality="HQ"), dtype=np.float32)
+
+
+def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_rate: int) -> None:
+    """Write a wave as 16-bit WAV or FLAC, or as Ogg Vorbis, by the file's ending; whole or not at all.
+
+    Args:
+        path: file to write; its folder is made when missing.
+        wave: (samples,) in [-1, 1]; what lies outside is clipped.
+        sample_rate: Hz.
+    Raises: AudioError for an ending that is not written, a wave that is not one channel, or NaN in it.
+    """
+    import soundfile
+
+    path = Path(path)
+    if path.suffix.lower() not in WRITTEN_FORMATS:
+        raise AudioError(f"{path}: cannot write '{path.suffix}' files; use {', '.join(WRITTEN_FORMATS)}")
+    if wave.ndim != 1 or not np.isfinite(wave).all():
+        raise AudioError(f"{path}: cannot write a wave of shape {wave.shape}; give (samples,) without NaN")
+    container, subtype = WRITTEN_FORMATS[path.suffix.lower()]
+    samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
+    # Rounded here, so that what was quantised once is written back bit for bit (libsndfile scales by 32767 or 32768).
+    data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
+    with written_whole(path) as temporary:
+        soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its name once the block ends well, and is removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: {'is a folder, not a sound file' if path.is_dir() else 'no such file'}")
+    if not path.stat().st_size:
+        raise AudioError(f"{path}: is an empty file of 0 bytes; give a recording")
+    return path
+
+
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    """Return (samples, channels) and the rate, by whichever library knows the file."""
+    import soundfile
+
+    try:
+        stream = soundfile.SoundFile(str(_existing(path)))
+    except soundfile.LibsndfileError:
+        return _read_by_av(path)
+    with stream:
+        try:
+            channels = stream.read(dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{path}: damaged or cut short: {error.error_string.strip()} Copy it again.") from error
+        _check_length(path, stream, len(channels))
+        return channels, stream.samplerate
+
+
+def _check_length(path: Path, stream: Any, samples: int) -> None:
+    """Refuse a file that holds less sound than its header promises: libsndfile would pass it as a short one."""
+    promised = stream.frames
+    if stream.format == "WAV" and "data :" in stream.extra_info:
+        # libsndfile shortens a cut WAV silently and says so only in its log: "data : 32000 (should be 9956)".
+        size = stream.extra_info.split("data :")[1].split()
+        streamed = int(size[0]) in (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # written by a pipe that knew no length
+        if size[1:2] == ["(should"] and not streamed:
+            promised = max(promised, int(promised * int(size[0]) / max(1, int(size[3].rstrip(")")))))
+    if samples < promised:
+        raise AudioError(f"{path}: cut short: {samples} of {promised} samples are there. Copy it again.")
+
+
+def _read_by_av(path: Path) -> tuple[np.ndarray, int]:
+    """Return (samples, channels) and the rate of a file's first sound track, decoded by FFmpeg's libraries."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: has no sound track")
+            planar = av.AudioResampler(format="fltp")
+            decoded = [part for frame in container.decode(audio=0) for part in planar.resample(frame)]
+            decoded += planar.resample(None)
+            if not decoded:
+                raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
+            return np.concatenate([part.to_ndarray() for part in decoded], axis=1).T, decoded[0].sample_rate
+    except (av.FFmpegError, UnicodeDecodeError) as error:
+        kinds = ", ".join(suffix[1:] for suffix in SOUND_SUFFIXES)
+        raise AudioError(f"{path}: not a sound file that can be read (known kinds: {kinds})") from error
