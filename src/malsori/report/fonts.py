@@ -1,0 +1,31 @@
+"""A font with Hangul for every picture."""
+
+import importlib.util
+from pathlib import Path
+
+_PACKAGE = "koreanize_matplotlib"  # carries the font, but its code needs the departed distutils: it is never imported
+
+
+def korean_font_file(name: str = "NanumGothic.ttf") -> Path:
+    """Return the file of a Nanum Gothic font.
+
+    Args:
+        name: NanumGothic.ttf, NanumGothicBold.ttf, NanumGothicExtraBold.ttf or NanumGothicLight.ttf.
+    Raises: FileNotFoundError if the package that carries it is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"no font for Hangul: install it with 'pip install {_PACKAGE.replace('_', '-')}'")
+    return Path(spec.origin).with_name("fonts") / name
+
+
+def use_korean_font() -> None:
+    """Make matplotlib write Hangul; call it once before drawing. Drawing needs no screen afterwards."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    matplotlib.use("Agg")
+    for name in ("NanumGothic.ttf", "NanumGothicBold.ttf"):
+        font_manager.fontManager.addfont(korean_font_file(name))
+    matplotlib.rcParams["font.family"] = ["NanumGothic", "DejaVu Sans"]  # the second for signs that Nanum lacks (IPA)
+    matplotlib.rcParams["axes.unicode_minus"] = False
