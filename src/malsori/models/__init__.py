@@ -1,0 +1,1 @@
+"""One paper a file: configuration, named output, layers, network."""

@@ -1,0 +1,195 @@
+"""HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis
+(Kong, Kim and Bae 2020, arXiv:2010.05646).
+
+    mel ─► conv ─► [ upsample ─► mean of residual blocks ] x 4 ─► conv ─► tanh ─► wave
+                                                                                   │
+                            periods 2 3 5 7 11: wave folded into an image ◄────────┤
+                            scales 1 1/2 1/4:   wave averaged ◄────────────────────┘
+
+Differences from the paper:
+- The discriminators have a width setting; 1.0 is the paper's 70.7 M parameters, CPUs want 1/8.
+- Strided convolutions are padded by kernel // 2 as in the paper; grouped ones keep 4 channels a group when narrow.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+from malsori.config import Config
+
+_SLOPE = 0.1  # of every leaky ReLU
+
+
+class HifiganConfig(Config):
+    """Sizes of a generator; the defaults are V1 (paper, table 5)."""
+
+    mel_channels: int = 80
+    channels: int = 512
+    upsample_rates: tuple[int, ...] = (8, 8, 2, 2)
+    upsample_kernels: tuple[int, ...] = (16, 16, 4, 4)
+    block_kernels: tuple[int, ...] = (3, 7, 11)
+    block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    block_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
+
+
+class DiscriminatorConfig(Config):
+    """Which discriminators judge a wave, and how wide they are."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    scales: int = 3
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class HifiganOutput:
+    """Attributes: wave: samples in [-1, 1] (batch, samples); samples = frames * product of the upsample rates."""
+
+    wave: Tensor
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What discriminators say of a wave.
+
+    Attributes:
+        scores: one tensor a discriminator, (batch, positions); 1 = real in training.
+        features: for each discriminator the maps between its layers.
+    """
+
+    scores: list[Tensor]
+    features: list[list[Tensor]]
+
+
+class ResidualBlock(nn.Module):
+    """Dilated convolutions, each pair added to its input (table 5; ResBlock1 with two a dilation, ResBlock2 with one)."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], convolutions: int) -> None:
+        super().__init__()
+        self.chains = nn.ModuleList()
+        for dilation in dilations:
+            chain = nn.Sequential()
+            for step in (dilation, 1)[:convolutions]:
+                padding = step * (kernel - 1) // 2
+                convolution = nn.Conv1d(channels, channels, kernel, dilation=step, padding=padding)
+                nn.init.normal_(convolution.weight, 0.0, 0.01)
+                chain.extend([nn.LeakyReLU(_SLOPE), weight_norm(convolution)])
+            self.chains.append(chain)
+
+    def forward(self, hidden: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
+        """Return the input with each chain's output added in turn."""
+        for chain in self.chains:
+            hidden = hidden + chain(hidden)
+        return hidden
+
+
+class Hifigan(nn.Module):
+    """The generator: log-mel in, wave out."""
+
+    def __init__(self, config: HifiganConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv_in = weight_norm(nn.Conv1d(config.mel_channels, config.channels, 7, padding=3))
+        self.upsamples, self.blocks = nn.ModuleList(), nn.ModuleList()
+        channels = config.channels
+        for rate, kernel in zip(config.upsample_rates, config.upsample_kernels, strict=True):
+            upsample = nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)
+            nn.init.normal_(upsample.weight, 0.0, 0.01)
+            self.upsamples.append(weight_norm(upsample))
+            channels //= 2
+            parallel = zip(config.block_kernels, config.block_dilations, strict=True)
+            self.blocks.append(
+                nn.ModuleList(ResidualBlock(channels, k, d, config.block_convolutions) for k, d in parallel)
+            )
+        conv_out = nn.Conv1d(channels, 1, 7, padding=3)
+        nn.init.normal_(conv_out.weight, 0.0, 0.01)
+        self.conv_out = weight_norm(conv_out)
+
+    def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:
+        """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
+        hidden = self.conv_in(mel.transpose(1, 2))
+        for upsample, blocks in zip(self.upsamples, self.blocks, strict=True):
+            hidden = upsample(nn.functional.leaky_relu(hidden, _SLOPE))
+            hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
+        # the last slope is PyTorch's default in the paper's code, and so in every public checkpoint
+        wave = torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))
+        return HifiganOutput(wave[:, 0])
+
+    @torch.inference_mode()
+    def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:
+        """Return the wave without keeping a graph."""
+        return self(mel)
+
+
+class PeriodDiscriminator(nn.Module):
+    """Sees every period-th sample side by side: the wave folded into (time / period, period) (2.3)."""
+
+    def __init__(self, period: int, width: float) -> None:
+        super().__init__()
+        self.period = period
+        widths = [1] + [_narrow(channels, width) for channels in (32, 128, 512, 1024, 1024)]
+        strides = (3, 3, 3, 3, 1)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(before, after, (5, 1), (stride, 1), padding=(2, 0)))
+            for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+        )
+        self.score = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> tuple[Tensor, list[Tensor]]:
+        """Return the scores (batch, positions) and the maps between the layers."""
+        padded = nn.functional.pad(wave[:, None], (0, -wave.shape[1] % self.period), mode="reflect")
+        return _judge(padded.view(len(wave), 1, -1, self.period), self.layers, self.score)
+
+
+class ScaleDiscriminator(nn.Module):
+    """Sees the smoothed wave through long, grouped, strided convolutions (2.3, after MelGAN)."""
+
+    def __init__(self, width: float, first: bool) -> None:
+        super().__init__()
+        norm = spectral_norm if first else weight_norm
+        widths = [1] + [_narrow(channels, width) for channels in (128, 128, 256, 512, 1024, 1024, 1024)]
+        kernels, strides = (15, 41, 41, 41, 41, 41, 5), (1, 2, 2, 4, 4, 1, 1)
+        groups = (1, 4, 16, 16, 16, 16, 1)
+        self.layers = nn.ModuleList(
+            norm(nn.Conv1d(before, after, kernel, stride, kernel // 2, groups=min(group, max(1, before // 4))))
+            for before, after, kernel, stride, group in zip(widths, widths[1:], kernels, strides, groups, strict=False)
+        )
+        self.score = norm(nn.Conv1d(widths[-1], 1, 3, padding=1))
+
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> tuple[Tensor, list[Tensor]]:
+        """Return the scores (batch, positions) and the maps between the layers."""
+        return _judge(wave[:, None], self.layers, self.score)
+
+
+class Discriminators(nn.Module):
+    """All period and scale discriminators over one wave."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.periods = nn.ModuleList(PeriodDiscriminator(period, config.width) for period in config.periods)
+        self.scales = nn.ModuleList(ScaleDiscriminator(config.width, first=i == 0) for i in range(config.scales))
+
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> Judgement:
+        """Return what each says: periods first, then scales from full rate down."""
+        verdicts = [discriminator(wave) for discriminator in self.periods]
+        for scale in self.scales:
+            verdicts.append(scale(wave))
+            wave = nn.functional.avg_pool1d(wave[:, None], 4, 2, padding=2)[:, 0]
+        return Judgement([score for score, _ in verdicts], [features for _, features in verdicts])
+
+
+def _judge(signal: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:
+    features = []
+    for layer in layers:
+        signal = nn.functional.leaky_relu(layer(signal), _SLOPE)
+        features.append(signal)
+    return score(signal).flatten(1), features
+
+
+def _narrow(channels: int, width: float) -> int:
+    """Return the narrowed channel count: a multiple of 16 where it can be, so that grouped convolutions divide."""
+    narrowed = round(channels * width)
+    return max(4, narrowed - narrowed % 16) if narrowed >= 16 else max(4, narrowed - narrowed % 4)

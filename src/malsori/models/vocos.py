@@ -1,0 +1,163 @@
+"""Vocos: Closing the gap between time-domain and Fourier-based neural vocoders (Siuzdak 2023, arXiv:2306.00814).
+
+    mel ─► conv ─► ConvNeXt blocks at frame rate ─► magnitude, phase ─► inverse STFT ─► wave
+
+All layers run once a frame instead of once a sample, so that two CPU cores can train it and one speaks far faster
+than real time. Judged by the period discriminators of HiFi-GAN and the resolution discriminators below.
+
+Differences from the paper:
+- The mel is HiFi-GAN's (22.05 kHz, 1024/256), so that one AudioConfig serves every acoustic model here.
+- Adversarial losses are least-squares as in HiFi-GAN, not hinge.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from malsori.config import Config
+from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Judgement
+
+_LOUDEST = 1e2  # ceiling of a bin's magnitude, from the paper's code: keeps exp from overflowing early in training
+
+
+class VocosConfig(Config):
+    """Sizes of a generator; the defaults are the paper's."""
+
+    mel_channels: int = 80
+    features: int = 512
+    expansion: int = 3
+    blocks: int = 8
+    fft_samples: int = 1024
+    hop_samples: int = 256
+
+
+class ResolutionConfig(Config):
+    """Which spectrograms the resolution discriminators see, and how wide they are."""
+
+    fft_samples: tuple[int, ...] = (2048, 1024, 512)
+    channels: int = 64
+
+
+@dataclass(frozen=True)
+class VocosOutput:
+    """Attributes: wave: samples (batch, samples); samples = frames * hop_samples."""
+
+    wave: Tensor
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise convolution, LayerNorm, two pointwise layers with GELU, a learnt scale; added to its input (3.3)."""
+
+    def __init__(self, features: int, expansion: int, initial_scale: float) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(features, features, 7, padding=3, groups=features)
+        self.norm = nn.LayerNorm(features, eps=1e-6)
+        self.widen = nn.Linear(features, features * expansion)
+        self.narrow = nn.Linear(features * expansion, features)
+        self.scale = nn.Parameter(torch.full((features,), initial_scale))
+
+    def forward(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch channels frames"]:
+        """Return the block's output."""
+        mixed = self.norm(self.depthwise(hidden).transpose(1, 2))
+        mixed = self.scale * self.narrow(nn.functional.gelu(self.widen(mixed)))
+        return hidden + mixed.transpose(1, 2)
+
+
+class Vocos(nn.Module):
+    """The generator: log-mel in, wave out."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv_in = nn.Conv1d(config.mel_channels, config.features, 7, padding=3)
+        self.norm_in = nn.LayerNorm(config.features, eps=1e-6)
+        scale = 1 / config.blocks
+        self.blocks = nn.ModuleList(ConvNextBlock(config.features, config.expansion, scale) for _ in range(config.blocks))
+        self.norm_out = nn.LayerNorm(config.features, eps=1e-6)
+        self.head = nn.Linear(config.features, config.fft_samples + 2)
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        self.register_buffer("window", torch.hann_window(config.fft_samples), persistent=False)
+
+    def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:
+        """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
+        hidden = self.norm_in(self.conv_in(mel.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
+        for block in self.blocks:
+            hidden = block(hidden)
+        log_magnitude, phase = self.head(self.norm_out(hidden.transpose(1, 2))).float().chunk(2, dim=-1)
+        magnitude = log_magnitude.exp().clamp(max=_LOUDEST)
+        return VocosOutput(self._inverse_stft(torch.polar(magnitude, phase)))
+
+    @torch.inference_mode()
+    def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:
+        """Return the wave without keeping a graph."""
+        return self(mel)
+
+    def _inverse_stft(self, spectrum: Complex[Tensor, "batch frames bins"]) -> Float[Tensor, "batch samples"]:
+        """Overlap and add windowed frames, then undo the windows' own envelope.
+
+        The frames are centred as audio.mel centres them; torch.istft has no such padding.
+        """
+        size, hop = self.config.fft_samples, self.config.hop_samples
+        pieces = torch.fft.irfft(spectrum, n=size, dim=-1) * self.window
+        frames = pieces.shape[1]
+        length = (frames - 1) * hop + size
+        wave = _overlap_add(pieces.transpose(1, 2), length, hop)
+        envelope = _overlap_add(self.window.square()[None, :, None].expand(1, -1, frames), length, hop)
+        start = (size - hop) // 2
+        kept = slice(start, start + frames * hop)
+        return wave[:, kept] / envelope[:, kept].clamp(min=1e-8)
+
+
+class ResolutionDiscriminator(nn.Module):
+    """Sees one spectrogram as an image (UnivNet, Jang et al. 2021, arXiv:2106.07889, 2.3)."""
+
+    def __init__(self, fft_samples: int, channels: int) -> None:
+        super().__init__()
+        self.fft_samples = fft_samples
+        shapes = [(1, (3, 9), (1, 1)), *[(channels, (3, 9), (1, 2))] * 3, (channels, (3, 3), (1, 1))]
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(before, channels, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)))
+            for before, kernel, stride in shapes
+        )
+        self.score = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
+        self.register_buffer("window", torch.hann_window(fft_samples), persistent=False)
+
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> tuple[Tensor, list[Tensor]]:
+        """Return the scores (batch, positions) and the maps between the layers."""
+        spectrum = torch.stft(wave, self.fft_samples, self.fft_samples // 4, window=self.window, return_complex=True)
+        image = torch.view_as_real(spectrum).pow(2).sum(-1).add(1e-9).sqrt().transpose(1, 2)[:, None]
+        features = []
+        for layer in self.layers:
+            image = nn.functional.leaky_relu(layer(image), 0.1)
+            features.append(image)
+        return self.score(image).flatten(1), features
+
+
+class VocosDiscriminators(nn.Module):
+    """HiFi-GAN's discriminators and one a spectrogram resolution."""
+
+    def __init__(self, waves: DiscriminatorConfig, resolutions: ResolutionConfig) -> None:
+        super().__init__()
+        self.waves = Discriminators(waves)
+        self.resolutions = nn.ModuleList(
+            ResolutionDiscriminator(size, resolutions.channels) for size in resolutions.fft_samples
+        )
+
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> Judgement:
+        """Return what each says: waves first, then resolutions."""
+        judged = self.waves(wave)
+        verdicts = [discriminator(wave) for discriminator in self.resolutions]
+        return Judgement(
+            judged.scores + [score for score, _ in verdicts], judged.features + [features for _, features in verdicts]
+        )
+
+
+def _overlap_add(pieces: Float[Tensor, "batch size frames"], length: int, hop: int) -> Float[Tensor, "batch samples"]:
+    size = pieces.shape[1]
+    return nn.functional.fold(pieces, (1, length), (1, size), stride=(1, hop))[:, 0, 0]
