@@ -62,12 +62,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         import malsori
 
         print(f"malsori {malsori.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

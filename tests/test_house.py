@@ -1,0 +1,268 @@
+"""The house rules of docs/architecture.md, held by a machine: sizes, floors, names, docstrings."""
+
+import ast
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "malsori"
+
+#: From the top of the house to the ground: a module may import its own floor and those after it.
+FLOORS = (
+    {"malsori", "cli", "__main__"},
+    {"serve"},
+    {"cluster"},
+    {"voice", "recognizer"},
+    {"report"},
+    {"train"},
+    {"corpus"},
+    {"decode"},
+    {"metrics"},
+    {"losses"},
+    {"models"},
+    {"nn"},
+    {"align"},
+    {"text"},
+    {"audio"},
+    {"config", "shapes", "errors"},
+)
+#: The package `align` shares its name with the public function, and hands a call on to it.
+ALLOWED_UPWARDS = {("align/__init__.py", "malsori.recognizer")}
+
+MAX_FILES, MAX_LINES = 70, 13_000
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
+MAX_FUNCTION_LINES_WITH_DOCSTRING = 60
+MAX_CONSTRUCTOR_PARAMETERS = 8
+MAX_FOLDERS = 2  # malsori/text
+FORBIDDEN_WORDS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the package, read and parsed."""
+
+    path: Path
+    lines: int
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        """The path below the package, as messages show it."""
+        return self.path.relative_to(SOURCE).as_posix()
+
+    @property
+    def room(self) -> str:
+        """The name that FLOORS knows the file by."""
+        first = self.name.split("/")[0].removesuffix(".py")
+        return "malsori" if first == "__init__" else first
+
+    def functions(self) -> Iterator[Function]:
+        """Every function and method, nested ones too."""
+        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+
+    def classes(self) -> Iterator[ast.ClassDef]:
+        """Every class."""
+        return (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    files = sorted(SOURCE.rglob("*.py"))
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return tuple(Source(path, len(text.splitlines()), ast.parse(text)) for path, text in zip(files, texts, strict=True))
+
+
+def whole_house() -> Iterator[str]:
+    files, lines = len(sources()), sum(source.lines for source in sources())
+    if files > MAX_FILES:
+        yield f"{files} source files, at most {MAX_FILES}"
+    if lines > MAX_LINES:
+        yield f"{lines} lines, at most {MAX_LINES}"
+
+
+def file_sizes() -> Iterator[str]:
+    for source in sources():
+        if source.lines > MAX_FILE_LINES:
+            yield f"{source.name}: {source.lines} lines, at most {MAX_FILE_LINES}"
+
+
+def function_sizes() -> Iterator[str]:
+    lengths = []
+    for source in sources():
+        for function in source.functions():
+            whole, length = _whole_length(function), _code_length(function)
+            lengths.append(length)
+            if length > MAX_FUNCTION_LINES or whole > MAX_FUNCTION_LINES_WITH_DOCSTRING:
+                yield f"{source.name}:{function.lineno} {function.name}: {length} lines, {whole} with its docstring"
+    if lengths and statistics.median(lengths) >= MAX_MEDIAN_FUNCTION_LINES:
+        yield f"the median function has {statistics.median(lengths)} lines, under {MAX_MEDIAN_FUNCTION_LINES} wanted"
+
+
+def constructors() -> Iterator[str]:
+    for source in sources():
+        for function in source.functions():
+            arguments = function.args
+            count = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs) - 1
+            if function.name == "__init__" and count > MAX_CONSTRUCTOR_PARAMETERS:
+                yield f"{source.name}:{function.lineno} takes {count} parameters: make them a config"
+
+
+def folders_and_names() -> Iterator[str]:
+    for source in sources():
+        folders = len(source.path.relative_to(SOURCE.parent).parts) - 1
+        if folders > MAX_FOLDERS:
+            yield f"{source.name}: {folders} folders deep, at most {MAX_FOLDERS}"
+        words = set(source.name.removesuffix(".py").replace("/", "_").split("_"))
+        if words & FORBIDDEN_WORDS:
+            yield f"{source.name}: a name that says nothing ({', '.join(words & FORBIDDEN_WORDS)})"
+
+
+def floors() -> Iterator[str]:
+    level = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for source in sources():
+        if source.room not in level:
+            yield f"{source.name}: stands on no floor; name '{source.room}' in FLOORS"
+            continue
+        for line, module in _imports(source.tree):
+            room = module.split(".")[1] if "." in module else "malsori"
+            upwards = level.get(room, 0) < level[source.room]
+            if source.room != "malsori" and upwards and (source.name, module) not in ALLOWED_UPWARDS:
+                yield f"{source.name}:{line} imports {module}, which lies above it"
+
+
+def exceptions() -> Iterator[str]:
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            broad = node.type is None or _names(node.type) & {"Exception", "BaseException"}
+            if node.type is None:
+                yield f"{source.name}:{node.lineno} bare except"
+            elif broad and all(isinstance(statement, ast.Pass | ast.Continue) for statement in node.body):
+                yield f"{source.name}:{node.lineno} swallows every error"
+
+
+def prints() -> Iterator[str]:
+    for source in sources():
+        for node in ast.walk(source.tree):
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            if called and source.name != "cli.py":
+                yield f"{source.name}:{node.lineno} prints: only cli.py does"
+
+
+def shape_checks() -> Iterator[str]:
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                yield f"{source.name}:{node.lineno} imports from __future__, which switches the shape checks off"
+
+
+def docstrings() -> Iterator[str]:
+    for source in sources():
+        if not ast.get_docstring(source.tree):
+            yield f"{source.name}: the file has no docstring"
+        for owner, node in _public_definitions(source.tree):
+            if not ast.get_docstring(node):
+                yield f"{source.name}:{node.lineno} {owner}{node.name} has no docstring"
+
+
+def config_fields() -> Iterator[str]:
+    configs = _config_classes()
+    reads: dict[str, set[int]] = {}  # attribute name -> the classes (by id; 0 for none) whose bodies read it
+    for source in sources():
+        for owner, node in _attributes_read(source.tree):
+            reads.setdefault(node.attr, set()).add(owner)
+    for source, class_node in configs:
+        for statement in class_node.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                name = statement.target.id
+                if not reads.get(name, set()) - {id(class_node)}:
+                    yield f"{source.name}:{statement.lineno} {class_node.name}.{name} is never read"
+
+
+RULES = (
+    whole_house,
+    file_sizes,
+    function_sizes,
+    constructors,
+    folders_and_names,
+    floors,
+    exceptions,
+    prints,
+    shape_checks,
+    docstrings,
+    config_fields,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_its_rule_of(rule):
+    violations = list(rule())
+    assert not violations, "\n  ".join([f"{len(violations)} against the rule '{rule.__name__}':", *violations])
+
+
+def _whole_length(function: Function) -> int:
+    return function.end_lineno - function.lineno + 1
+
+
+def _code_length(function: Function) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    return _whole_length(function) - (first.end_lineno - first.lineno + 1 if documented else 0)
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every module of malsori that a file imports, by statement or by a literal name, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "malsori":
+            names = [f"malsori.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call) and _names(node.func) & {"import_module", "__import__"}:
+            names = [part.value for part in node.args if isinstance(part, ast.Constant)]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] == "malsori")
+
+
+def _names(node: ast.AST) -> set[str]:
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+
+
+def _public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function]]:
+    """Every public function and class, and every public method of a public class, with its owner's name."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+            yield "", node
+            if isinstance(node, ast.ClassDef):
+                methods = (part for part in node.body if isinstance(part, Function))
+                yield from ((f"{node.name}.", method) for method in methods if not method.name.startswith("_"))
+
+
+def _config_classes() -> list[tuple[Source, ast.ClassDef]]:
+    """Every class that is a Config, directly or through another."""
+    classes = [(source, node) for source in sources() for node in source.classes()]
+    known = {"Config"}
+    while True:
+        more = {node.name for _, node in classes if {name for part in node.bases for name in _names(part)} & known}
+        if more <= known:
+            return [(source, node) for source, node in classes if node.name in known - {"Config"}]
+        known |= more
+
+
+def _attributes_read(node: ast.AST, owner: int = 0) -> Iterator[tuple[int, ast.Attribute]]:
+    """Every attribute that is read, with the class whose body reads it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Load):
+            yield owner, child
+        yield from _attributes_read(child, id(child) if isinstance(child, ast.ClassDef) else owner)
