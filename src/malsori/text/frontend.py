@@ -1,0 +1,128 @@
+"""From a written sentence to the phonemes a voice speaks: the one door that training and speaking both go through."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from malsori.text.hangul import SILENT, compose
+from malsori.text.normalize import Normalized, normalize
+from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, sound
+from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
+
+#: Changes whenever the same text may give other phonemes; saved with every model.
+FRONTEND_VERSION = "1"
+
+_EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
+
+
+@dataclass(frozen=True)
+class Word:
+    """An eojeol: as written, as spoken (normalised), and where it stands in `Reading.written`."""
+
+    written: str
+    spoken: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Every stage of one text on its way to phonemes.
+
+    `phoneme_syllables` and `phoneme_words` give, for each phoneme, the index into `syllables` and `words`; -1 for
+    boundaries. `words[i].start` and `.end` are offsets in `written`, which is the text in NFC without zero-width
+    characters.
+    """
+
+    written: str
+    normalized: str
+    pronounced: str
+    rules: tuple[RuleHit, ...]
+    phonemes: tuple[str, ...]
+    phoneme_syllables: tuple[int, ...]
+    phoneme_words: tuple[int, ...]
+    syllables: tuple[str, ...]
+    words: tuple[Word, ...]
+
+
+class Frontend:
+    """Reads Korean text. Cheap to make; the morphological analyser is loaded when a text first needs it."""
+
+    def __init__(self, lexicon: Path | None = None, morphology: bool = True) -> None:
+        self._lexicon = lexicon
+        self._morphology = morphology
+
+    def read(self, text: str) -> Reading:
+        """Return every stage of a text. Raises: TextError naming a character that has no reading."""
+        normalized = normalize(text)
+        words, breaks = _eojeols(normalized)
+        syllables = "".join(word.spoken for word in words)
+        kinds: list[str] = []
+        for word, mark in zip(words, breaks, strict=True):
+            kinds += [INSIDE] * (len(word.spoken) - 1) + [STOP if mark else WORD]
+        sounds = sound(syllables, kinds, [""] * len(kinds))
+        return _reading(normalized, words, breaks, sounds.syllables, sounds.hits)
+
+    def ids(self, reading: Reading) -> list[int]:
+        """Return the ids of a reading's phonemes in the table `PHONEMES`."""
+        return PHONEMES.encode(reading.phonemes)
+
+
+def _eojeols(normalized: Normalized) -> tuple[list[Word], list[str]]:
+    """Return the eojeols, and for each the punctuation after it ('' when none)."""
+    words: list[Word] = []
+    breaks: list[str] = []
+    for match in _EOJEOL.finditer(normalized.text):
+        if match[1]:
+            start, end = normalized.span(match.start(), match.end())
+            words.append(Word(normalized.written[start:end], match[1], start, end))
+            breaks.append("")
+        elif words:
+            breaks[-1] += match[2]
+    if words and not breaks[-1]:
+        breaks[-1] = "."
+    return words, breaks
+
+
+def _end(marks: str) -> str:
+    """Return the sentence end that punctuation stands for: a question outweighs an exclamation, that a full stop."""
+    if "?" in marks:
+        return "?"
+    if "!" in marks:
+        return "!"
+    return "…" if "…" in marks or ".." in marks else "."
+
+
+def _reading(
+    normalized: Normalized,
+    words: list[Word],
+    breaks: list[str],
+    sounded: tuple[tuple[str, str, str], ...],
+    hits: tuple[RuleHit, ...],
+) -> Reading:
+    """Return the reading, its phonemes laid out with boundaries and indices."""
+    rows: list[tuple[str, int, int]] = [(START, -1, -1)]
+    spoken: list[str] = []
+    position = 0
+    for index, word in enumerate(words):
+        for onset, nucleus, coda in sounded[position : position + len(word.spoken)]:
+            parts = ([] if onset == SILENT else [onset]) + [nucleus] + ([f"-{coda}"] if coda else [])
+            rows += [(part, position, index) for part in parts]
+            spoken.append(compose(onset, nucleus, coda))
+            position += 1
+        if index + 1 < len(words):
+            rows.append((PAUSE if breaks[index] else SPACE, -1, -1))
+            spoken.append(f"{breaks[index]} ")
+    rows.append((_end(breaks[-1]) if breaks else SENTENCE_ENDS[0], -1, -1))
+    tail = normalized.text[len(normalized.text.rstrip(",.?!…")) :] if words else ""
+    return Reading(
+        written=normalized.written,
+        normalized=normalized.text,
+        pronounced="".join(spoken) + tail,
+        rules=hits,
+        phonemes=tuple(row[0] for row in rows),
+        phoneme_syllables=tuple(row[1] for row in rows),
+        phoneme_words=tuple(row[2] for row in rows),
+        syllables=tuple("".join(word.spoken for word in words)),
+        words=tuple(words),
+    )
