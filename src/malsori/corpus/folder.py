@@ -1,0 +1,159 @@
+"""The prepared corpus: one self-contained folder of waves, ground truth and lhotse cuts.
+
+    corpus.json             what it was made from and how: audio settings, speakers, counts, what was skipped and why
+    cuts.jsonl.gz           one lhotse MonoCut a line; paths are relative to the folder
+    wave/ID.flac            16 bits, one channel, a whole number of hops long
+    ground_truth/ID.safetensors
+                            mel (frames, mel_channels), pitch_hz (frames,), energy (frames,), all float32;
+                            alignment adds durations (tokens,) and token_ids (tokens,), int32
+
+The folder can be moved and copied as it is.
+"""
+
+import gzip
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malsori.audio.io import written_whole
+from malsori.config import AudioConfig, read_json
+from malsori.corpus.layouts import SPLITS
+from malsori.errors import CorpusError
+
+if TYPE_CHECKING:
+    from lhotse import CutSet, MonoCut
+
+#: Written into corpus.json; raised when a reader of the older kind would misread the folder.
+FORMAT = "malsori-corpus-1"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty)."""
+
+    path: Path
+    name: str
+    audio: AudioConfig
+    cuts: "dict[str, CutSet]"
+    speakers: tuple[str, ...]
+
+    def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
+        """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
+        return read_ground_truth(self.ground_truth_path(cut))
+
+    def ground_truth_path(self, cut: "MonoCut") -> Path:
+        """Return the file that holds a cut's ground truth."""
+        return self.path / str(cut.custom["ground_truth"])
+
+
+def load_corpus(path: Path | str) -> Corpus:
+    """Return the prepared corpus in a folder.
+
+    Raises: CorpusError if it is no prepared corpus, of another format, or its preparation was broken off;
+        ConfigError if its settings cannot be read.
+    """
+    from lhotse import CutSet
+
+    path = Path(path)
+    facts = read_facts(path)
+    audio = AudioConfig.parse(facts["audio"], f"{path / 'corpus.json'} (audio)")
+    if not (path / "cuts.jsonl.gz").is_file():
+        raise CorpusError(f"{path / 'cuts.jsonl.gz'}: no such file; run 'malsori corpus prepare' again")
+    cuts: dict[str, list[MonoCut]] = {split: [] for split in SPLITS}
+    for cut in CutSet.from_jsonl(path / "cuts.jsonl.gz"):
+        split = cut.supervisions[0].custom["split"]
+        cuts[split].append(cut.with_recording_path_prefix(path))
+    by_split = {split: CutSet.from_cuts(found) for split, found in cuts.items()}
+    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return what corpus.json says. Raises: CorpusError if the folder is no prepared corpus of this format."""
+    place = path / "corpus.json"
+    if not place.is_file():
+        begun = (path / MARKER).is_file()
+        what = "its preparation was broken off; run the same" if begun else "not a prepared corpus; make one with"
+        raise CorpusError(f"{path}: {what} 'malsori corpus prepare SOURCE {path}'")
+    facts = read_json(place)
+    if facts.get("format") != FORMAT:
+        raise CorpusError(f"{place}: format {facts.get('format')!r}, this malsori reads '{FORMAT}'; prepare it again")
+    return facts
+
+
+#: Stands in a corpus folder while it is being made, and says from what.
+MARKER = ".preparing.json"
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as indented JSON with Hangul kept readable, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def write_cuts(path: Path, cuts: "Iterable[MonoCut]") -> None:
+    """Write cuts as gzipped JSON lines; the same cuts give the same bytes (no time stamp, no file name inside)."""
+    lines = b"".join(json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n" for cut in cuts)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(gzip.compress(lines, mtime=0))
+
+
+def read_ground_truth(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a ground truth file by name. Raises: CorpusError if it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise CorpusError(f"{path}: {error}; run 'malsori corpus prepare' again") from error
+
+
+def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str) -> None:
+    """Write arrays by name with the key that says what they were made from, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    with written_whole(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, {"key": key})
+
+
+def add_ground_truth(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Add arrays to a ground truth file, or replace those of the same name, its key kept: preparing again keeps them.
+
+    Raises: CorpusError if durations are among them and do not sum to the frames of the mel spectrogram.
+    """
+    merged = read_ground_truth(path) | arrays
+    frames = len(merged["mel"])
+    if "durations" in merged and int(merged["durations"].sum()) != frames:
+        raise CorpusError(f"{path}: durations sum to {int(merged['durations'].sum())}, the mel has {frames} frames")
+    write_ground_truth(path, merged, read_key(path))
+
+
+def read_key(path: Path) -> str:
+    """Return the key a ground truth file was written with; "" if there is no whole file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("key", "")
+    except (FileNotFoundError, SafetensorError):
+        return ""
+
+
+def count_frames(path: Path) -> int:
+    """Return how many frames a ground truth file holds, from its header alone."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return int(file.get_slice("mel").get_shape()[0])
+
+
+def sweep(folder: Path, wanted: set[str]) -> None:
+    """Remove files that are not wanted by name: those of utterances that are gone, and halves left by a kill."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name not in wanted:
+            os.unlink(path)

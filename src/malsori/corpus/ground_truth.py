@@ -1,0 +1,374 @@
+"""From recordings to what models learn from: trimmed waves, log-mel spectrograms, pitch and energy, in one folder.
+
+    layouts ─► each utterance, in several processes: read the text, load, trim, cut to whole hops ─► wave/
+               mel, pitch, energy ─► ground_truth/                     ─► cuts.jsonl.gz, corpus.json
+
+Each file is written whole or not at all and carries a key of what it was made from, so that a run broken off anywhere
+goes on where it was and ends in the same bytes as an unbroken one.
+"""
+
+import functools
+import hashlib
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from malsori.audio.io import load_audio, save_audio
+from malsori.config import AudioConfig, Config, read_json
+from malsori.corpus import folder
+from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
+from malsori.errors import AudioError, CorpusError, TextError
+
+if TYPE_CHECKING:
+    from lhotse import MonoCut
+
+logger = logging.getLogger(__name__)
+
+#: Part of every file's key: raised whenever the same recording would give other numbers.
+GROUND_TRUTH_VERSION = 1
+
+#: Silence is what lies this far below the utterance's loudest 10 ms: in studio recordings rooms lie 65 dB below and
+#: more, the softest first and last sounds above -40 dB; in a noisy hall nothing lies below it, and nothing is cut.
+SILENCE_DB = -45.0
+
+#: Silence kept before the first sound and after the last, in seconds.
+KEPT_SILENCE_SECONDS = 0.1
+
+#: A recording whose loudest 10 ms stay below this holds no speech (16-bit noise alone lies near -98 dB).
+SILENT_DB_FULL_SCALE = -60.0
+
+#: No Korean sentence is spoken in less.
+SHORTEST_SECONDS = 0.2
+
+_LEVEL_SECONDS = 0.01  # length of the pieces whose loudness is compared
+
+
+class PrepareOptions(Config):
+    """How `prepare` works; the command line and Python read the same defaults."""
+
+    layout: Literal["auto", "emotiontts", "librispeech", "ljspeech"] = "auto"
+    audio: AudioConfig = AudioConfig()
+    workers: int = 0  # 0: one for each processor
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `prepare` made: utterances and hours by split, speakers, and what was skipped with its reasons."""
+
+    path: Path
+    utterances: dict[str, int]
+    hours: dict[str, float]
+    speakers: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    reused: int
+
+    @property
+    def skipped(self) -> dict[str, list[str]]:
+        """The ids of what was skipped, by reason."""
+        reasons = sorted({item.reason for item in self.refused})
+        return {reason: [item.id for item in self.refused if item.reason == reason] for reason in reasons}
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A finished utterance; `reused` when an earlier run had made it."""
+
+    file_id: str
+    utterance: Utterance
+    frames: int
+    reused: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    utterance: Utterance
+    out: Path
+    audio: AudioConfig
+    file_id: str = field(default="")
+
+
+def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Summary:
+    """Return the summary of a self-contained corpus folder made from a folder of recordings.
+
+    Args:
+        source: folder in one of the layouts of `malsori.corpus.layouts`; it is only read.
+        out: folder to make, or to go on with.
+    Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else.
+    """
+    options = options or PrepareOptions()
+    listing = read_layout(source, options.layout)
+    _claim(source, out, options.audio)
+    jobs = [_Job(item, out, options.audio, safe_name(item.id)) for item in listing.utterances]
+    results = list(_watched(_run(jobs, options.workers), len(jobs)))
+    made = [item for item in results if isinstance(item, _Made)]
+    refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
+    for item in refused:
+        logger.warning("skipped %s: %s (%s)", item.id, item.reason, item.detail)
+    summary = _summarize(out, made, tuple(refused), options.audio)
+    if not made:
+        counts = ", ".join(f"{reason} {len(ids)}" for reason, ids in summary.skipped.items())
+        raise CorpusError(f"{source}: none of {len(refused)} utterances can be used: {counts}")
+    _finish(summary, made, source, listing.layout, options.audio)
+    return summary
+
+
+def trimmed(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> Float[np.ndarray, " kept"]:
+    """Return the wave with at most 0.1 s of silence at each end, a whole number of hops long.
+
+    Silence is judged against the utterance's own loudest 10 ms (see SILENCE_DB); sound is never cut, but for less than
+    a hop at the end.
+    Raises: AudioError if the wave is silent, or too short to measure.
+    """
+    piece = round(_LEVEL_SECONDS * audio.sample_rate)
+    whole = wave[: len(wave) // piece * piece].reshape(-1, piece)
+    level = 10 * np.log10(np.square(whole, dtype=np.float64).mean(axis=1) + 1e-20)
+    if not len(level) or level.max() < SILENT_DB_FULL_SCALE:
+        loudest = f"{level.max():.0f} dB" if len(level) else "nothing"
+        raise AudioError(f"silent: the loudest 10 ms are {loudest}, speech is above {SILENT_DB_FULL_SCALE:.0f} dB")
+    loud = np.flatnonzero(level > level.max() + SILENCE_DB)
+    margin = round(KEPT_SILENCE_SECONDS * audio.sample_rate)
+    # What is left over of the last, incomplete piece counts as sound only if the piece before it does.
+    end = len(wave) if loud[-1] == len(level) - 1 else (loud[-1] + 1) * piece + margin
+    kept = wave[max(0, loud[0] * piece - margin) : end]
+    kept = kept[: len(kept) // audio.hop_samples * audio.hop_samples]
+    shortest = max(SHORTEST_SECONDS, audio.fft_samples / audio.sample_rate)
+    if len(kept) < shortest * audio.sample_rate:
+        raise AudioError(f"too short: {len(kept) / audio.sample_rate:.2f} s, at least {shortest:.2f} s are needed")
+    return kept
+
+
+def measure(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> dict[str, np.ndarray]:
+    """Return mel (frames, mel_channels), pitch_hz (frames,) and energy (frames,) of a wave, all float32."""
+    import torch
+
+    from malsori.audio.mel import log_mel
+    from malsori.audio.pitch import energy, pitch_hz
+
+    mel = log_mel(torch.from_numpy(wave)[None], audio)[0].numpy()
+    return {"mel": mel, "pitch_hz": pitch_hz(wave, audio), "energy": energy(mel)}
+
+
+def unreadable(text: str) -> str:
+    """Return why the front-end cannot read a text, "" if it can."""
+    try:
+        _frontend().read(text)
+    except TextError as error:
+        return str(error)
+    return ""
+
+
+def safe_name(utterance_id: str) -> str:
+    """Return an id that is a file name anywhere: letters, digits, '_', '-', '.'; changed ones end in their hash.
+
+    >>> safe_name("lmy01001")
+    'lmy01001'
+    >>> safe_name("a/b c")
+    'a_b_c-0af99a60'
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", utterance_id).lstrip(".-")[:100]
+    digest = hashlib.sha256(unicodedata.normalize("NFC", utterance_id).encode()).hexdigest()[:8]
+    return safe if safe == utterance_id else f"{safe}-{digest}"
+
+
+@functools.lru_cache(maxsize=1)
+def _frontend() -> Any:
+    from malsori.text.frontend import Frontend
+
+    return Frontend()
+
+
+def _make(job: _Job) -> _Made | Refusal:
+    """Make one utterance's wave and ground truth, or find that an earlier run has."""
+    item = job.utterance
+    wave_path = job.out / "wave" / f"{job.file_id}.flac"
+    truth_path = job.out / "ground_truth" / f"{job.file_id}.safetensors"
+    if problem := unreadable(item.spoken):
+        return Refusal(item.id, "text cannot be read", problem)
+    try:
+        key = _key(job)
+        if wave_path.is_file() and folder.read_key(truth_path) == key:
+            return _Made(job.file_id, item, folder.count_frames(truth_path), reused=True)
+        sound = load_audio(item.audio_path, job.audio.sample_rate)
+    except AudioError as error:
+        return Refusal(item.id, "sound cannot be read", str(error))
+    try:
+        wave = trimmed(sound, job.audio)
+    except AudioError as error:
+        return Refusal(item.id, str(error).partition(":")[0], f"{item.audio_path}: {error}")
+    # Measured is what is written: 16 bits.
+    wave = (np.rint(wave * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
+    arrays = measure(wave, job.audio)
+    if not arrays["pitch_hz"].any():
+        return Refusal(item.id, "no voice", f"{item.audio_path}: no frame has a pitch: noise or a whisper")
+    save_audio(wave_path, wave, job.audio.sample_rate)
+    folder.write_ground_truth(truth_path, arrays, key)
+    return _Made(job.file_id, item, len(arrays["mel"]), reused=False)
+
+
+def _key(job: _Job) -> str:
+    """Return the digest of all that an utterance's files depend on: the recording's bytes, its text, the settings."""
+    try:
+        content = job.utterance.audio_path.read_bytes()
+    except OSError as error:
+        raise AudioError(f"{job.utterance.audio_path}: {error.strerror}") from error
+    trim = (GROUND_TRUTH_VERSION, SILENCE_DB, KEPT_SILENCE_SECONDS)
+    settings = f"{job.audio.fingerprint()} {trim} {job.utterance.spoken}"
+    return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[_Made | Refusal]:
+    """Yield the results in the order of the jobs, made in this process or in several."""
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        with _one_thread():
+            yield from map(_make, jobs)
+        return
+    # Spawned, not forked: a fork would copy the locks of torch's threads. They import what they need anew.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    try:
+        yield from pool.map(_make, jobs, chunksize=4)
+    except BrokenProcessPool as error:
+        raise CorpusError("a worker died, perhaps for want of memory; run again with fewer --workers") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Let the parent alone answer Ctrl-C, leave when the parent is gone, and calculate on one thread."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Calculate on one thread, as the workers do: more would sum in another order and change last bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _watched(results: Iterator[_Made | Refusal], total: int) -> Iterator[_Made | Refusal]:
+    """Pass results on while telling how far the work is: a bar on a terminal, ten plain lines in a log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        for done, result in enumerate(results, start=1):
+            if done * 10 // total > (done - 1) * 10 // total:
+                logger.info("prepared %d of %d utterances", done, total)
+            yield result
+        return
+    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=total)
+        for result in results:
+            progress.advance(task)
+            yield result
+
+
+def _claim(source: Path, out: Path, audio: AudioConfig) -> None:
+    """Mark `out` as being made from this source. Raises: CorpusError if it holds anything else."""
+    if out.resolve() == source.resolve():
+        raise CorpusError(f"{out}: is the source itself; give another folder for the corpus")
+    wanted = {"source": source.resolve().name, "audio": audio.model_dump(mode="json")}
+    marker, facts = out / folder.MARKER, out / "corpus.json"
+    if marker.is_file() or facts.is_file():
+        found = read_json(marker if marker.is_file() else facts)
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                raise CorpusError(f"{out}: was made with {name} {found.get(name)}, not {value}; give another folder")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CorpusError(f"{out}: exists and is not a corpus; give a folder that is new or empty")
+    folder.write_json(marker, wanted)
+    facts.unlink(missing_ok=True)
+
+
+def _finish(summary: Summary, made: list[_Made], source: Path, layout: str, audio: AudioConfig) -> None:
+    """Write cuts.jsonl.gz and corpus.json, remove what belongs to no utterance, and lift the marker."""
+    from malsori.text.frontend import FRONTEND_VERSION
+
+    out = summary.path
+    folder.sweep(out / "wave", {f"{item.file_id}.flac" for item in made})
+    folder.sweep(out / "ground_truth", {f"{item.file_id}.safetensors" for item in made})
+    folder.write_cuts(out / "cuts.jsonl.gz", (_cut(item, audio) for item in made))
+    facts = {
+        "format": folder.FORMAT,
+        "layout": layout,
+        "source": source.resolve().name,
+        "audio": audio.model_dump(mode="json"),
+        "fingerprint": audio.fingerprint(),
+        "frontend": FRONTEND_VERSION,
+        "speakers": list(summary.speakers),
+        "utterances": summary.utterances,
+        "hours": {split: round(hours, 4) for split, hours in summary.hours.items()},
+        "skipped": summary.skipped,
+    }
+    folder.write_json(out / "corpus.json", facts)
+    (out / folder.MARKER).unlink()
+
+
+def _cut(item: _Made, audio: AudioConfig) -> "MonoCut":
+    from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+
+    samples = item.frames * audio.hop_samples
+    seconds = samples / audio.sample_rate
+    said = item.utterance
+    sources = [AudioSource(type="file", channels=[0], source=f"wave/{item.file_id}.flac")]
+    recording = Recording(item.file_id, sources, audio.sample_rate, samples, seconds)
+    custom = {"written": said.written, "split": said.split}
+    if said.id != item.file_id:
+        custom["original_id"] = said.id
+    supervision = SupervisionSegment(
+        item.file_id, item.file_id, 0.0, seconds, 0, said.spoken, "ko", said.speaker, custom=custom
+    )
+    truth = {"ground_truth": f"ground_truth/{item.file_id}.safetensors"}
+    return MonoCut(item.file_id, 0.0, seconds, 0, [supervision], recording=recording, custom=truth)
+
+
+def _summarize(out: Path, made: Iterable[_Made], refused: tuple[Refusal, ...], audio: AudioConfig) -> Summary:
+    utterances: Counter[str] = Counter()
+    frames: Counter[str] = Counter()
+    made = list(made)
+    for item in made:
+        utterances[item.utterance.split] += 1
+        frames[item.utterance.split] += item.frames
+    hours = {split: frames[split] * audio.frame_seconds / 3600 for split in SPLITS}
+    speakers = tuple(sorted({item.utterance.speaker for item in made}))
+    counts = {split: utterances[split] for split in SPLITS}
+    return Summary(out, counts, hours, speakers, refused, sum(item.reused for item in made))
+
+
+def _by_id(item: Refusal) -> tuple[str, str]:
+    return item.id, item.reason
