@@ -1,8 +1,11 @@
 """The command `malsori`: one thin function a command; the work is done, and imported, behind it."""
 
+import json
+import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,3 +83,33 @@ def _settings(
 ) -> None:
     if debug:
         os.environ["MALSORI_DEBUG"] = "1"
+    # Progress and warnings of long work go to standard error as plain lines; results alone to standard output.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("malsori").setLevel(logging.INFO)
+
+
+@corpus_app.command("prepare")
+def prepare_corpus(
+    source: Annotated[Path, typer.Argument(help="Folder of recordings and texts; it is only read.")],
+    out: Annotated[Path, typer.Argument(help="Corpus folder to make, or to go on with.")],
+    layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
+    rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognisers.")] = 22050,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make waves, spectrograms, pitch and energy of a folder of recordings; run again, it goes on where it was.
+
+    Example: malsori corpus prepare recordings/ work/voice
+    """
+    from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
+
+    values = {"layout": layout, "audio": audio_at(rate), "workers": workers}
+    summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
+    if as_json:
+        print(json.dumps(summary.as_dict(), ensure_ascii=False))
+        return
+    for split, count in summary.utterances.items():
+        print(f"{split:6} {count:6} utterances {summary.hours[split]:8.3f} hours")
+    print(f"{len(summary.speakers)} speakers, {len(summary.refused)} utterances skipped, {summary.reused} made before")
+    for reason, ids in summary.skipped.items():
+        print(f"  {reason}: {len(ids)} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})")

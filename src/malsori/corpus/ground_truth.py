@@ -10,18 +10,10 @@ goes on where it was and ends in the same bytes as an unbroken one.
 import functools
 import hashlib
 import logging
-import multiprocessing
-import os
 import re
-import signal
-import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,9 +21,10 @@ import numpy as np
 from jaxtyping import Float
 
 from malsori.audio.io import load_audio, save_audio
-from malsori.config import AudioConfig, Config, read_json
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config, read_json
 from malsori.corpus import folder
 from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
+from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
 
 if TYPE_CHECKING:
@@ -55,6 +48,8 @@ SILENT_DB_FULL_SCALE = -60.0
 #: No Korean sentence is spoken in less.
 SHORTEST_SECONDS = 0.2
 
+_ELSEWHERE = "give a folder that is new or empty"
+
 _LEVEL_SECONDS = 0.01  # length of the pieces whose loudness is compared
 
 
@@ -64,6 +59,17 @@ class PrepareOptions(Config):
     layout: Literal["auto", "emotiontts", "librispeech", "ljspeech"] = "auto"
     audio: AudioConfig = AudioConfig()
     workers: int = 0  # 0: one for each processor
+
+
+def audio_at(rate: int) -> AudioConfig:
+    """Return the spectrogram settings for a sample rate: 22050 for voices, 16000 for recognisers.
+
+    Raises: CorpusError for any other.
+    """
+    known = {audio.sample_rate: audio for audio in (AudioConfig(), RECOGNITION_AUDIO)}
+    if rate not in known:
+        raise CorpusError(f"rate {rate}: {' and '.join(map(str, sorted(known)))} Hz are accepted")
+    return known[rate]
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,17 @@ class Summary:
         reasons = sorted({item.reason for item in self.refused})
         return {reason: [item.id for item in self.refused if item.reason == reason] for reason in reasons}
 
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {
+            "corpus": str(self.path),
+            "utterances": self.utterances,
+            "hours": {split: round(hours, 4) for split, hours in self.hours.items()},
+            "speakers": list(self.speakers),
+            "skipped": self.skipped,
+            "reused": self.reused,
+        }
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -99,7 +116,7 @@ class _Job:
     utterance: Utterance
     out: Path
     audio: AudioConfig
-    file_id: str = field(default="")
+    file_id: str
 
 
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Summary:
@@ -114,7 +131,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     listing = read_layout(source, options.layout)
     _claim(source, out, options.audio)
     jobs = [_Job(item, out, options.audio, safe_name(item.id)) for item in listing.utterances]
-    results = list(_watched(_run(jobs, options.workers), len(jobs)))
+    results = list(run_in_order(_make, jobs, options.workers, "preparing"))
     made = [item for item in results if isinstance(item, _Made)]
     refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
     for item in refused:
@@ -231,86 +248,25 @@ def _key(job: _Job) -> str:
     return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[_Made | Refusal]:
-    """Yield the results in the order of the jobs, made in this process or in several."""
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    if workers <= 1:
-        with _one_thread():
-            yield from map(_make, jobs)
-        return
-    # Spawned, not forked: a fork would copy the locks of torch's threads. They import what they need anew.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    try:
-        yield from pool.map(_make, jobs, chunksize=4)
-    except BrokenProcessPool as error:
-        raise CorpusError("a worker died, perhaps for want of memory; run again with fewer --workers") from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Let the parent alone answer Ctrl-C, leave when the parent is gone, and calculate on one thread."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Calculate on one thread, as the workers do: more would sum in another order and change last bits."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _watched(results: Iterator[_Made | Refusal], total: int) -> Iterator[_Made | Refusal]:
-    """Pass results on while telling how far the work is: a bar on a terminal, ten plain lines in a log."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        for done, result in enumerate(results, start=1):
-            if done * 10 // total > (done - 1) * 10 // total:
-                logger.info("prepared %d of %d utterances", done, total)
-            yield result
-        return
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=total)
-        for result in results:
-            progress.advance(task)
-            yield result
-
-
 def _claim(source: Path, out: Path, audio: AudioConfig) -> None:
     """Mark `out` as being made from this source. Raises: CorpusError if it holds anything else."""
     if out.resolve() == source.resolve():
-        raise CorpusError(f"{out}: is the source itself; give another folder for the corpus")
+        raise CorpusError(f"{out}: is the source itself; {_ELSEWHERE}")
     wanted = {"source": source.resolve().name, "audio": audio.model_dump(mode="json")}
     marker, facts = out / folder.MARKER, out / "corpus.json"
     if marker.is_file() or facts.is_file():
         found = read_json(marker if marker.is_file() else facts)
-        for name, value in wanted.items():
-            if found.get(name) != value:
-                raise CorpusError(f"{out}: was made with {name} {found.get(name)}, not {value}; give another folder")
+        if found.get("source") != wanted["source"]:
+            raise CorpusError(
+                f"{out}: holds a corpus of '{found.get('source')}', not '{wanted['source']}'; {_ELSEWHERE}"
+            )
+        if found.get("audio") != wanted["audio"]:
+            rate = found.get("audio", {}).get("sample_rate")
+            raise CorpusError(
+                f"{out}: was made at {rate} Hz, not {audio.sample_rate}, or with other bands; {_ELSEWHERE}"
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CorpusError(f"{out}: exists and is not a corpus; give a folder that is new or empty")
+        raise CorpusError(f"{out}: exists and is not a corpus; {_ELSEWHERE}")
     folder.write_json(marker, wanted)
     facts.unlink(missing_ok=True)
 
@@ -357,10 +313,9 @@ def _cut(item: _Made, audio: AudioConfig) -> "MonoCut":
     return MonoCut(item.file_id, 0.0, seconds, 0, [supervision], recording=recording, custom=truth)
 
 
-def _summarize(out: Path, made: Iterable[_Made], refused: tuple[Refusal, ...], audio: AudioConfig) -> Summary:
+def _summarize(out: Path, made: list[_Made], refused: tuple[Refusal, ...], audio: AudioConfig) -> Summary:
     utterances: Counter[str] = Counter()
     frames: Counter[str] = Counter()
-    made = list(made)
     for item in made:
         utterances[item.utterance.split] += 1
         frames[item.utterance.split] += item.frames
