@@ -63,12 +63,14 @@ def log_mel(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[T
 
 @functools.lru_cache(maxsize=16)
 def _filters(audio: AudioConfig, device: torch.device) -> Tensor:
-    return torch.from_numpy(mel_filters(audio)).to(device)
+    with torch.inference_mode(False):  # first met in inference, the cached tensor must still serve in training
+        return torch.from_numpy(mel_filters(audio)).to(device)
 
 
 @functools.lru_cache(maxsize=32)
 def _window(samples: int, device: torch.device) -> Tensor:
-    return torch.hann_window(samples, device=device)
+    with torch.inference_mode(False):
+        return torch.hann_window(samples, device=device)
 
 
 _LINEAR_HZ_PER_MEL = 200.0 / 3

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from malsori.config import Config
 from malsori.nn.transformer import SelfAttention
 from malsori.shapes import length_mask
+from malsori.text.symbols import JAMO, PHONEMES
 
 _OUTPUT_FRAMES = 2  # output frames that one encoder step writes
 _SUBSAMPLING = 4  # mel frames to one encoder step
@@ -41,8 +42,8 @@ class ConformerConfig(Config):
     dropout: float = 0.1
     subsampling_channels: int = 144
     phoneme_block: int = 8
-    jamo_vocab: int
-    phoneme_vocab: int
+    jamo_vocab: int = len(JAMO)
+    phoneme_vocab: int = len(PHONEMES)
 
 
 @dataclass(frozen=True)

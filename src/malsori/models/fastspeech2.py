@@ -23,12 +23,13 @@ from malsori.nn.conv import ConvolutionPredictor
 from malsori.nn.lengths import expand_by_durations
 from malsori.nn.transformer import SelfAttention, sinusoid_positions
 from malsori.shapes import length_mask
+from malsori.text.symbols import PHONEMES
 
 
 class FastSpeech2Config(Config):
     """Sizes; the defaults are the paper's (4 encoder and 4 decoder layers, 256 features, 1024-wide convolutions)."""
 
-    vocab: int
+    vocab: int = len(PHONEMES)
     speakers: int = 1
     mel_channels: int = 80
     features: int = 256

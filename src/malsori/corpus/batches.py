@@ -1,0 +1,306 @@
+"""From a corpus folder to batches: which utterances stand together, and what a task receives of them.
+
+The plan of an epoch is a pure function of the seed and the epoch, and every random draw inside a batch one of the
+seed and the step: a resumed run meets the same batches as an unbroken one without remembering anything but its step.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from malsori.audio.io import load_audio
+from malsori.audio.mel import log_mel
+from malsori.audio.pitch import continuous_log_pitch
+from malsori.config import AudioConfig, Config
+from malsori.corpus.folder import Corpus
+from malsori.errors import CorpusError
+from malsori.models.saved import Statistics
+from malsori.nn.lengths import average_by_durations
+from malsori.shapes import pad_stack
+
+
+class DataConfig(Config):
+    """Which utterances are learnt from and how they are batched.
+
+    batch_seconds: speech in a batch, for tasks on whole utterances (lengths alike, by bucket).
+    batch_size, segment_frames: for vocoders: pieces in a batch, and their length.
+    speeds: each utterance is heard at one of these speeds, drawn anew each time.
+    masked_channels, masked_frames: widest masks over mel channels and frames (SpecAugment), twice each.
+    speakers: only these; all when empty.
+    """
+
+    batch_seconds: float = 60.0
+    batch_size: int = 16
+    segment_frames: int = 32
+    longest_seconds: float = 20.0
+    speeds: tuple[float, ...] = (1.0,)
+    masked_channels: int = 0
+    masked_frames: int = 0
+    speakers: tuple[str, ...] = ()
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance in memory: what the corpus folder knows of it."""
+
+    id: str
+    speaker: str
+    wave: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SegmentBatch:
+    """Attributes: mel (batch, frames, mel_channels) and the wave (batch, samples) it was measured on."""
+
+    mel: Tensor
+    wave: Tensor
+
+
+@dataclass(frozen=True)
+class SpeakBatch:
+    """Attributes: tokens (batch, tokens) with durations in frames and standardised pitch and energy; mel to predict."""
+
+    token_ids: Tensor
+    token_lengths: Tensor
+    speaker_ids: Tensor
+    durations: Tensor
+    pitch: Tensor
+    energy: Tensor
+    mel: Tensor
+    frame_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class ListenBatch:
+    """Attributes: mel (batch, frames, mel_channels) of 16 kHz sound; targets (batch, tokens) padded with 0; the texts."""
+
+    mel: Tensor
+    mel_lengths: Tensor
+    jamo_ids: Tensor
+    jamo_lengths: Tensor
+    phoneme_ids: Tensor
+    phoneme_lengths: Tensor
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a recogniser should write for an utterance: the text, its jamo, its phonemes."""
+
+    text: str
+    jamo_ids: list[int]
+    phoneme_ids: list[int]
+
+
+class Collator(Protocol):
+    """Turns examples into a task's batch."""
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> Any:
+        """Return the batch."""
+
+
+@dataclass(frozen=True)
+class SegmentCollator:
+    """One random piece of each utterance, with the mel measured on the piece's own surroundings."""
+
+    audio: AudioConfig
+    frames: int
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> SegmentBatch:
+        """Return pieces of equal length; a shorter utterance is padded with silence."""
+        mels, waves = [], []
+        hop = self.audio.hop_samples
+        floor = float(np.log(self.audio.log_floor))
+        for example in examples:
+            mel = example.truth["mel"]
+            start = int(random.integers(0, max(1, len(mel) - self.frames + 1)))
+            piece, wave = mel[start : start + self.frames], example.wave[start * hop : (start + self.frames) * hop]
+            missing = self.frames - len(piece)
+            mels.append(np.pad(piece, ((0, missing), (0, 0)), constant_values=floor))
+            waves.append(np.pad(wave, (0, self.frames * hop - len(wave))))
+        return SegmentBatch(torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(waves)))
+
+
+@dataclass(frozen=True)
+class SpeakCollator:
+    """Whole utterances with their aligned tokens."""
+
+    speakers: tuple[str, ...]
+    statistics: dict[str, Statistics]
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> SpeakBatch:
+        """Return the padded batch."""
+        tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
+        durations, _ = pad_stack([torch.from_numpy(e.truth["durations"]).long() for e in examples])
+        mel, frame_lengths = pad_stack([torch.from_numpy(e.truth["mel"]) for e in examples])
+        pitch, _ = pad_stack([self._per_token(e, "pitch") for e in examples])
+        energy, _ = pad_stack([self._per_token(e, "energy") for e in examples])
+        speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
+        return SpeakBatch(tokens, lengths, speaker_ids, durations, pitch, energy, mel, frame_lengths)
+
+    def _per_token(self, example: Example, kind: str) -> Tensor:
+        """Return one standardised value a token: the mean over its frames; 0 where it has none or has no voice."""
+        durations = torch.from_numpy(example.truth["durations"]).long()[None]
+        of = self.statistics[example.speaker]
+        if kind == "energy":
+            standard = (example.truth["energy"] - of.energy_mean) / of.energy_deviation
+            return average_by_durations(torch.from_numpy(standard)[None], durations)[0]
+        voiced = torch.from_numpy((example.truth["pitch_hz"] > 0).astype(np.float32))
+        standard = (continuous_log_pitch(example.truth["pitch_hz"]) - of.pitch_mean) / of.pitch_deviation
+        share = average_by_durations(voiced[None], durations)[0]
+        means = average_by_durations((torch.from_numpy(standard) * voiced)[None], durations)[0]
+        return torch.where(share > 0, means / share.clamp(min=1e-6), 0.0)
+
+
+@dataclass(frozen=True)
+class ListenCollator:
+    """Whole utterances at a drawn speed, masked here and there, with what should be written."""
+
+    corpus_rate: int
+    audio: AudioConfig
+    targets: dict[str, Target]
+    config: DataConfig
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> ListenBatch:
+        """Return the padded batch."""
+        mels = [self._mask(self._mel(example.wave, random), random) for example in examples]
+        mel, mel_lengths = pad_stack(mels)
+        targets = [self.targets[example.id] for example in examples]
+        jamo, jamo_lengths = pad_stack([torch.tensor(target.jamo_ids) for target in targets])
+        phonemes, phoneme_lengths = pad_stack([torch.tensor(target.phoneme_ids) for target in targets])
+        texts = [target.text for target in targets]
+        return ListenBatch(mel, mel_lengths, jamo, jamo_lengths, phonemes, phoneme_lengths, texts)
+
+    def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
+        speed = float(random.choice(self.config.speeds))
+        if speed != 1.0 or self.corpus_rate != self.audio.sample_rate:
+            wave = soxr.resample(wave, self.corpus_rate, self.audio.sample_rate / speed)
+        return log_mel(torch.from_numpy(wave)[None], self.audio)[0]
+
+    def _mask(self, mel: Tensor, random: np.random.Generator) -> Tensor:
+        """Return the mel with two bands and two stretches at its mean (SpecAugment, Park et al. 2019, arXiv:1904.08779)."""
+        fill = mel.mean()
+        for axis, widest in ((1, self.config.masked_channels), (0, min(self.config.masked_frames, len(mel) // 5))):
+            for _ in range(2 if widest else 0):
+                width = int(random.integers(0, widest + 1))
+                start = int(random.integers(0, mel.shape[axis] - width + 1))
+                mel.narrow(axis, start, width).fill_(fill)
+        return mel
+
+
+class Speech(torch.utils.data.Dataset):
+    """Batches by their place in a plan; utterances stay in memory once read, up to a bound."""
+
+    _CACHE_SECONDS = 4 * 3600.0
+
+    def __init__(self, corpus: Corpus, cuts: dict[str, Any], collate: Collator, seed: int) -> None:
+        self.corpus, self.cuts, self.collate, self.seed = corpus, cuts, collate, seed
+        self._examples: dict[str, Example] = {}
+        self._cached_seconds = 0.0
+
+    def __getitem__(self, place: tuple[int, list[str]]) -> Any:
+        step, ids = place
+        return self.collate([self._example(name) for name in ids], np.random.default_rng([self.seed, step]))
+
+    def _example(self, name: str) -> Example:
+        if name not in self._examples:
+            cut = self.cuts[name]
+            example = load_example(self.corpus, cut)
+            if self._cached_seconds > self._CACHE_SECONDS:
+                return example
+            self._examples[name] = example
+            self._cached_seconds += cut.duration
+        return self._examples[name]
+
+
+def load_example(corpus: Corpus, cut: Any) -> Example:
+    """Return one utterance of a corpus folder with its wave and ground truth."""
+    wave = load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
+    return Example(cut.id, cut.supervisions[0].speaker, wave, corpus.ground_truth(cut))
+
+
+def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
+    """Return the cuts of a split by id: of the wanted speakers, no longer than wanted.
+
+    Raises: CorpusError if none is left.
+    """
+    cuts = {
+        cut.id: cut
+        for cut in corpus.cuts[split]
+        if cut.duration <= data.longest_seconds and (not data.speakers or cut.supervisions[0].speaker in data.speakers)
+    }
+    if not cuts:
+        wanted = f" of speakers {', '.join(data.speakers)}" if data.speakers else ""
+        raise CorpusError(f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.longest_seconds} s long")
+    return cuts
+
+
+def plan_epoch(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: int, epoch: int) -> list[list[str]]:
+    """Return the epoch's batches as lists of ids, in order: lengths alike by bucket, or any mix of batch_size."""
+    from lhotse import CutSet
+    from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
+
+    cut_set = CutSet.from_cuts(cuts.values())
+    sampler: Any
+    if by_seconds:
+        buckets = max(2, min(20, len(cuts) // 20))
+        sampler = DynamicBucketingSampler(
+            cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
+        ) if len(cuts) > buckets else DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
+    else:
+        full = len(cuts) >= data.batch_size
+        sampler = DynamicCutSampler(cut_set, max_cuts=data.batch_size, shuffle=True, seed=seed, drop_last=full)
+    sampler.set_epoch(epoch)
+    return [[cut.id for cut in batch] for batch in sampler]
+
+
+def places(plan: Callable[[int], list[list[str]]], start: int, stop: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (step, ids) from step start to stop, epoch after epoch."""
+    step, epoch = 0, 0
+    while step < stop:
+        for ids in plan(epoch):
+            if start <= step < stop:
+                yield step, ids
+            step += 1
+        epoch += 1
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """Return the batch with every tensor on the device."""
+    moved = {
+        field.name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for field in dataclasses.fields(batch)
+        for value in [getattr(batch, field.name)]
+    }
+    return type(batch)(**moved)
+
+
+def speaker_statistics(corpus: Corpus, cuts: dict[str, Any]) -> dict[str, Statistics]:
+    """Return each speaker's mean and deviation of log-F0 (voiced frames) and of energy."""
+    pitches: dict[str, list[np.ndarray]] = {}
+    energies: dict[str, list[np.ndarray]] = {}
+    for cut in cuts.values():
+        truth = corpus.ground_truth(cut)
+        speaker = cut.supervisions[0].speaker
+        pitches.setdefault(speaker, []).append(np.log(truth["pitch_hz"][truth["pitch_hz"] > 0]))
+        energies.setdefault(speaker, []).append(truth["energy"])
+    result = {}
+    for speaker in sorted(pitches):
+        pitch, energy = np.concatenate(pitches[speaker]), np.concatenate(energies[speaker])
+        if not len(pitch):
+            raise CorpusError(f"{corpus.path}: speaker '{speaker}' has no voiced frame: is it speech?")
+        result[speaker] = Statistics(
+            pitch_mean=float(pitch.mean()),
+            pitch_deviation=float(pitch.std()) or 1.0,
+            energy_mean=float(energy.mean()),
+            energy_deviation=float(energy.std()) or 1.0,
+        )
+    return result

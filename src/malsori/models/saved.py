@@ -1,0 +1,177 @@
+"""A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. No pickle is read.
+
+    config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
+                        and the facts about the corpus that it needs to speak or listen
+    symbols.json        the alphabets it reads or writes
+    model.safetensors   weights; float16 on disk when asked, float32 in memory always
+    card.md             for a person: what it is, what it learnt from, under which licence
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from malsori.config import AudioConfig, Config, read_json
+from malsori.errors import ModelError
+from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
+from malsori.models.hifigan import Hifigan, HifiganConfig
+from malsori.models.vocos import Vocos, VocosConfig
+from malsori.text.symbols import SymbolTable
+
+#: System name → the class of its sizes and the network they build.
+NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
+    "conformer": (ConformerConfig, Conformer),
+    "fastspeech2": (FastSpeech2Config, FastSpeech2),
+    "hifigan": (HifiganConfig, Hifigan),
+    "vocos": (VocosConfig, Vocos),
+}
+
+
+class Statistics(Config):
+    """Mean and deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
+
+    pitch_mean: float
+    pitch_deviation: float
+    energy_mean: float
+    energy_deviation: float
+
+
+class ModelFacts(Config):
+    """What config.json says."""
+
+    system: str
+    model: dict[str, Any]
+    audio: AudioConfig
+    audio_fingerprint: str
+    frontend: dict[str, Any] = {}
+    speakers: tuple[str, ...] = ()
+    statistics: dict[str, Statistics] = {}
+    licence: str = "unknown"
+    trained: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model in memory with everything its folder says.
+
+    Attributes:
+        facts: what config.json says.
+        symbols: alphabets by kind ("phonemes", "jamo").
+        network: in evaluation mode.
+        card: text of card.md.
+    """
+
+    facts: ModelFacts
+    symbols: dict[str, SymbolTable]
+    network: nn.Module
+    card: str = ""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network has learnt."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
+    """Write a model's folder, whole or not at all; an earlier folder of that name is replaced.
+
+    Args:
+        half: store floating-point weights as float16, half the size.
+    """
+    weights = {name: _stored(tensor, half) for name, tensor in saved.network.state_dict().items()}
+    symbols = {kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()}
+    with whole_folder(folder) as partial:
+        for name, values in (("config.json", saved.facts.model_dump(mode="json")), ("symbols.json", symbols)):
+            (partial / name).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        save_file(weights, partial / "model.safetensors")
+        (partial / "card.md").write_text(saved.card, encoding="utf-8")
+
+
+def open_model(folder: Path) -> SavedModel:
+    """Return the model in a folder, its network in evaluation mode.
+
+    Raises: ModelError if the folder is not a model, or its weights do not fit its sizes, naming the first that
+        does not.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: not a model folder: it has no config.json")
+    facts = ModelFacts.parse(read_json(folder / "config.json"), str(folder / "config.json"))
+    if facts.system not in NETWORKS:
+        raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(NETWORKS))}")
+    config_class, network_class = NETWORKS[facts.system]
+    network = network_class(config_class.parse(facts.model, f"{folder / 'config.json'}: model"))
+    load_exactly(network, read_weights(folder / "model.safetensors"), str(folder))
+    tables = read_json(folder / "symbols.json")
+    symbols = {kind: SymbolTable(kind, table["version"], tuple(table["symbols"])) for kind, table in tables.items()}
+    card = folder / "card.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    return SavedModel(facts, symbols, network.eval(), text)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, floating-point ones as float32. Raises: ModelError if unreadable."""
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def load_exactly(network: nn.Module, weights: dict[str, Tensor], place: str) -> None:
+    """Put weights into a network whose names and shapes they match exactly.
+
+    Raises: ModelError naming the first missing, unknown or misshapen weight.
+    """
+    own = network.state_dict()
+    for name, tensor in own.items():
+        if name not in weights:
+            raise ModelError(f"{place}: weight '{name}' is missing")
+        if weights[name].shape != tensor.shape:
+            found, wanted = tuple(weights[name].shape), tuple(tensor.shape)
+            raise ModelError(f"{place}: weight '{name}' has shape {found}, the config wants {wanted}")
+    unknown = next((name for name in weights if name not in own), None)
+    if unknown is not None:
+        raise ModelError(f"{place}: weight '{unknown}' belongs to no part of {type(network).__name__}")
+    network.load_state_dict(weights)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of `folder` once the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+    try:
+        yield partial
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        partial.chmod(0o755)
+        if folder.exists():
+            retired = partial.with_suffix(".old")
+            folder.rename(retired)
+            partial.rename(folder)
+            shutil.rmtree(retired)
+        else:
+            partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor

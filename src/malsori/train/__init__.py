@@ -1,0 +1,1 @@
+"""Training: recipes, tasks that yield their losses in turns, one loop, checkpoints."""

@@ -1,0 +1,81 @@
+"""A recipe says everything about a run but where the corpus lies: one TOML file, checked to the last key."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from malsori.config import Config, nearest, read_toml
+from malsori.corpus.batches import DataConfig
+from malsori.errors import ConfigError
+from malsori.train.optim import OptimizerConfig
+
+
+class LoopConfig(Config):
+    """How long a run lasts and what is written down on the way."""
+
+    steps: int
+    log_every: int = 50
+    validate_every: int = 1000
+    save_every: int = 1000
+    keep: int = 2
+    ema_decay: float = 0.999
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class Recipe(Config):
+    """What every system's recipe has; a system adds its model's section.
+
+    weights: turn → loss → weight; the names must be exactly those the task yields.
+    optimizers: one for each turn.
+    """
+
+    system: str
+    seed: int = 1
+    half: bool = False
+    data: DataConfig
+    train: LoopConfig
+    optimizers: dict[str, OptimizerConfig]
+    weights: dict[str, dict[str, float]]
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with malsori."""
+    folder = resources.files("malsori") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(name_or_path: str, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Return a recipe's plain values: a built-in one by name, or any TOML file.
+
+    Args:
+        overrides: "train.steps=100" and the like; the value is read as TOML, or as text where it is not.
+    Raises: ConfigError if there is no such recipe, or an override has no '='.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        values = read_toml(path)
+    elif name_or_path in recipe_names():
+        values = read_toml(Path(str(resources.files("malsori") / "recipes" / f"{name_or_path}.toml")))
+    else:
+        raise ConfigError(f"no recipe '{name_or_path}'.{nearest(name_or_path, recipe_names())}")
+    for override in overrides or []:
+        _override(values, override)
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    import tomllib
+
+    dotted, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override}: expected key=value, such as train.steps=1000")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = dotted.strip().split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: '{part}' is a value, not a section")
+    values[last] = value

@@ -1,0 +1,200 @@
+"""Which systems can be trained, and how a recipe and a corpus become a task with its batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from malsori.config import nearest
+from malsori.corpus.batches import (
+    Collator,
+    DataConfig,
+    ListenCollator,
+    SegmentCollator,
+    SpeakCollator,
+    Target,
+    select,
+    speaker_statistics,
+)
+from malsori.corpus.folder import Corpus
+from malsori.errors import ConfigError, CorpusError, TextError
+from malsori.losses.sequence import frames_needed
+from malsori.models.conformer import Conformer
+from malsori.models.fastspeech2 import FastSpeech2
+from malsori.models.hifigan import Discriminators, Hifigan
+from malsori.models.saved import ModelFacts
+from malsori.models.vocos import Vocos, VocosDiscriminators
+from malsori.text.frontend import FRONTEND_VERSION, Frontend
+from malsori.text.hangul import to_jamo
+from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
+from malsori.train.recipe import Recipe
+from malsori.train.tasks import (
+    ConformerRecipe,
+    ConformerTask,
+    FastSpeech2Recipe,
+    FastSpeech2Task,
+    HifiganRecipe,
+    VocoderTask,
+    VocosRecipe,
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A task bound to a corpus, ready for the loop.
+
+    Attributes:
+        recipe: checked settings.
+        corpus: the prepared corpus.
+        task: the module that yields losses.
+        cuts: split → id → lhotse cut.
+        collators: split → what makes its batches.
+        by_seconds: batches hold so much speech, lengths alike; otherwise a fixed count.
+        facts, symbols: what the saved model will say of itself.
+        left_out: reason → ids that are not trained on.
+    """
+
+    recipe: Recipe
+    corpus: Corpus
+    task: Any
+    cuts: dict[str, dict[str, Any]]
+    collators: dict[str, Collator]
+    by_seconds: bool
+    facts: ModelFacts
+    symbols: dict[str, SymbolTable] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
+    """Return the recipe as its system's own class. Raises: ConfigError for an unknown system or key."""
+    system = values.get("system")
+    if system not in SYSTEMS:
+        known = sorted(SYSTEMS)
+        raise ConfigError(f"{place}: system = {system!r} is not known.{nearest(str(system), known)}")
+    return SYSTEMS[system][0].parse(values, place)
+
+
+def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
+    """Return the task of a recipe, bound to a corpus; networks start from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    return SYSTEMS[recipe.system][1](recipe, corpus)
+
+
+def _vocos(recipe: VocosRecipe, corpus: Corpus) -> Setup:
+    judges = VocosDiscriminators(recipe.waves, recipe.resolutions)
+    return _vocoder(recipe, corpus, Vocos(recipe.model), judges)
+
+
+def _hifigan(recipe: HifiganRecipe, corpus: Corpus) -> Setup:
+    return _vocoder(recipe, corpus, Hifigan(recipe.model), Discriminators(recipe.waves))
+
+
+def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus, generator: nn.Module, judges: nn.Module) -> Setup:
+    _same_audio(recipe, corpus)
+    collators = {split: SegmentCollator(recipe.audio, recipe.data.segment_frames) for split in ("train", "dev")}
+    facts = _facts(recipe, recipe.model.model_dump(), corpus)
+    task = VocoderTask(generator, judges, recipe.audio)
+    return Setup(recipe, corpus, task, _both_splits(recipe, corpus), collators, False, facts)
+
+
+def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
+    _same_audio(recipe, corpus)
+    cuts, left_out = _both_splits(recipe, corpus), {}
+    for split in cuts:
+        unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
+        cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
+        left_out.setdefault("without durations", []).extend(unaligned)
+        if not cuts[split]:
+            raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
+    statistics = speaker_statistics(corpus, cuts["train"])
+    speakers = tuple(statistics)
+    cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
+    collator = SpeakCollator(speakers, statistics)
+    sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
+    facts = _facts(recipe, sizes.model_dump(), corpus, speakers=speakers, statistics=statistics)
+    task, collators = FastSpeech2Task(FastSpeech2(sizes)), {"train": collator, "dev": collator}
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, _kept(left_out))
+
+
+def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
+    cuts, frontend = _both_splits(recipe, corpus), Frontend()
+    left_out: dict[str, list[str]] = {}
+    collators: dict[str, Collator] = {}
+    plain = DataConfig()
+    for split, found in cuts.items():
+        data = recipe.data if split == "train" else plain
+        targets = {}
+        for name, cut in list(found.items()):
+            reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
+            if target is None:
+                del found[name]
+                left_out.setdefault(reason, []).append(name)
+            else:
+                targets[name] = target
+        collators[split] = ListenCollator(corpus.audio.sample_rate, recipe.audio, targets, data)
+    facts = _facts(recipe, recipe.model.model_dump(), corpus)
+    task, symbols = ConformerTask(Conformer(recipe.model)), {"phonemes": PHONEMES, "jamo": JAMO}
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, symbols, left_out)
+
+
+def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) -> tuple[str, Target | None]:
+    """Return what should be written for a cut, or the reason why nothing can be."""
+    try:
+        target = listening_target(frontend, cut.supervisions[0].text)
+    except TextError:
+        return "text cannot be read", None
+    if not target.phoneme_ids:
+        return "nothing to write", None
+    frames = int(cut.duration / speed / frame_seconds) // 2  # the Conformer writes a frame every 20 ms
+    for ids in (target.jamo_ids, target.phoneme_ids):
+        if int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)]))) > frames:
+            return "too short for its text (CTC)", None
+    return "", target
+
+
+def listening_target(frontend: Frontend, text: str) -> Target:
+    """Return what a recogniser should write for a spoken text: Hangul and spaces, no punctuation."""
+    reading = frontend.read(text)
+    spelt = "".join(character if "가" <= character <= "힣" else " " for character in reading.normalized)
+    plain = " ".join(spelt.split())
+    sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
+    return Target(plain, JAMO.encode(to_jamo(plain)), PHONEMES.encode(sounded))
+
+
+def _both_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:
+    return {split: select(corpus, split, recipe.data) for split in ("train", "dev")}
+
+
+def _same_audio(recipe: VocosRecipe | HifiganRecipe | FastSpeech2Recipe, corpus: Corpus) -> None:
+    """Raise: ConfigError naming the first setting in which the recipe and the corpus disagree."""
+    for name, wanted in recipe.audio.model_dump().items():
+        found = getattr(corpus.audio, name)
+        if found != wanted:
+            raise ConfigError(f"audio.{name} is {wanted} in the recipe and {found} in {corpus.path}: prepare it anew")
+
+
+def _facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any) -> ModelFacts:
+    return ModelFacts(
+        system=recipe.system,
+        model=model,
+        audio=recipe.audio,
+        audio_fingerprint=recipe.audio.fingerprint(),
+        frontend={"version": FRONTEND_VERSION},
+        trained={"corpus": corpus.name, "recipe": recipe.fingerprint()},
+        **more,
+    )
+
+
+def _kept(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {reason: ids for reason, ids in reasons.items() if ids}
+
+
+#: System → its recipe's class and what sets it up.
+SYSTEMS: dict[str, tuple[type[Recipe], Callable[[Any, Corpus], Setup]]] = {
+    "conformer": (ConformerRecipe, _conformer),
+    "fastspeech2": (FastSpeech2Recipe, _fastspeech2),
+    "hifigan": (HifiganRecipe, _hifigan),
+    "vocos": (VocosRecipe, _vocos),
+}

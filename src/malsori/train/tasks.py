@@ -1,0 +1,232 @@
+"""What each system minimises: a task yields its losses in turns, and the loop does the rest.
+
+    task.losses(batch)   yields Turn after Turn; between two of them the loop steps the first one's optimizer
+    task.parts()         turn → the module that its optimizer steps
+    task.product()       the network that is shipped
+    task.validate(...)   numbers on held-out speech; the first named is the one that decides which checkpoint is best
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from malsori.audio.mel import log_mel
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
+from malsori.corpus.batches import ListenBatch, SegmentBatch, SpeakBatch
+from malsori.decode.ctc import greedy
+from malsori.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
+from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
+from malsori.losses.sequence import ctc_loss
+from malsori.metrics.error_rate import cer
+from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
+from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
+from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.shapes import length_mask
+from malsori.text.hangul import from_jamo
+from malsori.text.symbols import JAMO
+from malsori.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One optimizer's share of a step: its name and its named losses, not yet weighted."""
+
+    name: str
+    losses: dict[str, Tensor]
+
+
+class Task(Protocol):
+    """What the loop asks of a system; every task is an nn.Module too."""
+
+    def losses(self, batch: Any) -> Iterator[Turn]:
+        """Yield the turns of one step."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+
+    def product(self) -> nn.Module:
+        """Return the network that is shipped."""
+
+    def validate(self, batches: Iterable[Any]) -> dict[str, float]:
+        """Return measures on held-out batches, lower is better; the first decides."""
+
+
+class VocosRecipe(Recipe):
+    """A recipe with a Vocos generator and its discriminators."""
+
+    audio: AudioConfig = AudioConfig()
+    model: VocosConfig = VocosConfig()
+    waves: DiscriminatorConfig = DiscriminatorConfig()
+    resolutions: ResolutionConfig = ResolutionConfig()
+
+
+class HifiganRecipe(Recipe):
+    """A recipe with a HiFi-GAN generator and its discriminators."""
+
+    audio: AudioConfig = AudioConfig()
+    model: HifiganConfig = HifiganConfig()
+    waves: DiscriminatorConfig = DiscriminatorConfig()
+
+
+class FastSpeech2Recipe(Recipe):
+    """A recipe with a FastSpeech 2."""
+
+    audio: AudioConfig = AudioConfig()
+    model: FastSpeech2Config = FastSpeech2Config()
+
+
+class ConformerRecipe(Recipe):
+    """A recipe with a Conformer recogniser."""
+
+    audio: AudioConfig = RECOGNITION_AUDIO
+    model: ConformerConfig = ConformerConfig()
+
+
+class VocoderTask(nn.Module):
+    """A generator against discriminators: HiFi-GAN's three losses, whatever the generator.
+
+    Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), 2.4.
+    """
+
+    def __init__(self, generator: nn.Module, discriminators: nn.Module, audio: AudioConfig) -> None:
+        super().__init__()
+        self.generator, self.discriminators, self.audio = generator, discriminators, audio
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"discriminator": self.discriminators, "generator": self.generator}
+
+    def product(self) -> nn.Module:
+        """Return the generator."""
+        return self.generator
+
+    def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
+        """Yield the discriminators' turn, then the generator's, on one and the same generated wave."""
+        fake = self.generator(batch.mel).wave
+        real_scores = self.discriminators(batch.wave).scores
+        fake_scores = self.discriminators(fake.detach()).scores
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)})
+        with frozen(self.discriminators):
+            with torch.no_grad():
+                real = self.discriminators(batch.wave)
+            judged = self.discriminators(fake)
+            yield Turn(
+                "generator",
+                {
+                    "mel": l1_loss(log_mel(fake, self.audio), log_mel(batch.wave, self.audio)),
+                    "adversarial": generator_loss(judged.scores),
+                    "features": feature_matching_loss(real.features, judged.features),
+                },
+            )
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+        """Return the mean distance of log-mels, recording against copy synthesis."""
+        distances = [
+            l1_loss(log_mel(self.generator(batch.mel).wave, self.audio), log_mel(batch.wave, self.audio)).item()
+            for batch in batches
+        ]
+        return {"mel_l1": sum(distances) / len(distances)}
+
+
+class FastSpeech2Task(nn.Module):
+    """Mel, duration, pitch and energy, each against the recording's (FastSpeech 2, 2.3)."""
+
+    def __init__(self, network: FastSpeech2) -> None:
+        super().__init__()
+        self.network = network
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"acoustic": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the acoustic model."""
+        return self.network
+
+    def losses(self, batch: SpeakBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        output = self.network(
+            batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.durations, batch.pitch, batch.energy
+        )
+        tokens = length_mask(batch.token_lengths, batch.token_ids.shape[1])
+        frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
+        yield Turn(
+            "acoustic",
+            {
+                "mel": l1_loss(output.mel, batch.mel, frames),
+                "duration": log_duration_loss(output.log_durations, batch.durations, tokens),
+                "pitch": l2_loss(output.pitch, batch.pitch, tokens),
+                "energy": l2_loss(output.energy, batch.energy, tokens),
+            },
+        )
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[SpeakBatch]) -> dict[str, float]:
+        """Return the mean of each loss over held-out speech, with the recording's own durations, pitch and energy."""
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in batches:
+            count += 1
+            for name, loss in next(self.losses(batch)).losses.items():
+                sums[name] = sums.get(name, 0.0) + loss.item()
+        return {name: total / count for name, total in sums.items()}
+
+
+class ConformerTask(nn.Module):
+    """CTC twice: written jamo at the top, sounded phonemes half-way up."""
+
+    def __init__(self, network: Conformer) -> None:
+        super().__init__()
+        self.network = network
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"recognizer": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the recogniser's network."""
+        return self.network
+
+    def losses(self, batch: ListenBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        output = self.network(batch.mel, batch.mel_lengths)
+        yield Turn(
+            "recognizer",
+            {
+                "jamo_ctc": ctc_loss(output.jamo, output.frame_lengths, batch.jamo_ids, batch.jamo_lengths),
+                "phoneme_ctc": ctc_loss(
+                    output.phonemes, output.frame_lengths, batch.phoneme_ids, batch.phoneme_lengths
+                ),
+            },
+        )
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[ListenBatch]) -> dict[str, float]:
+        """Return the character error rate without spaces, and with them, of greedy decoding."""
+        references, hypotheses = [], []
+        for batch in batches:
+            output = self.network(batch.mel, batch.mel_lengths)
+            for log_probs, length in zip(output.jamo, output.frame_lengths.tolist(), strict=True):
+                hypotheses.append(from_jamo(JAMO.decode(greedy(log_probs[:length].cpu().numpy()))))
+            references.extend(batch.texts)
+        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
+        return {"cer_no_space": cer(*dense).rate, "cer": cer(references, hypotheses).rate}
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Keep gradients out of a module's weights for a while; they still pass through it."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
