@@ -111,5 +111,5 @@ def test_subtitles_count_time_without_drift():
 
 
 def test_subtitles_escape_what_a_cue_must_not_hold():
-    assert "가 → 나 & 다\n" in subtitles([Span("가 --> 나 & 다", 0, 1)], "srt")
-    assert "가 --&gt; 나 &amp; 다\n" in subtitles([Span("가 --> 나 & 다", 0, 1)], "vtt")
+    assert "가 → 나 & 다\n" in subtitles([Span("가 --> 나 & 다", 0.0, 1.0)], "srt")
+    assert "가 --&gt; 나 &amp; 다\n" in subtitles([Span("가 --> 나 & 다", 0.0, 1.0)], "vtt")
