@@ -9,11 +9,13 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from malsori.errors import ConfigError
+
+ConfigType = TypeVar("ConfigType", bound="Config")  # not typing.Self: the tests' checks of types do not know it
 
 
 class Config(BaseModel):
@@ -22,7 +24,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @classmethod
-    def parse(cls, values: dict[str, Any], place: str) -> Self:
+    def parse(cls: type[ConfigType], values: dict[str, Any], place: str) -> ConfigType:
         """Return the checked settings.
 
         Args:
@@ -58,7 +60,7 @@ class AudioConfig(Config):
     log_floor: float = 1e-5
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _agree(self) -> "AudioConfig":
         if self.window_samples > self.fft_samples:
             raise ValueError(f"window_samples {self.window_samples} is longer than fft_samples {self.fft_samples}")
         if self.max_hz > self.sample_rate / 2:

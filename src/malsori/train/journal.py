@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,7 +30,7 @@ class Journal:
         self.sums: dict[str, float] = {}
         self.count = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         self.progress.start()
         return self
 
