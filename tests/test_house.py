@@ -2,6 +2,7 @@
 
 import ast
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -206,6 +207,60 @@ RULES = (
 def test_the_house_keeps_its_rule_of(rule):
     violations = list(rule())
     assert not violations, "\n  ".join([f"{len(violations)} against the rule '{rule.__name__}':", *violations])
+
+
+PLANTED = {
+    "text/text_utils.py": '"""Words."""\nfrom malsori.models import vits\n\n\ndef read(x):\n    print(x)\n',
+    "audio/deep/er/io.py": "import importlib\ntry:\n    importlib.import_module('malsori.cli')\nexcept:\n    pass\n",
+    "models/vits.py": '"""VITS."""\nfrom __future__ import annotations\n\n\nclass Vits:\n    """VITS."""\n\n'
+    "    def __init__(self, a, b, c, d, e, f, g, h, i):\n"
+    + "        self.a = a\n" * 41
+    + "    def infer(self):\n        pass\n",
+    "losses/long.py": '"""Long."""\n' + "# more\n" * 400,
+    "train/run.py": '"""Run."""\n\n\nclass Deep(Config):\n    """Deep."""\n\n    seen: int\n    unseen: int\n\n\n'
+    "class Deeper(Deep):\n    own: int\n\n    def twice(self):\n        return self.own + self.seen\n",
+    "attic.py": '"""Old things."""\ntry:\n    import lhotse\nexcept Exception:\n    pass\n',
+}
+
+FOUND = {
+    "file_sizes": ["losses/long.py: 401 lines"],
+    "function_sizes": ["models/vits.py:8 __init__: 42 lines"],
+    "constructors": ["models/vits.py:8 takes 9"],
+    "folders_and_names": ["audio/deep/er/io.py: 4 folders", "text/text_utils.py: a name that says nothing (utils)"],
+    "floors": [
+        "attic.py: stands on no floor",
+        "audio/deep/er/io.py:3 imports malsori.cli",
+        "text/text_utils.py:2 imports",
+    ],
+    "exceptions": ["attic.py:4 swallows", "audio/deep/er/io.py:4 bare"],
+    "prints": ["text/text_utils.py:6"],
+    "shape_checks": ["models/vits.py:2"],
+    "docstrings": [
+        "audio/deep/er/io.py: the file",
+        "models/vits.py:50 Vits.infer",
+        "text/text_utils.py:5 read",
+        "train/run.py:11 Deeper has",
+        "train/run.py:14 Deeper.twice",
+    ],
+    "config_fields": ["train/run.py:8 Deep.unseen", "train/run.py:12 Deeper.own"],
+}
+
+
+@pytest.mark.parametrize("rule", RULES[1:], ids=lambda rule: rule.__name__)
+def test_the_rules_find_what_is_planted_and_nothing_else(rule, tmp_path, monkeypatch):
+    for name, text in PLANTED.items():
+        path = tmp_path / "malsori" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path / "malsori")
+    sources.cache_clear()
+    try:
+        found = sorted(rule())
+    finally:
+        sources.cache_clear()
+    assert len(found) == len(FOUND[rule.__name__]), found
+    for message, beginning in zip(found, sorted(FOUND[rule.__name__]), strict=True):
+        assert message.startswith(beginning)
 
 
 def _whole_length(function: Function) -> int:
