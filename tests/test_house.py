@@ -175,16 +175,12 @@ def docstrings() -> Iterator[str]:
 
 
 def config_fields() -> Iterator[str]:
-    configs = _config_classes()
-    reads: dict[str, set[int]] = {}  # attribute name -> the classes (by id; 0 for none) whose bodies read it
-    for source in sources():
-        for owner, node in _attributes_read(source.tree):
-            reads.setdefault(node.attr, set()).add(owner)
-    for source, class_node in configs:
+    read = {name for source in sources() for name in _attributes_read(source.tree)}
+    for source, class_node in _config_classes():
         for statement in class_node.body:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 name = statement.target.id
-                if not reads.get(name, set()) - {id(class_node)}:
+                if name not in read:
                     yield f"{source.name}:{statement.lineno} {class_node.name}.{name} is never read"
 
 
@@ -218,7 +214,8 @@ PLANTED = {
     + "    def infer(self):\n        pass\n",
     "losses/long.py": '"""Long."""\n' + "# more\n" * 400,
     "train/run.py": '"""Run."""\n\n\nclass Deep(Config):\n    """Deep."""\n\n    seen: int\n    unseen: int\n\n\n'
-    "class Deeper(Deep):\n    own: int\n\n    def twice(self):\n        return self.own + self.seen\n",
+    "class Deeper(Deep):\n    own: int\n\n    def twice(self):\n        return 2 * self.seen\n\n"
+    "    @model_validator(mode='after')\n    def _check(self):\n        return self.own\n",
     "attic.py": '"""Old things."""\ntry:\n    import lhotse\nexcept Exception:\n    pass\n',
 }
 
@@ -315,9 +312,11 @@ def _config_classes() -> list[tuple[Source, ast.ClassDef]]:
         known |= more
 
 
-def _attributes_read(node: ast.AST, owner: int = 0) -> Iterator[tuple[int, ast.Attribute]]:
-    """Every attribute that is read, with the class whose body reads it."""
+def _attributes_read(node: ast.AST) -> Iterator[str]:
+    """Every attribute that is read; to check a value is not to use it, so validators do not count."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, Function) and any("validator" in str(_names(mark)) for mark in child.decorator_list):
+            continue
         if isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Load):
-            yield owner, child
-        yield from _attributes_read(child, id(child) if isinstance(child, ast.ClassDef) else owner)
+            yield child.attr
+        yield from _attributes_read(child)
