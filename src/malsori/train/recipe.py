@@ -25,6 +25,8 @@ class LoopConfig(Config):
 class Recipe(Config):
     """What every system's recipe has; a system adds its model's section.
 
+    half: ship float16 weights.
+    start_from: a model whose weights the network begins with, to fine-tune it; none when empty.
     weights: turn → loss → weight; the names must be exactly those the task yields.
     optimizers: one for each turn.
     """
@@ -32,6 +34,7 @@ class Recipe(Config):
     system: str
     seed: int = 1
     half: bool = False
+    start_from: str = ""
     data: DataConfig
     train: LoopConfig
     optimizers: dict[str, OptimizerConfig]

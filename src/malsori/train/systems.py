@@ -24,7 +24,8 @@ from malsori.losses.sequence import frames_needed
 from malsori.models.conformer import Conformer
 from malsori.models.fastspeech2 import FastSpeech2
 from malsori.models.hifigan import Discriminators, Hifigan
-from malsori.models.saved import ModelFacts
+from malsori.models.catalogue import locate
+from malsori.models.saved import ModelFacts, load_exactly, read_weights
 from malsori.models.vocos import Vocos, VocosDiscriminators
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.hangul import to_jamo
@@ -36,6 +37,7 @@ from malsori.train.tasks import (
     FastSpeech2Recipe,
     FastSpeech2Task,
     HifiganRecipe,
+    MelCopyTask,
     VocoderTask,
     VocosRecipe,
 )
@@ -79,7 +81,23 @@ def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
 def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
     """Return the task of a recipe, bound to a corpus; networks start from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    return SYSTEMS[recipe.system][1](recipe, corpus)
+    setup = SYSTEMS[recipe.system][1](recipe, corpus)
+    if recipe.start_from:
+        start_from(setup.task.product(), recipe.start_from)
+    return setup
+
+
+def start_from(network: nn.Module, name: str) -> None:
+    """Give a network the weights of a saved model; speakers it knew by name are not matched, all else must fit.
+
+    Raises: ModelError if there is no such model or a weight does not fit.
+    """
+    folder = locate(name)
+    weights = read_weights(folder / "model.safetensors")
+    own = network.state_dict()
+    for key in [key for key in weights if key.startswith("speaker_embedding.")]:
+        weights[key] = own[key]
+    load_exactly(network, weights, str(folder))
 
 
 def _vocos(recipe: VocosRecipe, corpus: Corpus) -> Setup:
@@ -95,7 +113,7 @@ def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus, generator: nn.
     _same_audio(recipe, corpus)
     collators = {split: SegmentCollator(recipe.audio, recipe.data.segment_frames) for split in ("train", "dev")}
     facts = _facts(recipe, recipe.model.model_dump(), corpus)
-    task = VocoderTask(generator, judges, recipe.audio)
+    task = VocoderTask(generator, judges, recipe.audio) if recipe.adversarial else MelCopyTask(generator, recipe.audio)
     return Setup(recipe, corpus, task, _both_splits(recipe, corpus), collators, False, facts)
 
 

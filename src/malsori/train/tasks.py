@@ -57,8 +57,9 @@ class Task(Protocol):
 
 
 class VocosRecipe(Recipe):
-    """A recipe with a Vocos generator and its discriminators."""
+    """A recipe with a Vocos generator and its discriminators; without them (adversarial = false) it only copies mels."""
 
+    adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: VocosConfig = VocosConfig()
     waves: DiscriminatorConfig = DiscriminatorConfig()
@@ -66,8 +67,9 @@ class VocosRecipe(Recipe):
 
 
 class HifiganRecipe(Recipe):
-    """A recipe with a HiFi-GAN generator and its discriminators."""
+    """A recipe with a HiFi-GAN generator and its discriminators; without them (adversarial = false) it only copies mels."""
 
+    adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: HifiganConfig = HifiganConfig()
     waves: DiscriminatorConfig = DiscriminatorConfig()
@@ -124,14 +126,39 @@ class VocoderTask(nn.Module):
                 },
             )
 
-    @torch.inference_mode()
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
         """Return the mean distance of log-mels, recording against copy synthesis."""
-        distances = [
-            l1_loss(log_mel(self.generator(batch.mel).wave, self.audio), log_mel(batch.wave, self.audio)).item()
-            for batch in batches
-        ]
-        return {"mel_l1": sum(distances) / len(distances)}
+        return mel_distance(self.generator, self.audio, batches)
+
+
+class MelCopyTask(nn.Module):
+    """A vocoder's first lessons, without discriminators: log-mels at three resolutions, each step a fraction of the cost.
+
+    What it learns is a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
+    """
+
+    def __init__(self, generator: nn.Module, audio: AudioConfig) -> None:
+        super().__init__()
+        self.generator, self.audio = generator, audio
+        self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2)}
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"generator": self.generator}
+
+    def product(self) -> nn.Module:
+        """Return the generator."""
+        return self.generator
+
+    def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        fake = self.generator(batch.mel).wave
+        distances = [l1_loss(log_mel(fake, at), log_mel(batch.wave, at)) for at in self.resolutions.values()]
+        yield Turn("generator", {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)})
+
+    def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+        """Return the mean distance of log-mels, recording against copy synthesis."""
+        return mel_distance(self.generator, self.audio, batches)
 
 
 class FastSpeech2Task(nn.Module):
@@ -217,6 +244,20 @@ class ConformerTask(nn.Module):
             references.extend(batch.texts)
         dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
         return {"cer_no_space": cer(*dense).rate, "cer": cer(references, hypotheses).rate}
+
+
+@torch.inference_mode()
+def mel_distance(generator: nn.Module, audio: AudioConfig, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+    """Return the mean absolute distance of log-mels between recordings and what a vocoder makes of their mels."""
+    distances = [
+        l1_loss(log_mel(generator(batch.mel).wave, audio), log_mel(batch.wave, audio)).item() for batch in batches
+    ]
+    return {"mel_l1": sum(distances) / len(distances)}
+
+
+def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
+    sizes = ("fft_samples", "window_samples", "hop_samples")
+    return audio.model_copy(update={name: int(getattr(audio, name) * factor) for name in sizes})
 
 
 @contextmanager

@@ -1,0 +1,143 @@
+"""When each phoneme of a reading sounds: CTC spikes made into touching spans, pauses where they are heard.
+
+CTC says in which frame it is surest of a phoneme, not how long it lasts. Between two phonemes of a word the blank
+stretch is shared half and half; at a word boundary a silent run in it becomes a pause of its own; the opening and
+closing silence belong to the sentence's first and last symbol.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from malsori.align.ctc import align_ctc
+from malsori.align.spans import Alignment, Span
+from malsori.config import AudioConfig
+from malsori.text.frontend import Reading
+from malsori.text.symbols import PAUSE, PHONEMES
+
+#: A silent run this long at a word boundary is a pause; a shorter one may be a stop's closure.
+WORD_PAUSE_SECONDS = 0.1
+#: The same where punctuation leads one to expect a pause.
+COMMA_PAUSE_SECONDS = 0.05
+#: Silence lies below this share of the way from the quietest to the loudest frames (5th to 95th percentile of dB).
+SILENCE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class PhonemeTimes:
+    """Touching spans, one for each of `reading.phonemes`.
+
+    Attributes:
+        ends: where each ends, in seconds (tokens,); the first begins at 0, each other where the one before ends.
+        confidences: probability of each phoneme in its frames (tokens,); 1 for boundaries.
+        score: mean log-probability of a phoneme; low where text and sound do not belong together.
+    """
+
+    ends: Float[np.ndarray, " tokens"]
+    confidences: Float[np.ndarray, " tokens"]
+    score: float
+
+    @property
+    def starts(self) -> Float[np.ndarray, " tokens"]:
+        """Where each begins, in seconds (tokens,)."""
+        return np.concatenate([[0.0], self.ends[:-1]])
+
+
+def time_phonemes(
+    reading: Reading,
+    log_probs: Float[np.ndarray, "frames vocab"],
+    loudness: Float[np.ndarray, " frames"],
+    frame_seconds: float,
+    seconds: float,
+) -> PhonemeTimes:
+    """Return when each phoneme of a reading sounds.
+
+    Args:
+        log_probs: a recogniser's phoneme log-probabilities, blank 0 (frames, vocab).
+        loudness: mean log-mel of each of these frames.
+        frame_seconds: seconds from one frame to the next.
+        seconds: length of the sound.
+    Raises: AlignmentError if the sound is too short for the reading.
+    """
+    sounded = [index for index, word in enumerate(reading.phoneme_words) if word >= 0]
+    path = align_ctc(log_probs, PHONEMES.encode(reading.phonemes[index] for index in sounded))
+    silent = _silent(loudness)
+    starts, ends = path.starts.astype(float), path.ends.astype(float)
+    token_ends = np.zeros(len(reading.phonemes))
+    for place, index in enumerate(sounded[:-1]):
+        begin, end = int(path.ends[place]), int(path.starts[place + 1])
+        between = reading.phonemes[index + 1 : sounded[place + 1]]
+        pause = _pause(silent[begin:end], between, frame_seconds)
+        if pause is None:
+            token_ends[index : sounded[place + 1]] = (ends[place] + starts[place + 1]) / 2
+        else:
+            token_ends[index] = begin + pause[0]
+            token_ends[index + 1 : sounded[place + 1]] = begin + pause[1]
+    first, last = sounded[0], sounded[-1]
+    loud = np.flatnonzero(~silent)
+    token_ends[:first] = min(starts[0], loud[0] if len(loud) else starts[0])
+    token_ends[last] = max(ends[-1], loud[-1] + 1 if len(loud) else ends[-1])
+    token_ends = np.minimum(token_ends * frame_seconds, seconds)
+    token_ends[last + 1 :] = seconds
+    confidences = np.ones(len(reading.phonemes))
+    confidences[sounded] = np.exp(path.token_log_probs)
+    return PhonemeTimes(token_ends, confidences, float(path.token_log_probs.mean()))
+
+
+def frames_of(times: PhonemeTimes, reading: Reading, audio: AudioConfig, frames: int) -> Integer[np.ndarray, " tokens"]:
+    """Return how many mel frames each phoneme lasts; they sum to `frames`, and a sounded one lasts at least one.
+
+    Boundaries are rounded where they stand, not the durations, so that no error adds up; then those that would leave
+    a sounded phoneme without a frame are pushed apart.
+    """
+    least = np.array([1 if word >= 0 else 0 for word in reading.phoneme_words])
+    ends = np.round(times.ends / audio.frame_seconds).astype(int)
+    ends[-1] = frames
+    floor = np.cumsum(least)
+    ceiling = frames - (floor[-1] - floor)
+    if floor[-1] > frames:
+        raise ValueError(f"{frames} frames cannot hold {floor[-1]} phonemes")
+    # push right past earlier phonemes: a running maximum of (end - phonemes so far), then keep room for later ones
+    ends = np.minimum(np.maximum.accumulate(np.maximum(ends, floor) - floor) + floor, ceiling)
+    return np.diff(ends, prepend=0).astype(np.int32)
+
+
+def _silent(loudness: np.ndarray) -> np.ndarray:
+    quiet, loud = np.percentile(loudness, [5, 95])
+    return loudness < quiet + SILENCE_SHARE * (loud - quiet)
+
+
+def _pause(silent: np.ndarray, between: tuple[str, ...], frame_seconds: float) -> tuple[int, int] | None:
+    """Return the longest silent run at a boundary, if it is long enough to be a pause."""
+    if not between or not silent.any():
+        return None
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], silent.astype(int), [0]])))
+    begins, ends = edges[::2], edges[1::2]
+    longest = int(np.argmax(ends - begins))
+    wanted = WORD_PAUSE_SECONDS if set(between) == {" "} else COMMA_PAUSE_SECONDS
+    if PAUSE not in between and " " not in between:
+        wanted = COMMA_PAUSE_SECONDS  # a sentence end inside the text
+    if (ends[longest] - begins[longest]) * frame_seconds < wanted:
+        return None
+    return int(begins[longest]), int(ends[longest])
+
+
+def alignment_of(reading: Reading, ends: Float[np.ndarray, " tokens"]) -> Alignment:
+    """Return words, syllables and phones as spans, given where each phoneme of a reading ends, in seconds."""
+    starts = np.concatenate([[0.0], ends[:-1]])
+
+    def tier(owners: tuple[int, ...], texts: list[str]) -> tuple[Span, ...]:
+        members: dict[int, list[int]] = {}
+        for place, owner in enumerate(owners):
+            if owner >= 0:
+                members.setdefault(owner, []).append(place)
+        return tuple(Span(texts[owner], float(starts[m[0]]), float(ends[m[-1]])) for owner, m in members.items())
+
+    sounded = tuple(place if word >= 0 else -1 for place, word in enumerate(reading.phoneme_words))
+    return Alignment(
+        tier(reading.phoneme_words, [word.written for word in reading.words]),
+        tier(reading.phoneme_syllables, list(reading.syllables)),
+        tier(sounded, list(reading.phonemes)),
+        float(ends[-1]),
+    )

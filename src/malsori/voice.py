@@ -1,0 +1,176 @@
+"""The speaking face: text → Speech. The command line, the server and Python all come through `Voice.say`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from malsori.align.phonemes import alignment_of
+from malsori.align.spans import Alignment
+from malsori.audio.griffin_lim import griffin_lim
+from malsori.audio.io import save_audio
+from malsori.config import AudioConfig, nearest
+from malsori.errors import ModelError, TextError
+from malsori.models.catalogue import first_built_in, load_saved
+from malsori.models.saved import SavedModel
+from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
+
+_ACOUSTIC, _VOCODERS = ("fastspeech2",), ("vocos", "hifigan")
+#: Sentences are joined with this much silence between them.
+_BETWEEN_SENTENCES_SECONDS = 0.15
+_LOUDEST = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
+
+
+@dataclass(frozen=True)
+class SayOptions:
+    """How a text is spoken.
+
+    Attributes:
+        speaker: one of the voice's speakers; the first when not given.
+        speed: 2.0 is twice as fast.
+        pitch: semitones up or down.
+        energy: louder or softer, in the speaker's own standard deviations.
+    """
+
+    speaker: str | None = None
+    speed: float = 1.0
+    pitch: float = 0.0
+    energy: float = 0.0
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What was said.
+
+    Attributes:
+        wave: samples in [-1, 1] (samples,).
+        sample_rate: of the wave.
+        mel: the log-mel it was made from (frames, mel_channels).
+        reading: every stage of the text.
+        alignment: when each word, syllable and phone sounds.
+        real_time_factor: seconds of computing to a second of speech.
+    """
+
+    wave: Float[np.ndarray, " samples"]
+    sample_rate: int
+    mel: Float[np.ndarray, "frames mel_channels"]
+    reading: Reading
+    alignment: Alignment
+    real_time_factor: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the speech lasts."""
+        return len(self.wave) / self.sample_rate
+
+    def save(self, path: Path | str) -> None:
+        """Write the wave to a sound file (.wav, .flac, .ogg), whole or not at all."""
+        save_audio(path, self.wave, self.sample_rate)
+
+
+class Voice:
+    """An acoustic model and a vocoder that share one AudioConfig.
+
+    Args:
+        acoustic: text to mel.
+        vocoder: mel to wave; Griffin-Lim when None.
+    Raises: ModelError if the two disagree about the mel, naming the setting and both values.
+    """
+
+    def __init__(self, acoustic: SavedModel, vocoder: SavedModel | None) -> None:
+        if acoustic.facts.system not in _ACOUSTIC:
+            raise ModelError(f"a {acoustic.facts.system} does not speak; a voice needs one of: {', '.join(_ACOUSTIC)}")
+        if vocoder is not None:
+            _check_vocoder(acoustic.facts.audio, vocoder)
+        if acoustic.facts.frontend.get("version") != FRONTEND_VERSION:
+            trained = acoustic.facts.frontend.get("version")
+            raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
+        self.acoustic, self.vocoder, self.frontend = acoustic, vocoder, Frontend()
+
+    @property
+    def audio(self) -> AudioConfig:
+        """The settings of the wave and the mel."""
+        return self.acoustic.facts.audio
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names that `SayOptions.speaker` accepts."""
+        return self.acoustic.facts.speakers
+
+    def say(self, text: str, options: SayOptions | None = None) -> Speech:
+        """Return the speech of a text of any length; it is spoken sentence by sentence.
+
+        Raises: TextError if there is nothing to say or a character has no reading; ModelError for an unknown speaker;
+            ValueError for a speed that is not positive.
+        """
+        options = options or SayOptions()
+        if not 0.2 <= options.speed <= 5.0:
+            raise TextError(f"speed {options.speed} is outside 0.2 to 5.0")
+        began = time.perf_counter()
+        reading = self.frontend.read(text)
+        if not reading.words:
+            raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
+        mel, durations = self._mel(reading, options)
+        wave = self._wave(mel)
+        ends = np.cumsum(durations) * self.audio.frame_seconds
+        took = time.perf_counter() - began
+        factor = took / (len(wave) / self.audio.sample_rate)
+        return Speech(wave, self.audio.sample_rate, mel, reading, alignment_of(reading, ends), factor)
+
+    def _mel(self, reading: Reading, options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mel (frames, mel_channels) and the frames each phoneme lasts (tokens,)."""
+        speaker = self._speaker(options.speaker)
+        token_ids = torch.tensor([self.frontend.ids(reading)])
+        statistics = self.acoustic.facts.statistics[self.speakers[speaker]]
+        # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
+        shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
+        output = self.acoustic.network.infer(
+            token_ids,
+            torch.tensor([token_ids.shape[1]]),
+            torch.tensor([speaker]),
+            speed=options.speed,
+            pitch_shift=shift,
+            energy_shift=options.energy,
+        )
+        return output.mel[0].numpy(), output.durations[0].numpy()
+
+    def _wave(self, mel: np.ndarray) -> np.ndarray:
+        frames = torch.from_numpy(mel)[None]
+        wave = griffin_lim(frames, self.audio) if self.vocoder is None else self.vocoder.network.infer(frames).wave
+        samples = wave[0].numpy()
+        return samples * min(1.0, _LOUDEST / max(1e-9, float(np.abs(samples).max())))
+
+    def _speaker(self, name: str | None) -> int:
+        if name is None:
+            return 0
+        if name not in self.speakers:
+            raise ModelError(f"the voice has no speaker '{name}'.{nearest(name, list(self.speakers))}")
+        return self.speakers.index(name)
+
+
+def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
+    """Return a voice, ready to speak.
+
+    Args:
+        name: a built-in name, a model's or run's folder, or a hub id; the built-in voice when not given.
+        vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given.
+    Raises: ModelError if either is not there, or they disagree.
+    """
+    acoustic = load_saved(name or first_built_in(*_ACOUSTIC))
+    if vocoder == "griffin-lim":
+        return Voice(acoustic, None)
+    return Voice(acoustic, load_saved(vocoder or first_built_in(*_VOCODERS)))
+
+
+def _check_vocoder(audio: AudioConfig, vocoder: SavedModel) -> None:
+    if vocoder.facts.system not in _VOCODERS:
+        raise ModelError(f"a {vocoder.facts.system} is no vocoder; one of {', '.join(_VOCODERS)} is")
+    if vocoder.facts.audio_fingerprint == audio.fingerprint():
+        return
+    for name, wanted in audio.model_dump().items():
+        found = getattr(vocoder.facts.audio, name)
+        if found != wanted:
+            raise ModelError(f"audio.{name} is {wanted} in the voice and {found} in the vocoder: they do not fit")
