@@ -30,6 +30,8 @@ from malsori.errors import AudioError, CorpusError, TextError
 if TYPE_CHECKING:
     from lhotse import MonoCut
 
+    from malsori.text.frontend import Frontend, Reading
+
 logger = logging.getLogger(__name__)
 
 #: Part of every file's key: raised whenever the same recording would give other numbers.
@@ -180,13 +182,21 @@ def measure(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> dict[str
     return {"mel": mel, "pitch_hz": pitch_hz(wave, audio), "energy": energy(mel)}
 
 
-def unreadable(text: str) -> str:
-    """Return why the front-end cannot read a text, "" if it can."""
+def reading(text: str) -> "Reading":
+    """Return what the front-end makes of a text, as training and speaking will. Raises: TextError if it cannot."""
+    return _frontend().read(text)
+
+
+def usable_wave(utterance: Utterance, audio: AudioConfig) -> np.ndarray | Refusal:
+    """Return the trimmed wave (samples,) of an utterance at audio.sample_rate, or why it is of no use."""
     try:
-        _frontend().read(text)
-    except TextError as error:
-        return str(error)
-    return ""
+        sound = load_audio(utterance.audio_path, audio.sample_rate)
+    except AudioError as error:
+        return Refusal(utterance.id, "sound cannot be read", str(error))
+    try:
+        return trimmed(sound, audio)
+    except AudioError as error:
+        return Refusal(utterance.id, str(error).partition(":")[0], f"{utterance.audio_path}: {error}")
 
 
 def safe_name(utterance_id: str) -> str:
@@ -203,7 +213,7 @@ def safe_name(utterance_id: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _frontend() -> Any:
+def _frontend() -> "Frontend":
     from malsori.text.frontend import Frontend
 
     return Frontend()
@@ -214,19 +224,16 @@ def _make(job: _Job) -> _Made | Refusal:
     item = job.utterance
     wave_path = job.out / "wave" / f"{job.file_id}.flac"
     truth_path = job.out / "ground_truth" / f"{job.file_id}.safetensors"
-    if problem := unreadable(item.spoken):
-        return Refusal(item.id, "text cannot be read", problem)
     try:
-        key = _key(job)
-        if wave_path.is_file() and folder.read_key(truth_path) == key:
-            return _Made(job.file_id, item, folder.count_frames(truth_path), reused=True)
-        sound = load_audio(item.audio_path, job.audio.sample_rate)
-    except AudioError as error:
-        return Refusal(item.id, "sound cannot be read", str(error))
-    try:
-        wave = trimmed(sound, job.audio)
-    except AudioError as error:
-        return Refusal(item.id, str(error).partition(":")[0], f"{item.audio_path}: {error}")
+        reading(item.spoken)
+    except TextError as error:
+        return Refusal(item.id, "text cannot be read", str(error))
+    key = _key(job)
+    if wave_path.is_file() and key and folder.read_key(truth_path) == key:
+        return _Made(job.file_id, item, folder.count_frames(truth_path), reused=True)
+    wave = usable_wave(item, job.audio)
+    if isinstance(wave, Refusal):
+        return wave
     # Measured is what is written: 16 bits.
     wave = (np.rint(wave * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
     arrays = measure(wave, job.audio)
@@ -238,11 +245,14 @@ def _make(job: _Job) -> _Made | Refusal:
 
 
 def _key(job: _Job) -> str:
-    """Return the digest of all that an utterance's files depend on: the recording's bytes, its text, the settings."""
+    """Return the digest of all that an utterance's files depend on: the recording's bytes, its text, the settings.
+
+    It is "" where the recording cannot be opened: loading it will say why.
+    """
     try:
         content = job.utterance.audio_path.read_bytes()
-    except OSError as error:
-        raise AudioError(f"{job.utterance.audio_path}: {error.strerror}") from error
+    except OSError:
+        return ""
     trim = (GROUND_TRUTH_VERSION, SILENCE_DB, KEPT_SILENCE_SECONDS)
     settings = f"{job.audio.fingerprint()} {trim} {job.utterance.spoken}"
     return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
