@@ -1,5 +1,6 @@
 """The shell around the commands: exit statuses, one clear line, imports that cost nothing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from malsori import cli
+from malsori.align.spans import Alignment, Span
+from malsori.align.textgrid import load_textgrid
 from malsori.errors import AudioError
 
 
@@ -79,3 +82,51 @@ def test_every_public_name_is_listed_and_an_unknown_one_is_refused():
     assert {"load_voice", "load_recognizer", "align", "score", "cer", "wer", "mcd"} <= set(dir(malsori))
     with pytest.raises(AttributeError, match="tts"):
         malsori.tts  # noqa: B018
+
+
+@pytest.fixture
+def aligned_texts(monkeypatch):
+    """Put a recogniser in place that lays anything over anything, and return the texts that it was given."""
+    texts = []
+
+    class Recognizer:
+        def align(self, sound, text):
+            texts.append(text)
+            return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
+
+    monkeypatch.setattr("malsori.recognizer.load_recognizer", lambda name: Recognizer())
+    return texts
+
+
+def test_align_prints_the_form_that_is_asked_for(aligned_texts, capsys):
+    assert cli.run(["align", "a.wav", "사랑해", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "words": [{"text": "사랑해", "start": 0.25, "end": 1.0}],
+        "syllables": [],
+        "phones": [{"text": "ㅏ", "start": 0.5, "end": 1.0}],
+    }
+    assert cli.run(["align", "a.wav", "사랑해", "--format", "srt"]) == 0
+    assert capsys.readouterr().out == "1\n00:00:00,250 --> 00:00:01,000\n사랑해\n"
+    assert cli.run(["align", "a.wav", "사랑해"]) == 0
+    assert capsys.readouterr().out.startswith('File type = "ooTextFile"')
+
+
+def test_align_writes_what_the_files_name_ends_in(aligned_texts, tmp_path):
+    for name in ("a.TextGrid", "a.json", "a.srt"):
+        assert cli.run(["align", "a.wav", "사랑해", "-o", str(tmp_path / name)]) == 0
+    assert load_textgrid(tmp_path / "a.TextGrid")["words"] == (Span("사랑해", 0.25, 1.0),)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["words"][0]["text"] == "사랑해"
+    assert "00:00:00,250" in (tmp_path / "a.srt").read_text(encoding="utf-8")
+
+
+def test_align_takes_the_text_itself_or_a_file_of_it(aligned_texts, tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeff사랑해".encode())
+    long = "아주 긴 글. " * 400
+    assert cli.run(["align", "a.wav", str(path)]) == cli.run(["align", "a.wav", long]) == 0
+    assert aligned_texts == ["사랑해", long]
+    path.write_bytes("사랑해".encode("cp949"))
+    assert cli.run(["align", "a.wav", str(path)]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+    assert cli.run(["align", "a.wav", str(tmp_path / "no.txt")]) == 2
+    assert "no such file" in capsys.readouterr().err

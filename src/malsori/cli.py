@@ -1,16 +1,21 @@
 """The command `malsori`: one thin function a command; the work is done, and imported, behind it."""
 
+import enum
+import errno
 import json
 import logging
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malsori.errors import MalsoriError
+from malsori.errors import MalsoriError, TextError
+
+if TYPE_CHECKING:
+    from malsori.align.spans import Alignment
 
 app = typer.Typer(
     name="malsori",
@@ -23,6 +28,14 @@ text_app = typer.Typer(help="Korean text: normalise, pronounce, split into phone
 corpus_app = typer.Typer(help="Corpora: prepare ground truth, check, synthesise.", no_args_is_help=True)
 app.add_typer(text_app, name="text")
 app.add_typer(corpus_app, name="corpus")
+
+
+class AlignmentForm(enum.StrEnum):
+    """What an alignment can be written as."""
+
+    textgrid = "textgrid"
+    json = "json"
+    srt = "srt"
 
 
 def main() -> None:
@@ -113,3 +126,81 @@ def prepare_corpus(
     print(f"{len(summary.speakers)} speakers, {len(summary.refused)} utterances skipped, {summary.reused} made before")
     for reason, ids in summary.skipped.items():
         print(f"  {reason}: {len(ids)} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})")
+
+
+@app.command("align")
+def align_text(
+    audio: Annotated[Path, typer.Argument(help="Sound file, of any format and rate.")],
+    text: Annotated[str, typer.Argument(help="What is said in it: the text itself, a text file, or - for input.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output without.")] = None,
+    form: Annotated[
+        AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+) -> None:
+    """Say when each word, syllable and phone of a text sounds.
+
+    Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
+    """
+    from malsori.recognizer import load_recognizer
+
+    by_name = out.suffix[1:].lower() if out else ""
+    form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
+    alignment = load_recognizer(model).align(audio, _text_of(text))
+    _write(_alignment_as(form, alignment), out)
+
+
+def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
+    from malsori.align.spans import join_lines, subtitles
+    from malsori.align.textgrid import format_textgrid
+
+    if form is AlignmentForm.json:
+        return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
+    if form is AlignmentForm.srt:
+        return subtitles(join_lines(alignment.words), "srt")
+    return format_textgrid(alignment.tiers, alignment.duration)
+
+
+@app.command("models")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the models that come with malsori; a folder or a hub id can stand wherever one of these can.
+
+    Example: malsori models
+    """
+    from malsori.models.catalogue import built_in
+
+    entries = built_in()
+    if as_json:
+        facts = [{"name": entry.name, "bytes": entry.bytes, **entry.facts.model_dump(mode="json")} for entry in entries]
+        print(json.dumps({"models": facts}, ensure_ascii=False))
+        return
+    for entry in entries:
+        size, rate = f"{entry.bytes / 1e6:.1f} MB", entry.facts.audio.sample_rate
+        print(f"{entry.name:24} {entry.facts.system:12} {rate:6} Hz {size:>9}  {entry.facts.licence}")
+
+
+def _text_of(argument: str) -> str:
+    """Return the text that an argument means: standard input for -, a file's content, or itself."""
+    if argument == "-":
+        return sys.stdin.read()
+    try:
+        is_file = Path(argument).is_file()
+    except OSError:  # too long for a file's name: it is the text
+        is_file = False
+    if not is_file and Path(argument).suffix == ".txt":
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argument)
+    try:
+        return Path(argument).read_text(encoding="utf-8-sig") if is_file else argument
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{argument}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Write a result to a file, or to standard output."""
+    if out is None:
+        print(text, end="")
+    else:
+        out.write_text(text, encoding="utf-8")
