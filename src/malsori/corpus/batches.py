@@ -7,7 +7,7 @@ seed and the step: a resumed run meets the same batches as an unbroken one witho
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import soxr
@@ -100,6 +100,7 @@ class Target:
     phoneme_ids: list[int]
 
 
+@runtime_checkable
 class Collator(Protocol):
     """Turns examples into a task's batch."""
 

@@ -9,7 +9,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class Turn:
     losses: dict[str, Tensor]
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the loop asks of a system; every task is an nn.Module too."""
 
