@@ -49,7 +49,8 @@ def problems(draw):
     blank = draw(st.integers(0, vocab - 1))
     symbols = [symbol for symbol in range(vocab) if symbol != blank]
     tokens = draw(st.lists(st.sampled_from(symbols), max_size=4))
-    frames = draw(st.integers(max(1, needed_frames(tokens)), 8))
+    needed = len(tokens) + sum(before == after for before, after in itertools.pairwise(tokens))
+    frames = draw(st.integers(max(1, needed), 8))
     values = st.sampled_from([0.0, -0.5, -1.0, -1.5, -4.0])
     scores = draw(st.lists(values, min_size=frames * vocab, max_size=frames * vocab))
     return np.array(scores, dtype=np.float32).reshape(frames, vocab), tokens, blank
@@ -108,6 +109,10 @@ def test_an_empty_text_stays_in_the_blank():
     assert path.frame_tokens.tolist() == [-1, -1]
     assert path.score == -1.5
     assert len(path.starts) == len(path.ends) == len(path.token_log_probs) == 0
+
+
+def test_each_token_needs_a_frame_and_each_pair_of_equals_one_more():
+    assert [needed_frames(tokens) for tokens in ([], [3], [3, 3, 4], [5, 5, 5])] == [0, 1, 4, 5]
 
 
 def test_too_few_frames_are_refused_with_the_number_that_is_needed():
