@@ -17,6 +17,7 @@ FLOORS = (
     {"malsori", "cli", "__main__"},
     {"serve"},
     {"cluster"},
+    {"demo", "evaluate"},
     {"voice", "recognizer"},
     {"report"},
     {"train"},
@@ -81,7 +82,9 @@ def sources() -> tuple[Source, ...]:
 
 
 def whole_house() -> Iterator[str]:
-    files, lines = len(sources()), sum(source.lines for source in sources())
+    # A package's __init__ that only says what the package is for is no file to find one's way in.
+    files = sum(any(not isinstance(part, ast.Expr) for part in source.tree.body) for source in sources())
+    lines = sum(source.lines for source in sources())
     if files > MAX_FILES:
         yield f"{files} source files, at most {MAX_FILES}"
     if lines > MAX_LINES:
