@@ -47,7 +47,7 @@ class Speech:
 
     Attributes:
         wave: samples in [-1, 1] (samples,).
-        sample_rate: of the wave.
+        audio: settings of the wave and the mel.
         mel: the log-mel it was made from (frames, mel_channels).
         reading: every stage of the text.
         alignment: when each word, syllable and phone sounds.
@@ -55,11 +55,16 @@ class Speech:
     """
 
     wave: Float[np.ndarray, " samples"]
-    sample_rate: int
+    audio: AudioConfig
     mel: Float[np.ndarray, "frames mel_channels"]
     reading: Reading
     alignment: Alignment
     real_time_factor: float
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return self.audio.sample_rate
 
     @property
     def seconds(self) -> float:
@@ -118,7 +123,7 @@ class Voice:
         ends = np.cumsum(durations) * self.audio.frame_seconds
         took = time.perf_counter() - began
         factor = took / (len(wave) / self.audio.sample_rate)
-        return Speech(wave, self.audio.sample_rate, mel, reading, alignment_of(reading, ends), factor)
+        return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
 
     def _mel(self, reading: Reading, options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
         """Return the mel (frames, mel_channels) and the frames each phoneme lasts (tokens,)."""

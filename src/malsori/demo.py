@@ -1,0 +1,97 @@
+"""The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from malsori.audio.io import written_whole
+from malsori.metrics.error_rate import TextRules, cer, wer
+from malsori.recognizer import Recognizer, load_recognizer
+from malsori.report.page import Page, marked, paragraph, picture, player, table
+from malsori.report.plots import as_png, speech_figure
+from malsori.voice import Speech, Voice, load_voice
+
+#: Neither stands in any text the built-in models were trained on.
+SENTENCES = (
+    "오늘은 날씨가 참 좋네요.",
+    "우리 가족은 주말마다 가까운 산에 올라가요.",
+    "처음 만난 사람들도 금방 친구가 되었어요.",
+)
+_SPOKEN = TextRules(punctuation="removed")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One sentence of the demo: what was said, what was heard, and how far apart they are."""
+
+    text: str
+    heard: str
+    cer: float
+    wer: float
+    seconds: float
+    real_time_factor: float
+
+
+def run_demo(out: Path) -> list[Said]:
+    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
+    out.mkdir(parents=True, exist_ok=True)
+    voice, recognizer = load_voice(), load_recognizer()
+    page = Page("말소리 demo", _introduction(voice, recognizer))
+    said, speeches = [], []
+    for number, text in enumerate(SENTENCES, start=1):
+        speech = voice.say(text)
+        speech.save(out / f"{number}.wav")
+        said.append(_judge(speech, recognizer))
+        speeches.append(speech)
+    page.section("요약 · Summary", _summary(said))
+    for one, speech in zip(said, speeches, strict=True):
+        page.section(one.text, *_shown(one, speech))
+    page.save(out / "report.html")
+    report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
+    with written_whole(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return said
+
+
+def mean_cer(said: list[Said]) -> float:
+    """Return the character error rate over all sentences together, spaces and punctuation not counted."""
+    return cer([one.text for one in said], [one.heard for one in said], spaces=False, rules=_SPOKEN).rate
+
+
+def _judge(speech: Speech, recognizer: Recognizer) -> Said:
+    text = speech.reading.written
+    heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
+    errors = cer(text, heard, spaces=False, rules=_SPOKEN).rate, wer(text, heard, rules=_SPOKEN).rate
+    return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
+
+
+def _introduction(voice: Voice, recognizer: Recognizer) -> str:
+    acoustic, listener = voice.acoustic.facts, recognizer.model.facts
+    return (
+        f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it was not trained on; the "
+        f"built-in recogniser ({listener.system}) writes down what it hears, with no language model's help. "
+        f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def _summary(said: list[Said]) -> str:
+    rows = [
+        [one.text, marked(_dense(one.text), _dense(one.heard)), f"{one.cer:.1%}", f"{one.wer:.1%}", f"{one.seconds:.2f}"]
+        for one in said
+    ]
+    rows.append(["", "CER", f"{mean_cer(said):.1%}", "", ""])
+    legend = "빨강: 틀림, 줄: 빠짐, 노랑: 더함. Spaces and punctuation do not count in CER."
+    return table(["말한 것 (said)", "들은 것 (heard)", "CER", "WER", "초"], rows) + paragraph(legend)
+
+
+def _shown(one: Said, speech: Speech) -> list[str]:
+    figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
+    described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
+    facts = f"들은 것: {one.heard or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
+    return [player(speech.wave, speech.sample_rate), picture(as_png(figure), described), paragraph(facts)]
+
+
+def _dense(text: str) -> str:
+    """Return what counts: no spaces, no punctuation."""
+    return "".join(_SPOKEN.apply([text])[0].split())

@@ -1,0 +1,90 @@
+"""Pictures of speech: wave, mel and what is said when, on one time axis."""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from malsori.align.spans import Alignment
+from malsori.config import AudioConfig
+from malsori.report.fonts import use_korean_font
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _FAINT, _BOUNDARY = "#1d3557", "#8d99ae", "#ffffff"
+
+
+def speech_figure(
+    wave: Float[np.ndarray, " samples"],
+    mel: Float[np.ndarray, "frames mel_channels"],
+    audio: AudioConfig,
+    alignment: Alignment | None = None,
+) -> "Figure":
+    """Return a picture of a speech: its wave, its log-mel, and words, syllables and phones where they sound."""
+    use_korean_font()
+    from matplotlib.figure import Figure
+
+    tiers = 0 if alignment is None else 3
+    seconds = len(mel) * audio.frame_seconds
+    figure = Figure(figsize=(max(7.0, min(16.0, 2.6 * seconds)), 4.0 + 0.3 * tiers), dpi=110, layout="constrained")
+    rows = figure.subplots(2 + bool(tiers), 1, sharex=True, height_ratios=[1, 2.4] + [0.95] * bool(tiers))
+    _draw_wave(rows[0], wave, audio.sample_rate)
+    draw_mel(rows[1], mel, audio, alignment)
+    if alignment is not None:
+        _draw_tiers(rows[2], alignment)
+    rows[-1].set_xlabel("초 (seconds)")
+    rows[-1].set_xlim(0, seconds)
+    return figure
+
+
+def draw_mel(
+    axes: "Axes", mel: Float[np.ndarray, "frames mel_channels"], audio: AudioConfig, alignment: Alignment | None = None
+) -> None:
+    """Draw a log-mel on given axes, phone boundaries as thin lines."""
+    seconds = len(mel) * audio.frame_seconds
+    floor = float(np.log(audio.log_floor))
+    extent = (0.0, seconds, 0.0, float(audio.mel_channels))
+    axes.imshow(mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=floor, vmax=2.0)
+    axes.set_ylabel("mel")
+    for span in alignment.phones if alignment else ():
+        axes.axvline(span.start, color=_BOUNDARY, linewidth=0.4, alpha=0.6)
+
+
+def as_png(figure: "Figure") -> bytes:
+    """Return a figure as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw_wave(axes: "Axes", wave: np.ndarray, sample_rate: int) -> None:
+    """Draw the outline: the least and the greatest sample of each short stretch."""
+    stretch = max(1, len(wave) // 2000)
+    pieces = wave[: len(wave) // stretch * stretch].reshape(-1, stretch)
+    times = (np.arange(len(pieces)) + 0.5) * stretch / sample_rate
+    axes.fill_between(times, pieces.min(1), pieces.max(1), color=_INK, linewidth=0)
+    axes.set_ylim(-1, 1)
+    axes.set_yticks([-1, 0, 1])
+    axes.set_ylabel("파형")
+
+
+def _draw_tiers(axes: "Axes", alignment: Alignment) -> None:
+    """Draw words, syllables and phones as boxes with their text, from top to bottom."""
+    for row, (spans, size) in enumerate(zip(alignment.tiers.values(), (10, 9, 7), strict=True)):
+        for span in spans:
+            bottom = 2 - row
+            axes.add_patch(_box(span.start, bottom, span.end - span.start))
+            middle = (span.start + span.end) / 2
+            axes.text(middle, bottom + 0.45, span.text.lstrip("-"), ha="center", va="center", fontsize=size, clip_on=True)
+    axes.set_ylim(0, 3)
+    axes.set_yticks([0.45, 1.45, 2.45], ["음소", "음절", "어절"])
+    axes.tick_params(axis="y", length=0)
+
+
+def _box(start: float, bottom: float, width: float) -> "object":
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((start, bottom), width, 0.9, facecolor="#f1f5f9", edgecolor=_FAINT, linewidth=0.5)
