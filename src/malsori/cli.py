@@ -7,15 +7,17 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malsori.errors import MalsoriError, TextError
+from malsori.errors import MalsoriError, ModelError, TextError
 
 if TYPE_CHECKING:
     from malsori.align.spans import Alignment
+    from malsori.recognizer import Transcript
 
 app = typer.Typer(
     name="malsori",
@@ -36,6 +38,16 @@ class AlignmentForm(enum.StrEnum):
     textgrid = "textgrid"
     json = "json"
     srt = "srt"
+
+
+class TranscriptForm(enum.StrEnum):
+    """What a transcript can be written as."""
+
+    text = "text"
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+    textgrid = "textgrid"
 
 
 def main() -> None:
@@ -160,6 +172,153 @@ def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
     if form is AlignmentForm.srt:
         return subtitles(join_lines(alignment.words), "srt")
     return format_textgrid(alignment.tiers, alignment.duration)
+
+
+@app.command("train")
+def train_system(
+    recipe: Annotated[str, typer.Argument(help="A recipe that comes with malsori, by name, or a TOML file.")],
+    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Another value: train.steps=500; repeats.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
+    ] = False,
+) -> None:
+    """Train a system; broken off anywhere, the same command with --resume goes on as if it had not been.
+
+    Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
+    """
+    from malsori.corpus.folder import load_corpus
+    from malsori.train.loop import RunOptions, train
+    from malsori.train.recipe import read_recipe
+    from malsori.train.systems import parse_recipe, set_up
+
+    setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
+    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes))
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+    print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
+    print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the numbers and the sounds.")] = Path("demo"),
+) -> None:
+    """Speak, listen and measure with the built-in models; writes report.html and report.json.
+
+    Example: malsori demo --out demo
+    """
+    from malsori.demo import mean_cer, run_demo
+
+    said = run_demo(out)
+    for one in said:
+        print(f"said   {one.text}\nheard  {one.heard}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
+    print(f"CER over all: {mean_cer(said):.1%}. Open {out / 'report.html'} to listen and look.")
+
+
+@app.command("say")
+def say(
+    text: Annotated[str, typer.Argument(help="What to say: the text itself, a text file, or - for standard input.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Sound file to write: .wav, .flac or .ogg.")],
+    voice: Annotated[str | None, typer.Option(help="A built-in voice, a folder, a run, or a hub id.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="The same for the vocoder; griffin-lim for none.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Who of the voice's speakers.")] = None,
+    speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
+    pitch: Annotated[float, typer.Option(help="Semitones up or down.")] = 0.0,
+    timing: Annotated[
+        Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt.")
+    ] = None,
+) -> None:
+    """Speak a text into a sound file.
+
+    Example: malsori say "오늘은 날씨가 참 좋네요." -o hello.wav --timing hello.TextGrid
+    """
+    from malsori.voice import SayOptions, load_voice
+
+    speech = load_voice(voice, vocoder).say(_text_of(text), SayOptions(speaker=speaker, speed=speed, pitch=pitch))
+    speech.save(out)
+    if timing:
+        form = AlignmentForm.__members__.get(timing.suffix[1:].lower(), AlignmentForm.textgrid)
+        _write(_alignment_as(form, speech.alignment), timing)
+    print(f"{out}: {speech.seconds:.2f} s, made in {speech.real_time_factor:.3f} x real time")
+
+
+@app.command("transcribe")
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
+    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    form: Annotated[
+        TranscriptForm, typer.Option("--format", help="How to write what was heard.")
+    ] = TranscriptForm.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
+) -> None:
+    """Write down what is said in sound files, in the order given.
+
+    Example: malsori transcribe talk.m4a --format srt
+    """
+    from malsori.recognizer import load_recognizer
+
+    recognizer = load_recognizer(model)
+    if language not in recognizer.languages:
+        raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
+    for path in files:
+        print(_transcript_as(TranscriptForm.json if as_json else form, path, recognizer.transcribe(path)), end="")
+
+
+def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
+    from malsori.align.spans import join_lines, subtitles
+    from malsori.align.textgrid import format_textgrid
+
+    words = [word for segment in transcript.segments for word in segment.words]
+    if form is TranscriptForm.json:
+        return json.dumps({"file": str(path), **transcript.as_json()}, ensure_ascii=False) + "\n"
+    if form is TranscriptForm.textgrid:
+        return format_textgrid({"words": tuple(words)}, transcript.duration)
+    if form is TranscriptForm.text:
+        return transcript.text + "\n"
+    return subtitles(join_lines(words), "srt" if form is TranscriptForm.srt else "vtt")
+
+
+@app.command("evaluate")
+def evaluate_model(
+    model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
+    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
+    recognizer: Annotated[str | None, typer.Option(help="Who listens to a voice; the built-in one without.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+
+    Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
+    """
+    from malsori.corpus.folder import load_corpus
+    from malsori.evaluate import evaluate, save_evaluation
+
+    found = evaluate(model, load_corpus(corpus), split, recognizer, _watched)
+    if out:
+        save_evaluation(found, out, model)
+    if as_json:
+        print(json.dumps(found.as_json(), ensure_ascii=False))
+        return
+    print(f"{found.system} on {len(found.rows)} utterances of {split}")
+    for name, value in found.measures.items():
+        print(f"  {name:24} {value:.4f}")
+
+
+def _watched(items: list[Any]) -> Iterable[Any]:
+    """Show a progress bar on a terminal while items are worked through."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, console=console, description="", disable=not console.is_terminal)
 
 
 @app.command("models")

@@ -69,7 +69,7 @@ def _judge(speech: Speech, recognizer: Recognizer) -> Said:
 def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     acoustic, listener = voice.acoustic.facts, recognizer.model.facts
     return (
-        f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it was not trained on; the "
+        f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it never saw; the "
         f"built-in recogniser ({listener.system}) writes down what it hears, with no language model's help. "
         f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
     )
@@ -77,7 +77,13 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
 
 def _summary(said: list[Said]) -> str:
     rows = [
-        [one.text, marked(_dense(one.text), _dense(one.heard)), f"{one.cer:.1%}", f"{one.wer:.1%}", f"{one.seconds:.2f}"]
+        [
+            one.text,
+            marked(_dense(one.text), _dense(one.heard)),
+            f"{one.cer:.1%}",
+            f"{one.wer:.1%}",
+            f"{one.seconds:.2f}",
+        ]
         for one in said
     ]
     rows.append(["", "CER", f"{mean_cer(said):.1%}", "", ""])

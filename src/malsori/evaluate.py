@@ -1,9 +1,9 @@
 """How good a model is on a corpus it did not learn from: a voice, a vocoder or a recogniser, each by its own measures.
 
-    recogniser   transcribes the split; CER with and without spaces, WER
-    voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
-                 in the synthetic speech, beside what it hears in the recordings
-    vocoder      makes waves of the recordings' mels (copy synthesis); MCD and distance of mels
+recogniser   transcribes the split; CER with and without spaces, WER
+voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
+             in the synthetic speech, beside what it hears in the recordings
+vocoder      makes waves of the recordings' mels (copy synthesis); MCD and distance of mels
 """
 
 import json
@@ -76,7 +76,9 @@ class Evaluation:
         }
 
 
-def evaluate(name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, watch: Watch = iter) -> Evaluation:
+def evaluate(
+    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, watch: Watch = iter
+) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
     Args:
@@ -98,7 +100,9 @@ def evaluate(name: str, corpus: Corpus, split: str = "test", recognizer: str | N
     voice = load_voice(name)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
-        raise CorpusError(f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(voice.speakers)})")
+        raise CorpusError(
+            f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(voice.speakers)})"
+        )
     return _voice(voice, load_recognizer(recognizer), corpus, split, watch(spoken))
 
 

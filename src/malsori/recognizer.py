@@ -79,7 +79,14 @@ class Recognizer:
             raise ModelError(f"a {model.facts.system} does not listen; a recogniser is one of: {', '.join(_SYSTEMS)}")
         self.model, self.frontend = model, Frontend()
 
-    def transcribe(self, sound: "Path | str | Float[np.ndarray, ' samples']", sample_rate: int | None = None) -> Transcript:
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages it can write."""
+        return ("ko",)
+
+    def transcribe(
+        self, sound: "Path | str | Float[np.ndarray, ' samples']", sample_rate: int | None = None
+    ) -> Transcript:
         """Return what is said in a sound file, or in a wave (samples,) at sample_rate.
 
         Raises: AudioError if it cannot be read, or lasts less than 0.1 s.

@@ -92,7 +92,9 @@ class Voice:
             _check_vocoder(acoustic.facts.audio, vocoder)
         if acoustic.facts.frontend.get("version") != FRONTEND_VERSION:
             trained = acoustic.facts.frontend.get("version")
-            raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
+            raise ModelError(
+                f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew"
+            )
         self.acoustic, self.vocoder, self.frontend = acoustic, vocoder, Frontend()
 
     @property

@@ -19,9 +19,7 @@ def mel_filters(audio: AudioConfig) -> Float[np.ndarray, "mel_channels bins"]:
     Source: M. Slaney, Auditory Toolbox (1998): linear below 1 kHz, logarithmic above; librosa's default, which
     the public vocoders were trained on.
     """
-    edges_hz = _mel_to_hz(
-        np.linspace(_hz_to_mel(audio.min_hz), _hz_to_mel(audio.max_hz), audio.mel_channels + 2)
-    )
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(audio.min_hz), _hz_to_mel(audio.max_hz), audio.mel_channels + 2))
     bins_hz = np.linspace(0, audio.sample_rate / 2, audio.fft_samples // 2 + 1)
     widths = np.diff(edges_hz)
     slopes = edges_hz[:, None] - bins_hz[None, :]

@@ -80,7 +80,7 @@ class SpeakBatch:
 
 @dataclass(frozen=True)
 class ListenBatch:
-    """Attributes: mel (batch, frames, mel_channels) of 16 kHz sound; targets (batch, tokens) padded with 0; the texts."""
+    """Attributes: mel (batch, frames, mel_channels) of 16 kHz sound; targets (batch, tokens), 0 on padding; texts."""
 
     mel: Tensor
     mel_lengths: Tensor
@@ -187,7 +187,10 @@ class ListenCollator:
         return log_mel(torch.from_numpy(wave)[None], self.audio)[0]
 
     def _mask(self, mel: Tensor, random: np.random.Generator) -> Tensor:
-        """Return the mel with two bands and two stretches at its mean (SpecAugment, Park et al. 2019, arXiv:1904.08779)."""
+        """Return the mel with two bands and two stretches at its mean.
+
+        Source: SpecAugment (Park et al. 2019, arXiv:1904.08779).
+        """
         fill = mel.mean()
         for axis, widest in ((1, self.config.masked_channels), (0, min(self.config.masked_frames, len(mel) // 5))):
             for _ in range(2 if widest else 0):
@@ -240,7 +243,9 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     }
     if not cuts:
         wanted = f" of speakers {', '.join(data.speakers)}" if data.speakers else ""
-        raise CorpusError(f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.longest_seconds} s long")
+        raise CorpusError(
+            f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.longest_seconds} s long"
+        )
     return cuts
 
 
@@ -253,9 +258,13 @@ def plan_epoch(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: i
     sampler: Any
     if by_seconds:
         buckets = max(2, min(20, len(cuts) // 20))
-        sampler = DynamicBucketingSampler(
-            cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
-        ) if len(cuts) > buckets else DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
+        sampler = (
+            DynamicBucketingSampler(
+                cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
+            )
+            if len(cuts) > buckets
+            else DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
+        )
     else:
         full = len(cuts) >= data.batch_size
         sampler = DynamicCutSampler(cut_set, max_cuts=data.batch_size, shuffle=True, seed=seed, drop_last=full)

@@ -47,7 +47,9 @@ def locate(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     if Path(name).is_dir():
-        raise ModelError(f"{name}: no config.json in it or in {name}/model: not a model, or a run that has not saved one")
+        raise ModelError(
+            f"{name}: no config.json in it or in {name}/model: not a model, or a run that has not saved one"
+        )
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return _from_hub(name)
     raise ModelError(f"no model '{name}'.{nearest(name, [entry.name for entry in built_in()])}")

@@ -31,7 +31,12 @@ _SUBSAMPLING = 4  # mel frames to one encoder step
 
 
 class ConformerConfig(Config):
-    """Sizes of a Conformer; the defaults are the paper's Conformer (S)."""
+    """Sizes of a Conformer; the defaults are the paper's Conformer (S).
+
+    phoneme_block: the phoneme output stands after so many blocks.
+    attention_from: blocks before this one have no attention. With an hour of speech, lower blocks learn sounds from
+        convolution alone long before attention finds anything to attend to.
+    """
 
     mel_channels: int = 80
     features: int = 144
@@ -42,6 +47,7 @@ class ConformerConfig(Config):
     dropout: float = 0.1
     subsampling_channels: int = 144
     phoneme_block: int = 8
+    attention_from: int = 0
     jamo_vocab: int = len(JAMO)
     phoneme_vocab: int = len(PHONEMES)
 
@@ -105,12 +111,14 @@ class ConvolutionModule(nn.Module):
 class ConformerBlock(nn.Module):
     """Half a feed-forward, attention, convolution, half a feed-forward, LayerNorm (2.4, eq. 1)."""
 
-    def __init__(self, config: ConformerConfig) -> None:
+    def __init__(self, config: ConformerConfig, attends: bool) -> None:
         super().__init__()
         self.first = FeedForward(config.features, config.expansion, config.dropout)
-        self.attention_norm = nn.LayerNorm(config.features)
-        self.attention = SelfAttention(config.features, config.heads, config.dropout, rotary=True)
-        self.attention_dropout = nn.Dropout(config.dropout)
+        self.attends = attends
+        if attends:
+            self.attention_norm = nn.LayerNorm(config.features)
+            self.attention = SelfAttention(config.features, config.heads, config.dropout, rotary=True)
+            self.attention_dropout = nn.Dropout(config.dropout)
         self.convolution = ConvolutionModule(config.features, config.kernel, config.dropout)
         self.second = FeedForward(config.features, config.expansion, config.dropout)
         self.norm = nn.LayerNorm(config.features)
@@ -120,7 +128,8 @@ class ConformerBlock(nn.Module):
     ) -> Float[Tensor, "batch time features"]:
         """Return the block's output."""
         hidden = hidden + 0.5 * self.first(hidden)
-        hidden = hidden + self.attention_dropout(self.attention(self.attention_norm(hidden), mask))
+        if self.attends:
+            hidden = hidden + self.attention_dropout(self.attention(self.attention_norm(hidden), mask))
         hidden = hidden + self.convolution(hidden, mask)
         hidden = hidden + 0.5 * self.second(hidden)
         return self.norm(hidden)
@@ -172,7 +181,9 @@ class Conformer(nn.Module):
         self.config = config
         self.subsampling = Subsampling(config.mel_channels, config.subsampling_channels, config.features)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            ConformerBlock(config, attends=number >= config.attention_from) for number in range(config.blocks)
+        )
         self.phoneme_head = CtcHead(config.features, config.phoneme_vocab)
         self.feedback = nn.Linear(_OUTPUT_FRAMES * config.phoneme_vocab, config.features)
         self.jamo_head = CtcHead(config.features, config.jamo_vocab)

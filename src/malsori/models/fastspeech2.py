@@ -114,8 +114,12 @@ class VarianceAdaptor(nn.Module):
         self.duration_predictor = ConvolutionPredictor(*sizes)
         self.pitch_predictor = ConvolutionPredictor(*sizes)
         self.energy_predictor = ConvolutionPredictor(*sizes)
-        self.pitch_embedding = nn.Conv1d(1, config.features, config.predictor_kernel, padding=config.predictor_kernel // 2)
-        self.energy_embedding = nn.Conv1d(1, config.features, config.predictor_kernel, padding=config.predictor_kernel // 2)
+        self.pitch_embedding = nn.Conv1d(
+            1, config.features, config.predictor_kernel, padding=config.predictor_kernel // 2
+        )
+        self.energy_embedding = nn.Conv1d(
+            1, config.features, config.predictor_kernel, padding=config.predictor_kernel // 2
+        )
 
     def add_pitch(self, hidden: Tensor, pitch: Float[Tensor, "batch tokens"]) -> Tensor:
         """Return the tokens with their pitch added."""

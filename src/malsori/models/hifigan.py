@@ -64,7 +64,7 @@ class Judgement:
 
 
 class ResidualBlock(nn.Module):
-    """Dilated convolutions, each pair added to its input (table 5; ResBlock1 with two a dilation, ResBlock2 with one)."""
+    """Dilated convolutions, each chain added to its input (table 5: ResBlock1 has two a dilation, ResBlock2 one)."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], convolutions: int) -> None:
         super().__init__()

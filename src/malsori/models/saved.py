@@ -1,10 +1,10 @@
 """A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. No pickle is read.
 
-    config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
-                        and the facts about the corpus that it needs to speak or listen
-    symbols.json        the alphabets it reads or writes
-    model.safetensors   weights; float16 on disk when asked, float32 in memory always
-    card.md             for a person: what it is, what it learnt from, under which licence
+config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
+                    and the facts about the corpus that it needs to speak or listen
+symbols.json        the alphabets it reads or writes
+model.safetensors   weights; float16 on disk when asked, float32 in memory always
+card.md             for a person: what it is, what it learnt from, under which licence
 """
 
 import json
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -55,11 +56,11 @@ class ModelFacts(Config):
     model: dict[str, Any]
     audio: AudioConfig
     audio_fingerprint: str
-    frontend: dict[str, Any] = {}
+    frontend: dict[str, Any] = Field(default_factory=dict)
     speakers: tuple[str, ...] = ()
-    statistics: dict[str, Statistics] = {}
+    statistics: dict[str, Statistics] = Field(default_factory=dict)
     licence: str = "unknown"
-    trained: dict[str, Any] = {}
+    trained: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
         half: store floating-point weights as float16, half the size.
     """
     weights = {name: _stored(tensor, half) for name, tensor in saved.network.state_dict().items()}
-    symbols = {kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()}
+    symbols = {
+        kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()
+    }
     with whole_folder(folder) as partial:
         for name, values in (("config.json", saved.facts.model_dump(mode="json")), ("symbols.json", symbols)):
             (partial / name).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

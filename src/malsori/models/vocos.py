@@ -75,7 +75,9 @@ class Vocos(nn.Module):
         self.conv_in = nn.Conv1d(config.mel_channels, config.features, 7, padding=3)
         self.norm_in = nn.LayerNorm(config.features, eps=1e-6)
         scale = 1 / config.blocks
-        self.blocks = nn.ModuleList(ConvNextBlock(config.features, config.expansion, scale) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            ConvNextBlock(config.features, config.expansion, scale) for _ in range(config.blocks)
+        )
         self.norm_out = nn.LayerNorm(config.features, eps=1e-6)
         self.head = nn.Linear(config.features, config.fft_samples + 2)
         for module in self.modules():

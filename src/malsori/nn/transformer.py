@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
-def sinusoid_positions(length: int, features: int, device: torch.device | None = None) -> Float[Tensor, "time features"]:
+def sinusoid_positions(
+    length: int, features: int, device: torch.device | None = None
+) -> Float[Tensor, "time features"]:
     """Return sines in the first half of the features and cosines in the second, wavelengths from 2 pi to 20000 pi.
 
     Source: Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), 3.5.

@@ -18,7 +18,8 @@ _STYLE = """
 body { font-family: "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic", "NanumGothic", sans-serif;
   color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; line-height: 1.6; word-break: keep-all }
 h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin: 0 0 .5rem }
-section { border: 1px solid var(--line); border-radius: .7rem; padding: 1rem 1.2rem; margin: 1.2rem 0; background: var(--card) }
+section { border: 1px solid var(--line); border-radius: .7rem; padding: 1rem 1.2rem; margin: 1.2rem 0;
+  background: var(--card) }
 img { width: 100%; border-radius: .4rem; background: white } audio { width: 100%; margin: .4rem 0 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
@@ -43,8 +44,11 @@ class Page:
     def save(self, path: Path) -> None:
         """Write the page, whole or not at all."""
         body = "\n".join(self._parts)
-        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(self.title)}</title>'
-        text = f'<!doctype html>\n<html lang="ko"><head>{head}<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
+        title = html.escape(self.title)
+        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+        text = (
+            f'<!doctype html>\n<html lang="ko"><head>{head}<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
+        )
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

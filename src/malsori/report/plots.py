@@ -78,7 +78,9 @@ def _draw_tiers(axes: "Axes", alignment: Alignment) -> None:
             bottom = 2 - row
             axes.add_patch(_box(span.start, bottom, span.end - span.start))
             middle = (span.start + span.end) / 2
-            axes.text(middle, bottom + 0.45, span.text.lstrip("-"), ha="center", va="center", fontsize=size, clip_on=True)
+            axes.text(
+                middle, bottom + 0.45, span.text.lstrip("-"), ha="center", va="center", fontsize=size, clip_on=True
+            )
     axes.set_ylim(0, 3)
     axes.set_yticks([0.45, 1.45, 2.45], ["음소", "음절", "어절"])
     axes.tick_params(axis="y", length=0)

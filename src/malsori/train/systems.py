@@ -21,10 +21,10 @@ from malsori.corpus.batches import (
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError, CorpusError, TextError
 from malsori.losses.sequence import frames_needed
+from malsori.models.catalogue import locate
 from malsori.models.conformer import Conformer
 from malsori.models.fastspeech2 import FastSpeech2
 from malsori.models.hifigan import Discriminators, Hifigan
-from malsori.models.catalogue import locate
 from malsori.models.saved import ModelFacts, load_exactly, read_weights
 from malsori.models.vocos import Vocos, VocosDiscriminators
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
