@@ -1,17 +1,24 @@
 """From a written sentence to the phonemes a voice speaks: the one door that training and speaking both go through."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from malsori.text.hangul import SILENT, compose
+from malsori.text.lexicon import Lexicon
+from malsori.text.morphology import Analyser
+from malsori.text.plan import PlannedWord, plan_reading
 from malsori.text.normalize import Normalized, normalize
-from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, sound
+from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, Sounds, name_articles, sound
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 
 #: Changes whenever the same text may give other phonemes; saved with every model.
 FRONTEND_VERSION = "1"
 
+#: A coda before a silent onset, or ㄴㄹㅁㅇ or an open syllable before a lax onset: only there can morphemes matter.
+_UNDECIDED = re.compile(r"[가-힣] ?[가-깋나-닣다-딯바-빟사-싷아-잏자-짛]")
 _EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
 
 
@@ -46,26 +53,48 @@ class Reading:
 
 
 class Frontend:
-    """Reads Korean text. Cheap to make; the morphological analyser is loaded when a text first needs it."""
+    """Reads Korean text. Cheap to make; tables and the morphological analyser are loaded when a text first needs them.
+
+    Args:
+        lexicon: a user's table of words and respellings, which go before those that come with malsori.
+        morphology: ask Kiwi where rules cannot decide. Without it only those places change.
+    """
 
     def __init__(self, lexicon: Path | None = None, morphology: bool = True) -> None:
-        self._lexicon = lexicon
-        self._morphology = morphology
+        self._user_file = lexicon
+        self._analyser = Analyser() if morphology else None
+
+    @cached_property
+    def _lexicon(self) -> Lexicon:
+        return Lexicon(self._user_file)
 
     def read(self, text: str) -> Reading:
         """Return every stage of a text. Raises: TextError naming a character that has no reading."""
         normalized = normalize(text)
         words, breaks = _eojeols(normalized)
-        syllables = "".join(word.spoken for word in words)
+        if not words:
+            return _reading(normalized, words, breaks, Sounds((), ()))
+        tokens = self._analyser.tokens(normalized.text) if self._analyser and _UNDECIDED.search(normalized.text) else []
+        plan = plan_reading(normalized.text, tokens, self._lexicon)
         kinds: list[str] = []
         for word, mark in zip(words, breaks, strict=True):
             kinds += [INSIDE] * (len(word.spoken) - 1) + [STOP if mark else WORD]
-        sounds = sound(syllables, kinds, [""] * len(kinds))
-        return _reading(normalized, words, breaks, sounds.syllables, sounds.hits)
+        written = "".join(word.spoken for word in words)
+        sounds = sound(written, plan.spelled, kinds, plan.marks)
+        return _reading(normalized, words, breaks, _with_words(sounds, plan.words))
 
     def ids(self, reading: Reading) -> list[int]:
         """Return the ids of a reading's phonemes in the table `PHONEMES`."""
         return PHONEMES.encode(reading.phonemes)
+
+
+def _with_words(sounds: Sounds, words: Sequence[PlannedWord]) -> Sounds:
+    """Return sounds whose rule hits begin with the words that the lexicon respelled."""
+    respelled = []
+    for word in words:
+        spoken = "".join(compose(*part) for part in sounds.syllables[word.start : word.end])
+        respelled.append(RuleHit(word.entry.word, spoken, name_articles(word.entry.article.split(","))))
+    return Sounds(sounds.syllables, (*respelled, *sounds.hits))
 
 
 def _eojeols(normalized: Normalized) -> tuple[list[Word], list[str]]:
@@ -97,15 +126,14 @@ def _reading(
     normalized: Normalized,
     words: list[Word],
     breaks: list[str],
-    sounded: tuple[tuple[str, str, str], ...],
-    hits: tuple[RuleHit, ...],
+    sounds: Sounds,
 ) -> Reading:
     """Return the reading, its phonemes laid out with boundaries and indices."""
     rows: list[tuple[str, int, int]] = [(START, -1, -1)]
     spoken: list[str] = []
     position = 0
     for index, word in enumerate(words):
-        for onset, nucleus, coda in sounded[position : position + len(word.spoken)]:
+        for onset, nucleus, coda in sounds.syllables[position : position + len(word.spoken)]:
             parts = ([] if onset == SILENT else [onset]) + [nucleus] + ([f"-{coda}"] if coda else [])
             rows += [(part, position, index) for part in parts]
             spoken.append(compose(onset, nucleus, coda))
@@ -119,7 +147,7 @@ def _reading(
         written=normalized.written,
         normalized=normalized.text,
         pronounced="".join(spoken) + tail,
-        rules=hits,
+        rules=sounds.hits,
         phonemes=tuple(row[0] for row in rows),
         phoneme_syllables=tuple(row[1] for row in rows),
         phoneme_words=tuple(row[2] for row in rows),

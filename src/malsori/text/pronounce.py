@@ -9,7 +9,7 @@ morphology.
 Source: 표준어 규정 제2부 표준 발음법 (National Institute of Korean Language, notice 2017-13).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +18,9 @@ from malsori.text.hangul import SILENT, compose, decompose
 #: Kinds of junction. WORD lies between two eojeols said in one breath, STOP where speech pauses.
 INSIDE, WORD, STOP = "", " ", "|"
 #: Marks on a junction, from the lexicon or from morphology; several may stand together.
-TENSE, INSERT, CONTENT, STEM, PLAIN, NASAL = "T", "N", "C", "S", "P", "L"
+INSERT, CONTENT, STEM, NASAL = "N", "C", "S", "L"
+TENSE_SINO, TENSE_ADNOMINAL, TENSE_COMPOUND, TENSE_LEXICAL = "H", "A", "K", "W"
+TENSE = {TENSE_SINO: "26", TENSE_ADNOMINAL: "27", TENSE_COMPOUND: "28", TENSE_LEXICAL: "사전"}
 
 NEUTRAL = dict(zip("ㄱㄲㅋㄳㄺ", "ㄱ" * 5, strict=True)) | dict(zip("ㄷㅅㅆㅈㅊㅌㅎ", "ㄷ" * 7, strict=True))
 NEUTRAL |= dict(zip("ㅂㅍㅄㄿ", "ㅂ" * 4, strict=True)) | dict(zip("ㄴㄵㄶ", "ㄴ" * 3, strict=True))
@@ -63,7 +65,7 @@ def resolve(coda: str, onset: str, nucleus: str, tail: str, kind: str, marks: st
     """
     articles: list[str] = []
     written = onset
-    if kind == STOP:
+    if kind == STOP or not nucleus:
         return Junction(_final(coda, articles), onset, _vowel(onset, nucleus, articles), tuple(articles))
     if onset == SILENT and INSERT in marks and coda and nucleus in I_LIKE:
         onset, coda = "ㄴ", _final(coda, articles)
@@ -74,8 +76,10 @@ def resolve(coda: str, onset: str, nucleus: str, tail: str, kind: str, marks: st
             articles.append("15")
         coda = neutral
     coda, onset, nucleus = _meet(coda, onset, nucleus, tail, kind, marks, articles)
-    if TENSE in marks and onset in FORTIS:
-        onset = FORTIS[onset]
+    for mark in marks:
+        if mark in TENSE and onset in FORTIS:
+            onset = FORTIS[onset]
+            articles.append(TENSE[mark])
     nucleus = _vowel(onset if written != SILENT or onset in "ㅈㅉㅊ" else SILENT, nucleus, articles)
     return Junction(coda, onset, nucleus, tuple(dict.fromkeys(articles)))
 
@@ -181,51 +185,58 @@ def _final(coda: str, articles: list[str]) -> str:
 
 def _vowel(onset: str, nucleus: str, articles: list[str]) -> str:
     """Return the nucleus as it sounds after an onset (제5항 다만 1, 다만 3)."""
-    if onset in "ㅈㅉㅊ" and nucleus in GLIDES:
+    if onset and onset in "ㅈㅉㅊ" and nucleus in GLIDES:
         articles.append("5")
         return GLIDES[nucleus]
-    if nucleus == "ㅢ" and onset != SILENT:
+    if nucleus == "ㅢ" and onset not in (SILENT, ""):
         articles.append("5")
         return "ㅣ"
     return nucleus
+
+
+Triple = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Sounds:
     """Sounded syllables (onset, nucleus, coda), one for each written syllable, and the rules that made them."""
 
-    syllables: tuple[tuple[str, str, str], ...]
+    syllables: tuple[Triple, ...]
     hits: tuple[RuleHit, ...]
 
 
-def sound(syllables: str, kinds: Sequence[str], marks: Sequence[str]) -> Sounds:
+def sound(written: str, spelled: str, kinds: Sequence[str], marks: Sequence[str]) -> Sounds:
     """Return how a row of syllables sounds.
 
     Args:
-        syllables: written (or respelled) syllables, without spaces.
+        written: syllables without spaces.
+        spelled: as many syllables, some respelled by the lexicon.
         kinds: for each syllable the kind of junction after it; the last is STOP.
         marks: for each syllable the marks on that junction.
     """
-    parts = [list(decompose(syllable)) for syllable in syllables]
+    triples = [decompose(syllable) for syllable in spelled]
+    onsets = [triple[0] for triple in triples]
+    nuclei = [triple[1] for triple in triples] + [""]
+    codas = [triple[2] for triple in triples]
+    onsets.append("")
+    codas.append("")
     changed: list[tuple[int, tuple[str, ...]]] = []
-    if parts:
-        first: list[str] = []
-        parts[0][1] = _vowel(parts[0][0], parts[0][1], first)
-        if first:
-            changed.append((-1, tuple(first)))
-    for index, part in enumerate(parts):
-        following = parts[index + 1] if index + 1 < len(parts) else ["", "", ""]
-        kind = kinds[index] if following[1] else STOP
-        junction = resolve(part[2], following[0], following[1], following[2], kind, marks[index])
-        part[2], following[0], following[1] = junction.coda, junction.onset, junction.nucleus
+    first: list[str] = []
+    nuclei[0] = _vowel(onsets[0], nuclei[0], first)
+    if first:
+        changed.append((-1, tuple(first)))
+    for index, kind in enumerate(kinds):
+        after = index + 1
+        junction = resolve(codas[index], onsets[after], nuclei[after], codas[after], kind, marks[index])
         if junction.articles:
+            codas[index], onsets[after], nuclei[after] = junction.coda, junction.onset, junction.nucleus
             changed.append((index, junction.articles))
-    sounded = tuple((part[0], part[1], part[2]) for part in parts)
-    return Sounds(sounded, _hits(syllables, sounded, kinds, changed))
+    sounded = tuple(zip(onsets[:-1], nuclei[:-1], codas[:-1], strict=True))
+    return Sounds(sounded, _hits(written, sounded, kinds, changed))
 
 
 def _hits(
-    written: str, sounded: Sequence[tuple[str, str, str]], kinds: Sequence[str], changed: list[tuple[int, tuple]]
+    written: str, sounded: Sequence[Triple], kinds: Sequence[str], changed: Sequence[tuple[int, tuple[str, ...]]]
 ) -> tuple[RuleHit, ...]:
     """Return each changed junction as its two syllables (one, at an end) before and after."""
     hits = []
@@ -235,6 +246,11 @@ def _hits(
         between = kinds[index] if last > first else ""
         source = between.join(written[first : last + 1])
         target = between.join(compose(*part) for part in sounded[first : last + 1])
-        if source != target:
-            hits.append(RuleHit(source, target, ", ".join(f"제{article}항" for article in articles)))
+        if articles and source != target:
+            hits.append(RuleHit(source, target, name_articles(articles)))
     return tuple(hits)
+
+
+def name_articles(articles: Iterable[str]) -> str:
+    """Return articles as they are cited: '제18항, 제13항'; what is no number ('사전') stands as it is."""
+    return ", ".join(f"제{article}항" if article[0].isdigit() else article for article in articles)

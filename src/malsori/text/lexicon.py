@@ -1,0 +1,100 @@
+"""Words that rules alone would misread, respelled: 물고기 is read as if it were written 물꼬기.
+
+A respelling says only what rules cannot know (a tensed onset, an inserted ㄴ, a coda reduced before a content word);
+the rules then run over it, so 색연필 is respelled 색년필 and comes out as 생년필. A word respelled as itself (불고기)
+is shielded from the productive patterns of `morphology`.
+"""
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from malsori.errors import TextError
+from malsori.text.hangul import is_syllable
+from malsori.text.tables import read_rows, table
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word, how it is respelled (as many syllables), and the article of the regulation that says why."""
+
+    word: str
+    spoken: str
+    article: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """An entry found in a text, from one offset to another."""
+
+    start: int
+    end: int
+    entry: Entry
+
+
+class Lexicon:
+    """Respelled words, longest first, and homographs that their neighbours tell apart."""
+
+    def __init__(self, user_file: Path | None = None) -> None:
+        self._homographs: dict[str, list[tuple[Entry, re.Pattern[str], re.Pattern[str]]]] = {}
+        self._entries = {row[0]: Entry(*row) for row in table("lexicon.tsv", 3)}
+        for word, spoken, article, before, after in table("homographs.tsv", 5):
+            row = (Entry(word, spoken, article), re.compile(f"(?:{before})$"), re.compile(after))
+            self._homographs.setdefault(word, []).append(row)
+        if user_file is not None:
+            self._add(user_file)
+        self._lengths: dict[str, list[int]] = {}
+        for word in {*self._entries, *self._homographs}:
+            lengths = self._lengths.setdefault(word[0], [])
+            if len(word) not in lengths:
+                lengths.append(len(word))
+        for lengths in self._lengths.values():
+            lengths.sort(reverse=True)
+
+    def _add(self, path: Path) -> None:
+        """Take a user's words, which go before all others. Raises: TextError naming a row that cannot be used."""
+        for word, spoken, article in read_rows(path, 3):
+            if len(word) != len(spoken) or not all(map(is_syllable, word + spoken)):
+                raise TextError(
+                    f"{path}: {word!r} respelled {spoken!r}: accepted are as many Hangul syllables as the word has."
+                )
+            self._homographs.pop(word, None)
+            self._entries[word] = Entry(word, spoken, article or "사전")
+
+    def __len__(self) -> int:
+        return len(self._entries) + len(self._homographs)
+
+    def entry(self, word: str) -> Entry | None:
+        """Return the entry of a word that is no homograph, None if there is none."""
+        return self._entries.get(word)
+
+    def find(self, text: str, starts: Container[int], ends: Container[int]) -> list[Match]:
+        """Return the entries in a text, from left to right, the longest at each place.
+
+        Args:
+            starts: offsets where a word may begin.
+            ends: offsets after which a word may end.
+        """
+        matches = []
+        position = 0
+        while position < len(text):
+            found = self._at(text, position, ends) if position in starts and text[position] in self._lengths else None
+            if found:
+                matches.append(found)
+            position = found.end if found else position + 1
+        return matches
+
+    def _at(self, text: str, start: int, ends: Container[int]) -> Match | None:
+        """Return the longest entry that begins at an offset."""
+        for length in self._lengths[text[start]]:
+            end = start + length
+            if end not in ends:
+                continue
+            word = text[start:end]
+            for entry, before, after in self._homographs.get(word, ()):
+                if before.search(text[:start].rstrip()) and after.match(text[end:]):
+                    return Match(start, end, entry)
+            if word in self._entries:
+                return Match(start, end, self._entries[word])
+        return None

@@ -1,0 +1,204 @@
+"""What a junction of syllables cannot know by itself: which morphemes it lies between.
+
+Kiwi cuts the sentence into morphemes; each rule below looks at two neighbours and puts a mark on the junction between
+them. Without Kiwi the same places stay unmarked, and only the words that need a mark change.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from malsori.text.hangul import SILENT, decompose, is_syllable
+from malsori.text.pronounce import CONTENT, INSERT, NASAL, STEM, TENSE_ADNOMINAL, TENSE_COMPOUND, TENSE_LEXICAL
+from malsori.text.pronounce import TENSE_SINO
+from malsori.text.tables import table
+
+#: Sino-Korean syllables in ㄹ that are seldom native: 발전, 결정, 철도 (제26항). 물, 일 and the like only begin a word.
+_SINO_L = frozenset("갈걸결굴궐궤귤길달멸밀발벌별불설솔술실알얼열왈월율일절졸즐질찰철촬출칠탈팔필할혈홀활휼")
+_SINO_L_INITIAL = frozenset("물골")
+#: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
+_SUFFIXES_IN_L = frozenset("력란론로량령료례류")
+#: Nouns of two syllables that keep [ㄹㄹ] at the end of a longer word: 안전관리, 무한권력.
+_LATERAL = frozenset(
+    "곤란 관련 관례 관료 관리 권력 권리 근로 근력 난로 난류 논란 논리 단련 만료 면류 문란 민란 반란 반론 본론 본령 분란 분량 "
+    "분류 분리 산란 산림 선례 선로 선량 선령 순례 신령 신록 신뢰 신료 신라 언론 연락 연령 연례 연료 연륜 완료 완력 원료 원론 원리 "
+    "원로 윤리 인류 인력 인륜 전란 전략 전량 전력 전례 전류 전령 진로 진료 진리 찬란 천륜 천리 편리 한량 한로 한류 혼란 혼례 "
+    "환란 환류 훈련 훈령 변론 간략 총탄류 대란".split()
+)
+_ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
+_HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
+#: Words before which speech rarely inserts ㄴ.
+_NEVER_INSERT = frozenset(
+    "이 일 인 있 이상 이하 이내 이후 이전 이외 이래 이번 이제 이때 이것 이거 이런 이렇 인분 이유 이용 유무 이닝 여기 요즘 요새 "
+    "여러분 인치 이 이곳 이날 이쪽 예정 유지 유로 역시 이루 이어지 위 이르 예 예요 이미 일부 일반 임 일어나".split()
+)
+_ADVERBS = frozenset(("못", "잘"))
+_SINO_NUMERAL = re.compile(r"[영공일이삼사오육칠팔구십백천만억조]+$")
+_COUNTERS = "개|살|시(?![가-힣]{2})|달|번|권"
+_NUMERALS = re.compile(
+    r"(?P<six>[십백천만](?=육))|(?P<native>(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?=여섯|여덟))|(?P<ten>[칠팔](?=십))"
+    rf"|(?P<count>(?:(?<![가-힣])열|여덟)(?=(?: ?(?:{_COUNTERS})| (?:시간|장|대|병|잔|곳|가지|자루|상자|봉지|조각|군데|그루"
+    r"|사람|방울|접시|단|줄|집|갈래|배|벌|박스|그릇|세트)(?![가-힣]{3}))))"
+)
+#: Stems in ㄴ and ㅁ, for a word cited alone, where nothing tells Kiwi that 감다 is not 가 + -ㅁ다.
+_CITED = re.compile(
+    r"(?<![가-힣])(?:껴안|끌어안|얼싸안|[가-힣]{0,3}넘|감|휘감|남|살아남|담|뿜|삼|숨|심|참|품|검|더듬|쓰다듬|가다듬|보듬|머금|굶|젊|닮"
+    r"|곪|옮|짊|삶|신|뽐)(?=다(?![가-힣])|습니[다까]|도록|든지|더니|더라)"
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A morpheme: form, tag (Sejong tag set as Kiwi writes it) and the span of the text it stands in."""
+
+    form: str
+    tag: str
+    start: int
+    end: int
+
+
+class Analyser:
+    """Cuts text into morphemes with Kiwi, loaded on first use; without Kiwi every text has none."""
+
+    @cached_property
+    def _kiwi(self) -> Any:
+        try:
+            from kiwipiepy import Kiwi
+        except ImportError:
+            return None
+        return Kiwi(num_workers=1)
+
+    def tokens(self, text: str) -> list[Token]:
+        """Return the morphemes of a normalised text."""
+        if self._kiwi is None:
+            return []
+        return [Token(token.form, token.tag, token.start, token.end) for token in self._kiwi.tokenize(text)]
+
+
+class Marks:
+    """Marks on the junctions of a text, by the offset of the syllable before the junction."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at: dict[int, str] = {}
+
+    def put(self, offset: int, mark: str) -> None:
+        """Add a mark to the junction after the syllable at an offset."""
+        self.at[offset] = self.at.get(offset, "") + mark
+
+    def clear(self, start: int, end: int) -> None:
+        """Take the marks inside a span away; the junctions at its ends keep theirs."""
+        for offset in range(start, end - 1):
+            self.at.pop(offset, None)
+
+
+def mark(text: str, tokens: Sequence[Token]) -> Marks:
+    """Return the marks that numerals, cited stems and (where there are any) morphemes put on a text."""
+    marks = Marks(text)
+    for match in _NUMERALS.finditer(text):
+        sort = match.lastgroup
+        marks.put(match.end() - 1, {"ten": TENSE_SINO, "count": TENSE_COMPOUND}.get(sort or "", INSERT))
+    for match in _CITED.finditer(text):
+        marks.put(match.end() - 1, STEM)
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
+        sort = token.tag[0]
+        if sort == "V" and following and following.tag[0] == "E":
+            _stem(marks, token, following, tokens[index + 2] if index + 2 < len(tokens) else None)
+        elif sort == "E":
+            _adnominal(marks, token)
+        if sort in "NX" or token.tag in ("MAG", "MM"):
+            _inside(marks, token)
+        if following and following.start >= token.end:
+            _between(marks, token, following)
+    return marks
+
+
+def _stem(marks: Marks, stem: Token, ending: Token, after: Token | None) -> None:
+    """Mark a verb stem in ㄴ, ㄵ, ㅁ, ㄻ before its ending (제24항); -기- that makes a causative is no ending."""
+    if ending.start < stem.end or marks.text[stem.end - 1] != stem.form[-1]:
+        return
+    if ending.form == "기" and after and after.start == ending.end and after.tag in ("VCP", "EP", "EC", "EF"):
+        return
+    if _coda(stem.form[-1]) in ("ㄴ", "ㄵ", "ㅁ", "ㄻ"):
+        marks.put(stem.end - 1, STEM)
+
+
+def _adnominal(marks: Marks, ending: Token) -> None:
+    """Mark -(으)ㄹ before what it modifies, and inside the endings that begin with it (제27항)."""
+    if ending.form[0] not in "ᆯ을":
+        return
+    if ending.tag == "ETM":
+        marks.put(ending.end - 1, TENSE_ADNOMINAL)
+    elif len(ending.form) > 1:
+        marks.put(ending.start, TENSE_ADNOMINAL)
+
+
+def _inside(marks: Marks, token: Token) -> None:
+    """Mark Sino-Korean ㄹ + ㄷㅅㅈ (제26항) and ㄴ + 력, 론, 로 ... (제20항 다만) inside one noun."""
+    text = marks.text
+    for offset in range(token.start, token.end - 1):
+        first, second = text[offset], text[offset + 1]
+        if second in _sino_lenis() and first != second:
+            if first in _SINO_L or (first in _SINO_L_INITIAL and offset == token.start):
+                marks.put(offset, TENSE_SINO)
+        elif second in _SUFFIXES_IN_L and offset > token.start and offset + 2 == token.end:
+            _nasal(marks, offset)
+
+
+def _nasal(marks: Marks, offset: int) -> None:
+    """Mark the junction of a noun in ㄴ and a suffix in ㄹ, unless the two make a noun of their own."""
+    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in _LATERAL:
+        marks.put(offset, NASAL)
+
+
+def _between(marks: Marks, token: Token, following: Token) -> None:
+    """Mark the junction of two morphemes: ㄴ-insertion (제29항), a content word after a coda (제15항), suffixes."""
+    text = marks.text
+    offset = token.end - 1
+    coda = _coda(text[offset])
+    adjoining = following.start == token.end
+    if not coda or not is_syllable(text[following.start]):
+        return
+    onset, nucleus, _ = decompose(text[following.start])
+    if onset == SILENT:
+        if nucleus in "ㅣㅑㅕㅛㅠㅒㅖ" and _inserts(token, following, adjoining, coda):
+            marks.put(offset, INSERT)
+        elif adjoining and coda not in "ㄴㄹㅁㅇ" and _is_content(token, following):
+            marks.put(offset, CONTENT)
+    elif adjoining and following.form == "적" and following.tag == "XSN" and len(token.form) == 1:
+        marks.put(offset, TENSE_LEXICAL)
+    elif adjoining and following.end - following.start == 1 and token.end - token.start > 1:
+        if text[following.start] in _SUFFIXES_IN_L and following.tag in ("NNG", "XSN"):
+            _nasal(marks, offset)
+
+
+def _is_content(token: Token, following: Token) -> bool:
+    """Return whether the second of two joined morphemes is a word of its own, not a particle, ending or suffix."""
+    return token.tag[0] in "NXM" and following.tag in ("NNG", "NNP", "NR", "VV", "VA", "MAG")
+
+
+def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool:
+    """Return whether speech inserts ㄴ between two morphemes, the second in 이, 야, 여, 요, 유."""
+    if following.form in _NEVER_INSERT:
+        return token.tag == "MM" and following.form == "일" or (token.tag == "ETM" and following.form == "일")
+    if adjoining:
+        if following.tag == "XSN":
+            return following.form == "용" and coda not in "ㅇㄹ"
+        return token.tag in ("NNG", "NNP", "XPN", "MAG", "NR") and following.tag in ("NNG", "NR", "NNP")
+    if token.tag == "NR" and _SINO_NUMERAL.match(token.form) and following.tag != "NNG":
+        return False
+    return (token.tag in _ATTRIBUTIVE or token.form in _ADVERBS) and following.tag in _HEADS
+
+
+@lru_cache(maxsize=None)
+def _sino_lenis() -> frozenset[str]:
+    """Return the Sino-Korean syllables that begin with ㄷ, ㅅ or ㅈ."""
+    return frozenset(row[0] for row in table("hanja.tsv") if decompose(row[0])[0] in "ㄷㅅㅈ")
+
+
+def _coda(character: str) -> str:
+    """Return the coda of a character, '' if it is open or no syllable."""
+    return decompose(character)[2] if is_syllable(character) else ""

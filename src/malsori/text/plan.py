@@ -1,0 +1,101 @@
+"""What pronunciation must know of a sentence before its rules run: respelled words and marks on junctions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from malsori.text.hangul import is_syllable
+from malsori.text.lexicon import Entry, Lexicon
+from malsori.text.morphology import Marks, Token, mark
+from malsori.text.pronounce import STEM
+
+_EOJEOL = re.compile(r"[가-힣]+")
+#: Stems in ㄺ, ㄼ, ㄾ: before an ending they behave unlike the nouns 닭, 흙, 여덟 (제11항 다만, 제25항).
+_CLUSTER_STEM = re.compile("[맑밝읽긁늙묽붉굵갉얽낡옭핥훑넓떫얇짧엷섧]")
+#: 밟- keeps ㅂ before every consonant, 넓- in 넓적하다, 넓죽하다, 넓둥글다 (제10항 다만).
+_KEPT_B = re.compile("밟(?=[가-깋나-힣])(?![아-잏하-힣])|넓(?=[적죽둥])")
+#: What may follow a noun or a stem, for a text without morphemes.
+_TAIL = re.compile(
+    r"(?:은|는|이|가|을|를|에|의|도|만|로|으로|과|와|랑|이랑|하고|부터|까지|보다|처럼|마다|조차|마저|밖에|뿐|께|에게|한테|에서|"
+    r"이나|나|이라|라|인|일|입니|이에|예|이었|였|하|한|할|해|했|함|되|된|될|돼|됐|됨|적|들|님|씩|쯤|고|다|지|게|는|은|어|아|었|았|습니|"
+    r"네|던|며|면|으)"
+)
+
+
+@dataclass(frozen=True)
+class PlannedWord:
+    """A lexicon entry at work: the span of syllables (spaces not counted) that it respells."""
+
+    start: int
+    end: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For each syllable of a text its spelling and the marks on the junction after it; the entries behind them."""
+
+    spelled: str
+    marks: tuple[str, ...]
+    words: tuple[PlannedWord, ...]
+
+
+def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
+    """Return the plan of a normalised text.
+
+    Args:
+        text: Hangul syllables, spaces and punctuation.
+        tokens: its morphemes; none if no analyser is at hand.
+    """
+    marks = mark(text, tokens)
+    spelled = list(text)
+    _mark_clusters(text, spelled, marks)
+    offsets = [offset for offset, character in enumerate(text) if is_syllable(character)]
+    place = {offset: index for index, offset in enumerate(offsets)}
+    starts, ends = _analysed_places(text, tokens) if tokens else _plain_places(text)
+    particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
+    words = []
+    for match in lexicon.find(text, starts, ends):
+        if not particles.isdisjoint(range(match.start + 1, match.end)):
+            continue
+        marks.clear(match.start, match.end)
+        if match.entry.spoken != match.entry.word:
+            spelled[match.start : match.end] = match.entry.spoken
+            words.append(PlannedWord(place[match.start], place[match.end - 1] + 1, match.entry))
+    return Plan(
+        "".join([spelled[offset] for offset in offsets]),
+        tuple([marks.at.get(offset, "") for offset in offsets]),
+        tuple(words),
+    )
+
+
+def _mark_clusters(text: str, spelled: list[str], marks: Marks) -> None:
+    """Mark stems in a double coda and respell those that keep their ㅂ."""
+    for match in _CLUSTER_STEM.finditer(text):
+        marks.put(match.start(), STEM)
+    for match in _KEPT_B.finditer(text):
+        spelled[match.start()] = "밥" if match[0] == "밟" else "넙"
+
+
+def _analysed_places(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[int]]:
+    """Return where words may begin and end: at morphemes, and within long nouns anywhere."""
+    starts = {token.start for token in tokens}
+    ends = {token.end for token in tokens}
+    for match in _EOJEOL.finditer(text):
+        starts.add(match.start())
+        ends.add(match.end())
+    for token in tokens:
+        if token.tag[0] == "N" and token.end - token.start >= 4:
+            starts.update(range(token.start, token.end))
+            ends.update(range(token.start + 1, token.end + 1))
+    return starts, ends
+
+
+def _plain_places(text: str) -> tuple[set[int], set[int]]:
+    """Return where words may begin and end without morphemes: at eojeols, and before what looks like a particle."""
+    starts, ends = set(), set()
+    for match in _EOJEOL.finditer(text):
+        starts.add(match.start())
+        ends.add(match.end())
+        ends.update(offset for offset in range(match.start() + 1, match.end()) if _TAIL.match(text, offset))
+    return starts, ends
