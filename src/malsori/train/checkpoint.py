@@ -1,24 +1,45 @@
 """Checkpoints of a run: everything a step needs to go on exactly, in safetensors, whole or not at all."""
 
+import fcntl
 import json
+import logging
 import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from malsori.config import read_json
-from malsori.errors import TrainingError
+from malsori.errors import ConfigError, ModelError, TrainingError
 from malsori.models.saved import load_exactly, read_weights, whole_folder
 from malsori.train.optim import Ema
+
+log = logging.getLogger("malsori")
 
 _PREFIX = "step_"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a step changes: the task with all its networks, the average that is shipped, the optimizers by turn."""
+
+    task: nn.Module
+    ema: Ema
+    optimizers: dict[str, torch.optim.Optimizer]
+
+
 class Checkpoints:
-    """The checkpoint folders of one run: checkpoints/step_00001000/{task,ema,optimizers}.safetensors, state.json."""
+    """The checkpoint folders of one run: checkpoints/step_00001000/{task,ema,optimizers}.safetensors, state.json.
+
+    state.json names the length and the CRC-32 of the other files, so that a torn or damaged one is found out.
+    """
 
     def __init__(self, run: Path, keep: int) -> None:
         self.folder = run / "checkpoints"
@@ -29,34 +50,109 @@ class Checkpoints:
         found = (path for path in self.folder.glob(f"{_PREFIX}*") if (path / "state.json").is_file())
         return sorted(int(path.name.removeprefix(_PREFIX)) for path in found)
 
-    def save(
-        self, step: int, task: nn.Module, ema: Ema, optimizers: dict[str, torch.optim.Optimizer], state: dict[str, Any]
-    ) -> None:
-        """Write a checkpoint after `step` finished steps, and drop the oldest beyond `keep`."""
-        with whole_folder(self._path(step)) as partial:
-            save_file(_plain(task.state_dict()), partial / "task.safetensors")
-            save_file(_plain(ema.weights), partial / "ema.safetensors")
-            save_file(_plain(_optimizer_tensors(optimizers)), partial / "optimizers.safetensors")
-            (partial / "state.json").write_text(json.dumps({"step": step, **state}, indent=1) + "\n")
+    def save(self, step: int, trained: Trained, state: dict[str, Any]) -> None:
+        """Write a checkpoint after `step` finished steps, and drop the oldest beyond `keep`.
+
+        Raises: TrainingError if the disk does not take it; what was there before stays.
+        """
+        parts = {
+            "task": trained.task.state_dict(),
+            "ema": trained.ema.weights,
+            "optimizers": _optimizer_tensors(trained.optimizers),
+        }
+        try:
+            with whole_folder(self._path(step)) as partial:
+                for name, tensors in parts.items():
+                    save_file(_plain(tensors), partial / f"{name}.safetensors")
+                files = {f"{name}.safetensors": _digest(partial / f"{name}.safetensors") for name in parts}
+                written = json.dumps({"step": step, **state, "files": files}, indent=1)
+                (partial / "state.json").write_text(written + "\n", encoding="utf-8")
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"{self._path(step)}: cannot be written: {error}. Make room on the disk.") from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._path(old))
 
-    def restore(
-        self, step: int, task: nn.Module, ema: Ema, optimizers: dict[str, torch.optim.Optimizer]
-    ) -> dict[str, Any]:
-        """Put a checkpoint back and return its state. Raises: ModelError if a part is damaged or does not fit."""
-        path = self._path(step)
-        load_exactly(task, read_weights(path / "task.safetensors"), str(path))
-        weights = read_weights(path / "ema.safetensors")
-        if set(weights) != set(ema.weights):
-            raise TrainingError(f"{path}: the averaged weights are not those of this recipe's model")
-        for name, tensor in weights.items():
-            ema.weights[name].copy_(tensor)
-        _restore_optimizers(optimizers, read_weights(path / "optimizers.safetensors"))
-        return read_json(path / "state.json")
+    def restore(self, trained: Trained) -> dict[str, Any] | None:
+        """Put the last checkpoint that is undamaged back and return its state; None if nothing was saved yet.
+
+        Damaged ones are set aside as damaged_step_... and told of.
+        Raises: TrainingError if all are damaged; ModelError if one is whole but of another model.
+        """
+        saved = self.steps()
+        for step in reversed(saved):
+            path = self._path(step)
+            try:
+                state, parts = _read(path)
+            except (ModelError, ConfigError, TrainingError) as error:
+                log.warning("%s. Going on from the checkpoint before it.", error)
+                shutil.rmtree(aside := path.with_name(f"damaged_{path.name}"), ignore_errors=True)
+                path.replace(aside)
+                continue
+            _put_back(trained, parts, str(path))
+            return state
+        if saved:
+            raise TrainingError(f"{self.folder}: no checkpoint can be read. Start anew in another --out.")
+        return None
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{_PREFIX}{step:08d}"
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone, and clear what a killed one left half done in it.
+
+    Raises: TrainingError if another process trains in it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process ends, killed or not
+        except OSError as error:
+            raise TrainingError(f"{run}: another process is training in it. Name another --out.") from error
+        for folder in (run, run / "checkpoints"):
+            _clear(folder)
+        yield
+
+
+def _clear(folder: Path) -> None:
+    """Undo or finish what `whole_folder` was in the middle of: .NAME.*.partial is new, .NAME.*.old was replaced."""
+    for left in sorted(folder.glob(".*.old")):
+        original = folder / left.name.split(".")[1]
+        if original.exists():
+            shutil.rmtree(left)
+        else:
+            left.replace(original)
+    for left in folder.glob(".*.partial"):
+        shutil.rmtree(left)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Return a checkpoint's state and tensors. Raises: ModelError, ConfigError or TrainingError if it is damaged."""
+    state = read_json(path / "state.json")
+    for name, digest in state.pop("files", {}).items():
+        if not (path / name).is_file() or _digest(path / name) != digest:
+            raise TrainingError(f"{path / name}: damaged, its bytes are not those that were written")
+    return state, {name: read_weights(path / f"{name}.safetensors") for name in ("task", "ema", "optimizers")}
+
+
+def _put_back(trained: Trained, parts: dict[str, dict[str, Tensor]], place: str) -> None:
+    load_exactly(trained.task, parts["task"], place)
+    averages = trained.ema.weights
+    if set(parts["ema"]) != set(averages):
+        raise ModelError(f"{place}: the averaged weights are not those of this recipe's model")
+    for name, tensor in parts["ema"].items():
+        averages[name].copy_(tensor)
+    _restore_optimizers(trained.optimizers, parts["optimizers"], place)
+
+
+def _digest(path: Path) -> list[int]:
+    """Return a file's length and CRC-32."""
+    length, crc = 0, 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            length, crc = length + len(block), zlib.crc32(block, crc)
+    return [length, crc]
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -70,16 +166,17 @@ def _optimizer_tensors(optimizers: dict[str, torch.optim.Optimizer]) -> dict[str
         for turn, optimizer in optimizers.items()
         for index, entries in optimizer.state_dict()["state"].items()
         for key, tensor in entries.items()
+        if isinstance(tensor, Tensor)
     }
 
 
-def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: dict[str, Tensor], place: str) -> None:
     """Undo `_optimizer_tensors`: the parameters' own order stands for their names."""
     states: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in optimizers}
     for name, tensor in tensors.items():
         turn, index, key = name.rsplit(".", 2)
         if turn not in states:
-            raise TrainingError(f"the checkpoint steps a part '{turn}' that this recipe does not have")
+            raise ModelError(f"{place}: steps a part '{turn}' that this recipe does not have")
         states[turn].setdefault(int(index), {})[key] = tensor
     for turn, optimizer in optimizers.items():
         optimizer.load_state_dict({"state": states[turn], "param_groups": optimizer.state_dict()["param_groups"]})

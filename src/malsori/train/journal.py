@@ -1,34 +1,51 @@
-"""What a run writes down: metrics.jsonl, TensorBoard, and a progress bar on a terminal or plain lines in a log."""
+"""What a run writes down, and how it is read back; a progress bar on a terminal, plain lines in a log.
+
+    starts.jsonl     each start: step, versions, git commit
+    metrics.jsonl    means between two writings: turn/loss, turn/gradient_norm, ..., validation/measure
+    balance.jsonl    now and then: each loss's share of its turn and its gradient's norm in each module
+    doctor.jsonl     what the run doctor warned of
+    tensorboard/     the same numbers as metrics.jsonl and balance.jsonl
+
+A full disk costs lines, never the run. A resumed run cuts off what came after the step it resumes from.
+"""
 
 import json
 import logging
+import platform
+import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import malsori
+from malsori.audio.io import written_whole
+from malsori.train.balance import LossBalance
+
 log = logging.getLogger("malsori")
 
 
 class Journal:
-    """The record of one run; a resumed run cuts off what came after the step it resumes from."""
+    """The record of one run while it goes."""
 
     def __init__(self, out: Path, start: int, total: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = out / "metrics.jsonl"
-        _cut_after(self.path, start)
-        self.file = self.path.open("a", encoding="utf-8")
+        self.out, self.total = out, total
+        for name in ("metrics", "balance", "doctor"):
+            _cut_after(out / f"{name}.jsonl", start)
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
-        self.total, self.began, self.first = total, time.monotonic(), start
+        self.full = False
+        self._append("starts", {"step": start} | provenance())
         console = Console(stderr=True)
         columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), MofNCompleteColumn())
         self.progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self.bar = self.progress.add_task("training", total=total, completed=start)
-        self.sums: dict[str, float] = {}
-        self.count = 0
+        self.sums: dict[str, list[float]] = {}
+        self.written, self.began = start, time.monotonic()
 
     def __enter__(self) -> "Journal":
         self.progress.start()
@@ -36,37 +53,101 @@ class Journal:
 
     def __exit__(self, *_error: object) -> None:
         self.progress.stop()
-        self.file.close()
         self.board.close()
 
     def step(self, step: int, values: dict[str, float], force: bool) -> None:
-        """Note one step; write the mean since the last writing when forced."""
-        self.count += 1
+        """Note one step; write the means since the last writing when forced."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            total = self.sums.setdefault(name, [0.0, 0])
+            total[0] += value
+            total[1] += 1
         self.progress.update(self.bar, completed=step)
         if force:
-            means = {name: total / self.count for name, total in self.sums.items()}
-            self._write(step, means | {"steps_per_second": (step - self.first) / (time.monotonic() - self.began)})
-            self.sums, self.count = {}, 0
+            now = time.monotonic()
+            means = {name: total / count for name, (total, count) in self.sums.items()}
+            self._write(step, means | {"steps_per_second": (step - self.written) / (now - self.began)})
+            self.sums, self.written, self.began = {}, step, now
 
     def validation(self, step: int, measured: dict[str, float]) -> None:
         """Write a validation's numbers."""
         self._write(step, {f"validation/{name}": value for name, value in measured.items()})
 
+    def balance(self, step: int, turn: str, losses: dict[str, LossBalance]) -> None:
+        """Write how the losses of a turn stand to each other."""
+        for name, loss in losses.items():
+            modules = {module: _short(norm) for module, norm in loss.modules.items()}
+            rounded = {key: value if key == "modules" else _short(value) for key, value in asdict(loss).items()}
+            self._append("balance", {"step": step, "turn": turn, "loss": name} | rounded | {"modules": modules})
+            self._plot(step, {f"{turn}/{name}/share": loss.share, f"{turn}/{name}/gradient_norm": loss.gradient_norm})
+
     def _write(self, step: int, values: dict[str, float]) -> None:
-        self.file.write(json.dumps({"step": step, **{name: _short(value) for name, value in values.items()}}) + "\n")
-        self.file.flush()
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+        self._append("metrics", {"step": step, **{name: _short(value) for name, value in values.items()}})
+        self._plot(step, values)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if "learning_rate" not in name)
         if self.progress.disable:
             log.info("step %d/%d  %s", step, self.total, shown)
         else:
             self.progress.console.print(f"step {step}  {shown}", highlight=False)
 
+    def warning(self, entry: dict[str, Any]) -> None:
+        """Write down what the doctor warned of."""
+        self._append("doctor", entry)
 
-def _short(value: float) -> Any:
+    def _append(self, name: str, entry: dict[str, Any]) -> None:
+        end_torn = "\n" if self.full else ""  # the line that found no room may stand there in part
+        try:
+            with (self.out / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(end_torn + json.dumps(entry, ensure_ascii=False) + "\n")
+        except OSError as error:
+            self._tell_full(error)
+
+    def _plot(self, step: int, values: dict[str, float]) -> None:
+        try:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+        except OSError as error:
+            self._tell_full(error)
+
+    def _tell_full(self, error: OSError) -> None:
+        if not self.full:
+            log.warning("%s: %s; the run goes on, its record has gaps. Make room.", self.out, error.strerror or error)
+        self.full = True
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file, without a line that was torn; none if there is no file."""
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # torn by a kill or a full disk
+    return entries
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a run was made with: versions, and the git commit of the source where it stands in a repository.
+
+    A "+" behind the commit says that the source differed from it.
+    """
+    import torch
+
+    versions = {"malsori": malsori.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    source = str(Path(malsori.__file__).parent)
+    try:
+        described = subprocess.run(
+            ["git", "-C", source, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return versions | {"commit": None}
+    return versions | {"commit": described.stdout.strip() or None}
+
+
+def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
@@ -74,12 +155,7 @@ def _cut_after(path: Path, step: int) -> None:
     """Keep only the lines up to a step; a torn last line goes too."""
     if not path.is_file():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if entry["step"] <= step:
-            kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    kept = [entry for entry in read_lines(path) if entry["step"] <= step]
+    with written_whole(path) as temporary:
+        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
+        temporary.write_text(lines, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The one loop: every system trains here, GANs too.
 
-    for each step: rates ─► batch ─► turns (losses ─► weights ─► backward ─► clip ─► step) ─► average ─► log
-    now and then:  validate ─► save a checkpoint ─► keep the best as the run's model
+    for each step: rates ─► batches ─► turns (losses ─► weights ─► backward ─► clip ─► step) ─► average ─► log
+    now and then:  balance of the losses ─► validate ─► keep the best as the run's model ─► save a checkpoint
 
 What a step does is a pure function of the weights, the seed and the step. So a run that was broken off and taken up
 again ends with the same weights, bit for bit on the same machine, as one that was not.
@@ -13,44 +13,59 @@ import math
 import os
 import random
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from malsori.config import Config, read_json
+from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.models.saved import SavedModel, save_model
-from malsori.train.checkpoint import Checkpoints
-from malsori.train.journal import Journal
-from malsori.train.optim import Ema, OptimizerConfig, build_optimizer, learning_rate_at
+from malsori.train.balance import measure_balance
+from malsori.train.checkpoint import Checkpoints, Trained, held
+from malsori.train.doctor import Doctor
+from malsori.train.journal import Journal, read_lines
+from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
 from malsori.train.systems import Setup
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
 
+_BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
+
 
 class RunOptions(Config):
-    """How a run is started: where, and whether it goes on with an earlier one."""
+    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe."""
 
     out: Path
     resume: bool = False
+    accept_changes: bool = False
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train(setup: Setup, options: RunOptions) -> dict[str, float]:
     """Train to the recipe's last step and return the last validation's numbers.
 
-    Raises: TrainingError if the run folder is in use without --resume, the recipe changed, or a loss is not finite;
+    Raises: TrainingError if the run folder is in use without --resume, the recipe changed, too many steps had a loss
+        that is not finite, or it was asked to stop (it has saved then);
         ConfigError if the recipe's weights or optimizers do not name the task's losses and turns.
     """
-    return _Run(setup, options).go()
+    _tell_what_is_learnt_from(setup)
+    with held(options.out):
+        return _Run(setup, options).go()
+
+
+class _NotFinite(Exception):
+    """A turn's loss or gradient is NaN or infinite; the message names it."""
 
 
 class _Run:
@@ -60,105 +75,160 @@ class _Run:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
         self.device = torch.device(options.device)
         self.task = setup.task.to(self.device)
-        parts = self.task.parts()
-        check_names("optimizers", set(self.recipe.optimizers), set(parts))
-        self.optimizers = {turn: build_optimizer(part, self.recipe.optimizers[turn]) for turn, part in parts.items()}
-        self.ema = Ema(self.task.product(), self.recipe.train.ema_decay)
+        self.parts: dict[str, nn.Module] = self.task.parts()
+        check_names("optimizers", set(self.recipe.optimizers), set(self.parts))
+        optimizers = {turn: build_optimizer(part, self.recipe.optimizers[turn]) for turn, part in self.parts.items()}
+        self.trained = Trained(self.task, Ema(self.task.product(), self.recipe.train.ema_decay), optimizers)
         self.checkpoints = Checkpoints(self.out, self.recipe.train.keep)
-        self.best = math.inf
-        self.start = self._open(options.resume)
+        self.measured: list[float] = []  # the deciding number of each validation so far
+        self.broken: list[int] = []  # steps that were skipped lately
+        self.start = self._open(options)
 
-    def _open(self, resume: bool) -> int:
+    def _open(self, options: RunOptions) -> int:
         """Return the step to start from: 0 in a new folder, the last checkpoint's in one that is taken up again."""
-        saved = self.checkpoints.steps()
-        recipe = self.recipe.model_dump(mode="json")
-        if saved and not resume:
-            raise TrainingError(f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out.")
-        if (self.out / "recipe.json").is_file() and resume:
-            _same_recipe(read_json(self.out / "recipe.json"), recipe, self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "recipe.json").write_text(json.dumps(recipe, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        if not saved:
+        saved, path = self.checkpoints.steps(), self.out / "recipe.json"
+        if saved and not options.resume:
+            raise TrainingError(
+                f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
+            )
+        if path.is_file() and options.resume and not options.accept_changes:
+            refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
+        written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
+        path.write_text(written + "\n", encoding="utf-8")
+        state = self.checkpoints.restore(self.trained)
+        if state is None:
             return 0
-        state = self.checkpoints.restore(saved[-1], self.task, self.ema, self.optimizers)
-        self.best = state["best"] if state["best"] is not None else math.inf
-        return saved[-1]
+        best = state.get("best")
+        self.measured = state.get("measured", [] if best is None else [best])
+        self.broken = state.get("broken", [])
+        return state["step"]
 
     def go(self) -> dict[str, float]:
         """Run from the start step to the last."""
         total, loop = self.recipe.train.steps, self.recipe.train
-        measured: dict[str, float] = {}
+        latest: dict[str, float] = {}
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
-            return measured
-        with Journal(self.out, self.start, total) as journal, _asked_to_stop() as asked:
-            for step, batch in enumerate(self._batches(self.start, total), start=self.start):
-                values = self._step(step, batch)
+            return latest
+        with Journal(self.out, self.start, total) as self.journal, _asked_to_stop() as asked:
+            told = {entry["illness"] for entry in read_lines(self.out / "doctor.jsonl")}
+            self.doctor = Doctor(told, self.journal.warning)
+            for step, batches in enumerate(self._batches(self.start, total), start=self.start):
+                values = self._step(step, batches)
                 done = step + 1
-                journal.step(done, values, force=done % loop.log_every == 0 or done == total)
+                self.doctor.step(done, values)
+                self.journal.step(done, values, force=done % loop.log_every == 0 or done == total)
                 if done % loop.validate_every == 0 or done == total:
-                    measured = self._validate(done, journal)
+                    latest = self._validate(done)
                 if done % loop.save_every == 0 or done == total or asked:
-                    best = None if math.isinf(self.best) else self.best
-                    self.checkpoints.save(done, self.task, self.ema, self.optimizers, {"best": best})
+                    self._save(done, needed=done == total or bool(asked))
                 if asked:
                     raise TrainingError(f"{self.out}: asked to stop at step {done}, saved. Go on with --resume.")
-        return measured
+        return latest
 
-    def _step(self, step: int, batch: Any) -> dict[str, float]:
-        """Take every turn of one step and return its losses and gradient norms, by name."""
+    def _step(self, step: int, batches: list[Any]) -> dict[str, float]:
+        """Take every turn of one step and return its losses and gradient norms, by name; nothing if it is skipped."""
         seed_everything(self.recipe.seed, step)
         self.task.train()
-        values: dict[str, float] = {}
-        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
-        turns = self.task.losses(on_device(batch, self.device))
-        while True:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                turn = next(turns, None)
-            if turn is None:
-                break
-            values |= self._take(turn, step)
-        self.ema.update(self.task.product(), step)
+        buffers = [buffer for buffer in self.task.buffers() if buffer.is_floating_point()]
+        before = [buffer.clone() for buffer in buffers]  # running means, which a broken batch would spoil for good
+        try:
+            values = self._turns(step, batches)
+        except _NotFinite as broken:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            self._skip(step, batches, str(broken))
+            return {}
+        self.trained.ema.update(self.task.product(), step)
         return values
 
-    def _take(self, turn: Turn, step: int) -> dict[str, float]:
-        """Weigh a turn's losses, step its optimizer, and return what was measured."""
+    def _turns(self, step: int, batches: list[Any]) -> dict[str, float]:
+        """Take the turns one after the other, each over all batches of the step before the next begins."""
+        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
+        tasks = [self.task.losses(on_device(batch, self.device)) for batch in batches]
+        values: dict[str, float] = {}
+        while True:
+            name = ""
+            for number, task in enumerate(tasks):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                    turn = next(task, None)
+                if turn is None:
+                    continue
+                name = turn.name
+                for key, value in self._backward(turn, step, number, len(tasks)).items():
+                    values[key] = values.get(key, 0.0) + value / len(tasks)
+            if not name:
+                return values
+            values |= self._update(name, step)
+
+    def _backward(self, turn: Turn, step: int, number: int, count: int) -> dict[str, float]:
+        """Weigh a turn's losses, send their gradients back, and return what was measured."""
         weights = self.recipe.weights.get(turn.name, {})
         check_names(f"weights.{turn.name}", set(weights), set(turn.losses))
-        values = {f"{turn.name}/{name}": loss.item() for name, loss in turn.losses.items()}
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        measured = turn.losses | turn.signs
+        detached = [torch.as_tensor(value).detach().float().to(self.device) for value in measured.values()]
+        values = dict(zip(measured, torch.stack(detached).tolist(), strict=True))
+        broken = [name for name in turn.losses if not math.isfinite(values[name])]
         if broken:
-            raise TrainingError(f"step {step}: loss {broken[0]} is {values[broken[0]]}. Lower learning_rate or clip_norm.")
-        config, optimizer = self.recipe.optimizers[turn.name], self.optimizers[turn.name]
-        optimizer.zero_grad(set_to_none=True)
-        weighted = [loss * weights[name] for name, loss in turn.losses.items()]
+            raise _NotFinite(f"loss {turn.name}/{broken[0]} is {values[broken[0]]}")
+        if number == 0:
+            self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
+            every = self.recipe.train.balance_every
+            if every and (step + 1) % every == 0:
+                self.journal.balance(step + 1, turn.name, measure_balance(turn.losses, weights, self.parts[turn.name]))
+        weighted = [loss * (weights[name] / count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
-        values[f"{turn.name}/gradient_norm"] = self._clip(turn.name, config).item()
-        values[f"{turn.name}/learning_rate"] = self._set_rate(optimizer, config, step)
+        return {f"{turn.name}/{name}": value for name, value in values.items()}
+
+    def _update(self, turn: str, step: int) -> dict[str, float]:
+        """Step a turn's optimizer by the gradients that have been gathered."""
+        config, optimizer = self.recipe.optimizers[turn], self.trained.optimizers[turn]
+        norm = torch.nn.utils.clip_grad_norm_(self.parts[turn].parameters(), config.clip_norm).item()
+        if not math.isfinite(norm):
+            raise _NotFinite(f"the gradient of '{turn}' is {norm}")
+        rate = set_learning_rate(optimizer, config, step, self.recipe.train.steps)
         optimizer.step()
-        return values
+        return {f"{turn}/gradient_norm": norm, f"{turn}/learning_rate": rate}
 
-    def _clip(self, turn: str, config: OptimizerConfig) -> Tensor:
-        return torch.nn.utils.clip_grad_norm_(self.task.parts()[turn].parameters(), config.clip_norm)
+    def _skip(self, step: int, batches: list[Any], what: str) -> None:
+        """Keep the batches of a broken step for a look, and stop when there have been too many."""
+        count = self.recipe.train.accumulate
+        plan = places(partial(self._plan, "train"), step * count, (step + 1) * count)
+        ids = [name for _, names in plan for name in names]
+        path = save_broken(self.out, step, batches, ids, what)
+        self.broken = [*(old for old in self.broken if old > step - _BROKEN_WINDOW), step]
+        advice = f"{path} holds the batch ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})."
+        log.warning("step %d: %s; skipped. %s", step, what, advice)
+        self.doctor.tell(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
+        if len(self.broken) > self.recipe.train.broken_steps:
+            raise TrainingError(
+                f"{self.out}: {len(self.broken)} of the last {_BROKEN_WINDOW} steps were not finite, the last {step}: "
+                f"{what}. {advice} Lower learning_rate or clip_norm; go on from the last checkpoint with --resume."
+            )
 
-    def _set_rate(self, optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int) -> float:
-        rate = learning_rate_at(step, config, self.recipe.train.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+    def _save(self, step: int, needed: bool) -> None:
+        """Save a checkpoint; a disk that refuses it is told of, and tried again at the next time."""
+        best = min(self.measured, default=None)
+        try:
+            self.checkpoints.save(step, self.trained, {"best": best, "measured": self.measured, "broken": self.broken})
+        except TrainingError as error:
+            if needed:
+                raise
+            log.warning("%s", error)
 
-    def _validate(self, step: int, journal: Journal) -> dict[str, float]:
+    def _validate(self, step: int) -> dict[str, float]:
         """Measure the averaged weights on held-out speech; keep them as the run's model if they are the best yet."""
         product = self.task.product()
         current = {name: tensor.clone() for name, tensor in product.state_dict().items()}
-        product.load_state_dict(self.ema.weights)
+        product.load_state_dict(self.trained.ema.weights)
         self.task.eval()
         measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
-        journal.validation(step, measured)
+        self.journal.validation(step, measured)
         decisive = next(iter(measured.values()))
-        if decisive < self.best:
-            self.best = decisive
+        if decisive < min(self.measured, default=math.inf):
             self._keep(step, measured)
+        self.measured.append(decisive)
+        self.doctor.validated(step, self.measured)
         product.load_state_dict(current)
         return measured
 
@@ -168,38 +238,56 @@ class _Run:
         facts = facts.model_copy(update={"trained": trained})
         card = f"# {facts.system}\n\nTrained by malsori for {step} steps on {facts.trained['corpus']}.\n"
         saved = SavedModel(facts, self.setup.symbols, self.task.product(), card)
-        save_model(saved, self.out / "model", half=self.recipe.half)
+        try:
+            save_model(saved, self.out / "model", half=self.recipe.half)
+        except OSError as error:
+            log.warning("%s: the best model yet cannot be written: %s. Make room.", self.out / "model", error)
 
-    def _batches(self, start: int, stop: int) -> Iterator[Any]:
-        """Yield the training batches of steps start to stop."""
-        data, cuts = self.recipe.data, self.setup.cuts["train"]
-        dataset = Speech(self.setup.corpus, cuts, self.setup.collators["train"], self.recipe.seed)
+    def _plan(self, split: str, epoch: int) -> list[list[str]]:
+        cuts = self.setup.cuts[split]
+        with warnings.catch_warnings():  # a corpus is small beside its sound: its cuts are in memory on purpose
+            warnings.filterwarnings("ignore", message=".*eagerly read CutSet")
+            return plan_epoch(cuts, self.recipe.data, self.setup.by_seconds, self.recipe.seed, epoch)
 
-        def plan(epoch: int) -> list[list[str]]:
-            return plan_epoch(cuts, data, self.setup.by_seconds, self.recipe.seed, epoch)
-
+    def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
+        """Yield the training batches of each step from start to stop."""
+        data, count = self.recipe.data, self.recipe.train.accumulate
+        speech = Speech(self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed)
         loader = torch.utils.data.DataLoader(
-            dataset,
+            _Seeded(speech, self.recipe.seed),
             batch_size=None,
-            sampler=places(plan, start, stop),  # type: ignore[arg-type]
+            sampler=places(partial(self._plan, "train"), start * count, stop * count),
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_quiet_worker,
         )
-        yield from loader
+        batches = iter(loader)
+        while step := list(islice(batches, count)):
+            yield step
 
     def _held_out(self) -> Iterator[Any]:
         """Yield the validation batches: always the same."""
-        cuts = self.setup.cuts["dev"]
-        dataset = Speech(self.setup.corpus, cuts, self.setup.collators["dev"], self.recipe.seed)
-        for number, ids in enumerate(plan_epoch(cuts, self.recipe.data, self.setup.by_seconds, self.recipe.seed, 0)):
-            yield dataset[number, ids]
+        dataset = Speech(self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed)
+        for place in enumerate(self._plan("dev", 0)):
+            yield dataset[place]
 
 
-def seed_everything(seed: int, step: int) -> None:
-    """Make every random draw of a step a function of (seed, step)."""
-    mixed = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+class _Seeded(torch.utils.data.Dataset):
+    """Batches whose every random draw, in whichever worker, is a function of (seed, place)."""
+
+    def __init__(self, speech: Speech, seed: int) -> None:
+        self.speech, self.seed = speech, seed
+
+    def __getitem__(self, place: tuple[int, list[str]]) -> Any:
+        seed_everything(self.seed, place[0], stream=1)
+        return self.speech[place]
+
+
+def seed_everything(seed: int, step: int, stream: int | None = None) -> None:
+    """Make every random draw of torch, numpy and Python a function of (seed, step), and of a stream beside others."""
+    sequence = [seed, step] if stream is None else [seed, step, stream]
+    mixed = int(np.random.SeedSequence(sequence).generate_state(1, np.uint64)[0])
     torch.manual_seed(mixed)
     np.random.seed(mixed % 2**32)
     random.seed(mixed)
@@ -208,17 +296,44 @@ def seed_everything(seed: int, step: int) -> None:
 def check_names(section: str, given: set[str], wanted: set[str]) -> None:
     """Raise ConfigError unless a recipe's section names exactly what the task has."""
     for name in sorted(given - wanted):
-        raise ConfigError(f"recipe: '{section}.{name}' is not of this task, which has: {', '.join(sorted(wanted))}")
+        raise ConfigError(f"recipe: '{section}.{name}' is not of this task.{nearest(name, sorted(wanted))}")
     for name in sorted(wanted - given):
-        raise ConfigError(f"recipe: '{section}.{name}' is missing")
+        raise ConfigError(f"recipe: '{section}.{name}' is missing; the task has: {', '.join(sorted(wanted))}")
 
 
-def _same_recipe(before: dict[str, Any], now: dict[str, Any], place: Path) -> None:
-    """Raise TrainingError naming what changed since the run began; a longer run is allowed."""
-    changed = sorted(_leaves(before).items() ^ _leaves(now).items())
-    names = sorted({name for name, _ in changed} - {"train.keep", "data.workers"})
+def refuse_changes(before: Recipe, now: Recipe, place: Path) -> None:
+    """Raise TrainingError naming the keys in which two recipes differ, but for those that change no step."""
+    old, new = (_leaves(recipe.model_dump(mode="json")) for recipe in (before, now))
+    names = sorted({name for name, _ in old.items() ^ new.items()} - {"train.keep", "train.log_every", "data.workers"})
     if names:
-        raise TrainingError(f"{place}: --resume with another recipe: {', '.join(names)} changed. Start anew in another --out.")
+        changes = ", ".join(f"{name} ({old.get(name, 'unset')} → {new.get(name, 'unset')})" for name in names)
+        raise TrainingError(
+            f"{place}: --resume with another recipe: {changes}. Go on with --accept-changes, or start in another --out."
+        )
+
+
+def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: str) -> Path:
+    """Write the tensors and the utterances' ids of a step that was not finite, and return the file."""
+    from safetensors.torch import save_file
+
+    path = out / "broken" / f"step_{step:08d}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {f"{number}.{name}": value for number, batch in enumerate(batches) for name, value in vars(batch).items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
+    try:
+        save_file(tensors, path, {"what": what, "ids": " ".join(ids)})
+    except OSError as error:
+        log.warning("%s: cannot be written: %s", path, error)
+    return path
+
+
+def _tell_what_is_learnt_from(setup: Setup) -> None:
+    """Log how much there is to learn from, and what was left out, by reason."""
+    for split, cuts in setup.cuts.items():
+        hours = sum(cut.duration for cut in cuts.values()) / 3600
+        log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
+    for reason, ids in setup.left_out.items():
+        log.info("left out, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -11,13 +11,21 @@ from malsori.train.optim import OptimizerConfig
 
 
 class LoopConfig(Config):
-    """How long a run lasts and what is written down on the way."""
+    """How long a run lasts and what is written down on the way.
+
+    accumulate: batches whose gradients one step adds up, as if they were one batch that the memory cannot hold.
+    balance_every: steps between two measurements of each loss's gradient; each costs a backward pass a loss. 0: never.
+    broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
+    """
 
     steps: int
+    accumulate: int = 1
     log_every: int = 50
+    balance_every: int = 500
     validate_every: int = 1000
     save_every: int = 1000
     keep: int = 2
+    broken_steps: int = 10
     ema_decay: float = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
 

@@ -38,6 +38,7 @@ from malsori.train.tasks import (
     FastSpeech2Task,
     HifiganRecipe,
     MelCopyTask,
+    Task,
     VocoderTask,
     VocosRecipe,
 )
@@ -75,13 +76,13 @@ def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
     if system not in SYSTEMS:
         known = sorted(SYSTEMS)
         raise ConfigError(f"{place}: system = {system!r} is not known.{nearest(str(system), known)}")
-    return SYSTEMS[system][0].parse(values, place)
+    return SYSTEMS[system].recipe.parse(values, place)
 
 
 def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
     """Return the task of a recipe, bound to a corpus; networks start from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    setup = SYSTEMS[recipe.system][1](recipe, corpus)
+    setup = SYSTEMS[recipe.system].bind(recipe, corpus)
     if recipe.start_from:
         start_from(setup.task.product(), recipe.start_from)
     return setup
@@ -100,26 +101,44 @@ def start_from(network: nn.Module, name: str) -> None:
     load_exactly(network, weights, str(folder))
 
 
-def _vocos(recipe: VocosRecipe, corpus: Corpus) -> Setup:
+def build_task(recipe: Recipe) -> Task:
+    """Return the task of a recipe with new networks, bound to no corpus."""
+    return SYSTEMS[recipe.system].build(recipe)
+
+
+def _vocos_task(recipe: VocosRecipe) -> nn.Module:
+    if not recipe.adversarial:
+        return MelCopyTask(Vocos(recipe.model), recipe.audio)
     judges = VocosDiscriminators(recipe.waves, recipe.resolutions)
-    return _vocoder(recipe, corpus, Vocos(recipe.model), judges)
+    return VocoderTask(Vocos(recipe.model), judges, recipe.audio)
 
 
-def _hifigan(recipe: HifiganRecipe, corpus: Corpus) -> Setup:
-    return _vocoder(recipe, corpus, Hifigan(recipe.model), Discriminators(recipe.waves))
+def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
+    if not recipe.adversarial:
+        return MelCopyTask(Hifigan(recipe.model), recipe.audio)
+    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.waves), recipe.audio)
 
 
-def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus, generator: nn.Module, judges: nn.Module) -> Setup:
+def _fastspeech2_task(recipe: FastSpeech2Recipe) -> nn.Module:
+    return FastSpeech2Task(FastSpeech2(recipe.model))
+
+
+def _conformer_task(recipe: ConformerRecipe) -> nn.Module:
+    return ConformerTask(Conformer(recipe.model), recipe.audio)
+
+
+def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Setup:
     _same_audio(recipe, corpus)
-    collators = {split: SegmentCollator(recipe.audio, recipe.data.segment_frames) for split in ("train", "dev")}
+    collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
+    collators: dict[str, Collator] = {"train": collator, "dev": collator}
     facts = _facts(recipe, recipe.model.model_dump(), corpus)
-    task = VocoderTask(generator, judges, recipe.audio) if recipe.adversarial else MelCopyTask(generator, recipe.audio)
-    return Setup(recipe, corpus, task, _both_splits(recipe, corpus), collators, False, facts)
+    return Setup(recipe, corpus, build_task(recipe), _both_splits(recipe, corpus), collators, False, facts)
 
 
 def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
     _same_audio(recipe, corpus)
-    cuts, left_out = _both_splits(recipe, corpus), {}
+    cuts = _both_splits(recipe, corpus)
+    left_out: dict[str, list[str]] = {}
     for split in cuts:
         unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
         cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
@@ -132,7 +151,8 @@ def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
     collator = SpeakCollator(speakers, statistics)
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = _facts(recipe, sizes.model_dump(), corpus, speakers=speakers, statistics=statistics)
-    task, collators = FastSpeech2Task(FastSpeech2(sizes)), {"train": collator, "dev": collator}
+    task = build_task(recipe.model_copy(update={"model": sizes}))
+    collators: dict[str, Collator] = {"train": collator, "dev": collator}
     return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, _kept(left_out))
 
 
@@ -153,7 +173,7 @@ def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
                 targets[name] = target
         collators[split] = ListenCollator(corpus.audio.sample_rate, recipe.audio, targets, data)
     facts = _facts(recipe, recipe.model.model_dump(), corpus)
-    task, symbols = ConformerTask(Conformer(recipe.model)), {"phonemes": PHONEMES, "jamo": JAMO}
+    task, symbols = build_task(recipe), {"phonemes": PHONEMES, "jamo": JAMO}
     return Setup(recipe, corpus, task, cuts, collators, True, facts, symbols, left_out)
 
 
@@ -209,10 +229,19 @@ def _kept(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
     return {reason: ids for reason, ids in reasons.items() if ids}
 
 
-#: System → its recipe's class and what sets it up.
-SYSTEMS: dict[str, tuple[type[Recipe], Callable[[Any, Corpus], Setup]]] = {
-    "conformer": (ConformerRecipe, _conformer),
-    "fastspeech2": (FastSpeech2Recipe, _fastspeech2),
-    "hifigan": (HifiganRecipe, _hifigan),
-    "vocos": (VocosRecipe, _vocos),
+@dataclass(frozen=True)
+class System:
+    """How a system is trained: its recipe's class, what builds its task, and what binds the task to a corpus."""
+
+    recipe: type[Recipe]
+    build: Callable[[Any], Any]
+    bind: Callable[[Any, Corpus], Setup]
+
+
+#: Every system that can be trained, by the name its recipes give it.
+SYSTEMS: dict[str, System] = {
+    "conformer": System(ConformerRecipe, _conformer_task, _conformer),
+    "fastspeech2": System(FastSpeech2Recipe, _fastspeech2_task, _fastspeech2),
+    "hifigan": System(HifiganRecipe, _hifigan_task, _vocoder),
+    "vocos": System(VocosRecipe, _vocos_task, _vocoder),
 }

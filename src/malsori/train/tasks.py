@@ -1,43 +1,53 @@
 """What each system minimises: a task yields its losses in turns, and the loop does the rest.
 
-    task.losses(batch)   yields Turn after Turn; between two of them the loop steps the first one's optimizer
-    task.parts()         turn → the module that its optimizer steps
-    task.product()       the network that is shipped
-    task.validate(...)   numbers on held-out speech; the first named is the one that decides which checkpoint is best
+task.losses(batch)   yields Turn after Turn; between two of them the loop steps the first one's optimizer
+task.parts()         turn → the module that its optimizer steps
+task.product()       the network that is shipped
+task.validate(...)   numbers on held-out speech; the first named is the one that decides which checkpoint is best
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from malsori.audio.mel import log_mel
-from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
+from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.corpus.batches import ListenBatch, SegmentBatch, SpeakBatch
 from malsori.decode.ctc import greedy
-from malsori.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
+from malsori.losses.adversarial import (
+    discriminator_accuracy,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
+)
 from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
-from malsori.losses.sequence import ctc_loss
+from malsori.losses.sequence import blank_share, ctc_loss
 from malsori.metrics.error_rate import cer
 from malsori.models.conformer import Conformer, ConformerConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
-from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.models.hifigan import DiscriminatorConfig, HifiganConfig
+from malsori.models.vocos import ResolutionConfig, VocosConfig
 from malsori.shapes import length_mask
 from malsori.text.hangul import from_jamo
 from malsori.text.symbols import JAMO
+from malsori.train.examples import example_listening, example_segments, example_speech
 from malsori.train.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One optimizer's share of a step: its name and its named losses, not yet weighted."""
+    """One optimizer's share of a step: its name and its named losses, not yet weighted.
+
+    signs: what the run doctor looks at beside the losses (`train.doctor`); no gradient is sent through them.
+    """
 
     name: str
     losses: dict[str, Tensor]
+    signs: dict[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -56,9 +66,12 @@ class Task(Protocol):
     def validate(self, batches: Iterable[Any]) -> dict[str, float]:
         """Return measures on held-out batches, lower is better; the first decides."""
 
+    def example(self) -> Any:
+        """Return a tiny batch of noise that `losses` takes."""
+
 
 class VocosRecipe(Recipe):
-    """A recipe with a Vocos generator and its discriminators; without them (adversarial = false) it only copies mels."""
+    """A recipe with a Vocos generator and its discriminators; adversarial = false leaves these out."""
 
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
@@ -68,7 +81,7 @@ class VocosRecipe(Recipe):
 
 
 class HifiganRecipe(Recipe):
-    """A recipe with a HiFi-GAN generator and its discriminators; without them (adversarial = false) it only copies mels."""
+    """A recipe with a HiFi-GAN generator and its discriminators; adversarial = false leaves these out."""
 
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
@@ -113,7 +126,8 @@ class VocoderTask(nn.Module):
         fake = self.generator(batch.mel).wave
         real_scores = self.discriminators(batch.wave).scores
         fake_scores = self.discriminators(fake.detach()).scores
-        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)})
+        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(batch.wave)
@@ -131,9 +145,13 @@ class VocoderTask(nn.Module):
         """Return the mean distance of log-mels, recording against copy synthesis."""
         return mel_distance(self.generator, self.audio, batches)
 
+    def example(self) -> SegmentBatch:
+        """Return a tiny batch of noise."""
+        return example_segments(self.audio)
+
 
 class MelCopyTask(nn.Module):
-    """A vocoder's first lessons, without discriminators: log-mels at three resolutions, each step a fraction of the cost.
+    """A vocoder's first lessons, without discriminators: log-mels at three resolutions, at a fraction of the cost.
 
     What it learns is a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
     """
@@ -160,6 +178,10 @@ class MelCopyTask(nn.Module):
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
         """Return the mean distance of log-mels, recording against copy synthesis."""
         return mel_distance(self.generator, self.audio, batches)
+
+    def example(self) -> SegmentBatch:
+        """Return a tiny batch of noise."""
+        return example_segments(self.audio)
 
 
 class FastSpeech2Task(nn.Module):
@@ -194,6 +216,10 @@ class FastSpeech2Task(nn.Module):
             },
         )
 
+    def example(self) -> SpeakBatch:
+        """Return a tiny batch of noise."""
+        return example_speech(self.network.config)
+
     @torch.inference_mode()
     def validate(self, batches: Iterable[SpeakBatch]) -> dict[str, float]:
         """Return the mean of each loss over held-out speech, with the recording's own durations, pitch and energy."""
@@ -209,9 +235,9 @@ class FastSpeech2Task(nn.Module):
 class ConformerTask(nn.Module):
     """CTC twice: written jamo at the top, sounded phonemes half-way up."""
 
-    def __init__(self, network: Conformer) -> None:
+    def __init__(self, network: Conformer, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.audio = network, audio
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
@@ -232,7 +258,12 @@ class ConformerTask(nn.Module):
                     output.phonemes, output.frame_lengths, batch.phoneme_ids, batch.phoneme_lengths
                 ),
             },
+            {"blank_share": blank_share(output.jamo, output.frame_lengths)},
         )
+
+    def example(self) -> ListenBatch:
+        """Return a tiny batch of noise."""
+        return example_listening(self.audio)
 
     @torch.inference_mode()
     def validate(self, batches: Iterable[ListenBatch]) -> dict[str, float]:
@@ -244,7 +275,7 @@ class ConformerTask(nn.Module):
                 hypotheses.append(from_jamo(JAMO.decode(greedy(log_probs[:length].cpu().numpy()))))
             references.extend(batch.texts)
         dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(*dense).rate, "cer": cer(references, hypotheses).rate}
+        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
 
 
 @torch.inference_mode()
