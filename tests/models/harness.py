@@ -161,20 +161,28 @@ CHECKS = (check_shapes, check_padding, check_single, check_saving, check_gradien
 
 def check_compile(subject: Subject) -> None:
     """A compiled network gives what the plain one gives. Only for a process without checks of shapes."""
-    items, network = subject.items(), subject.build()
-    with torch.no_grad():
-        _compare(subject, items, network(**stack(items)), torch.compile(network)(**stack(items)))
+    _compare_on_others(subject, lambda network, _batch: torch.compile(network))
 
 
 def check_export(subject: Subject) -> None:
     """An exported program gives what the network gives. Only for a process without checks of shapes."""
+
+    def export(network: nn.Module, batch: Item) -> Callable[..., Any]:
+        output = type(network(**batch))
+        torch.export.register_dataclass(output, serialized_type_name=output.__name__)
+        return torch.export.export(network, (), kwargs=batch, strict=False).module()
+
+    _compare_on_others(subject, export)
+
+
+@torch.no_grad()
+def _compare_on_others(subject: Subject, translate: Callable[[nn.Module, Item], Callable[..., Any]]) -> None:
+    """Translate a network on one batch, compare on another of the same size, in which all lengths differ."""
     items, network = subject.items(), subject.build()
-    batch = stack(items)
-    with torch.no_grad():
-        wanted = network(**batch)
-        torch.export.register_dataclass(type(wanted), serialized_type_name=type(wanted).__name__)
-        found = torch.export.export(network, (), kwargs=batch, strict=False).module()(**batch)
-    _compare(subject, items, wanted, found)
+    translated = translate(network, stack(items))
+    for order in (items, items[::-1]):
+        batch = stack(order)
+        _compare(subject, order, network(**batch), translated(**batch))
 
 
 def facts_of(subject: Subject) -> ModelFacts:

@@ -21,10 +21,13 @@ def expand_by_durations(
     [1.0, 1.0, 2.0]
     """
     totals = durations.sum(1)
-    if (totals <= 0).any():
+    if not torch.compiler.is_compiling() and (totals <= 0).any():
         raise ValueError(f"sentence {int((totals <= 0).nonzero()[0])} of the batch lasts 0 frames")
     ends = durations.cumsum(1)
-    frames = torch.arange(int(totals.max()), device=hidden.device)
+    longest = totals.max().item()  # not int(): an exported program leaves it open
+    if torch.compiler.is_exporting():
+        torch._check(longest > 1)  # attention's kernel is chosen by it, once for all
+    frames = torch.arange(longest, device=hidden.device)
     token_of_frame = torch.searchsorted(ends, frames.expand(len(hidden), -1).contiguous(), right=True)
     real = token_of_frame < hidden.shape[1]
     index = token_of_frame.clamp(max=hidden.shape[1] - 1)[..., None].expand(-1, -1, hidden.shape[2])
