@@ -153,7 +153,7 @@ class ScaleDiscriminator(nn.Module):
         kernels, strides = (15, 41, 41, 41, 41, 41, 5), (1, 2, 2, 4, 4, 1, 1)
         groups = (1, 4, 16, 16, 16, 16, 1)
         self.layers = nn.ModuleList(
-            norm(nn.Conv1d(before, after, kernel, stride, kernel // 2, groups=min(group, max(1, before // 4))))
+            norm(nn.Conv1d(before, after, kernel, stride, kernel // 2, groups=_groups(before, after, group)))
             for before, after, kernel, stride, group in zip(widths, widths[1:], kernels, strides, groups, strict=False)
         )
         self.score = norm(nn.Conv1d(widths[-1], 1, 3, padding=1))
@@ -193,3 +193,9 @@ def _narrow(channels: int, width: float) -> int:
     """Return the narrowed channel count: a multiple of 16 where it can be, so that grouped convolutions divide."""
     narrowed = round(channels * width)
     return max(4, narrowed - narrowed % 16) if narrowed >= 16 else max(4, narrowed - narrowed % 4)
+
+
+def _groups(before: int, after: int, wanted: int) -> int:
+    """Return how many groups a convolution has: those wanted, or fewer, of 4 channels or more, that divide evenly."""
+    most = min(wanted, max(1, before // 4))
+    return next(groups for groups in range(most, 0, -1) if before % groups == after % groups == 0)
