@@ -158,8 +158,8 @@ def prints() -> Iterator[str]:
     for source in sources():
         for node in ast.walk(source.tree):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-            if called and source.name != "cli.py":
-                yield f"{source.name}:{node.lineno} prints: only cli.py does"
+            if called and source.room != "cli":
+                yield f"{source.name}:{node.lineno} prints: only the command line does"
 
 
 def shape_checks() -> Iterator[str]:

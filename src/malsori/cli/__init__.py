@@ -1,0 +1,88 @@
+"""The command `malsori`: one thin function a command; the work is done, and imported, behind it.
+
+A command stands in the file of its subject; here they are put together, and what goes wrong is told.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from malsori.cli import corpus, scores, speech, text, training
+from malsori.errors import MalsoriError
+
+app = typer.Typer(
+    name="malsori",
+    help="Korean-first speech synthesis and recognition: train, speak, listen, measure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _part in (speech, scores, text, corpus, training):
+    app.add_typer(_part.app)
+
+
+def main() -> None:
+    """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Return the exit status of one command; what goes wrong is told in one line on standard error."""
+    try:
+        return app(arguments, prog_name="malsori", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "malsori"
+        return _fail(error, f"{command}: {error.format_message().rstrip('.')}. Try '{command} --help'.", 2)
+    except (MalsoriError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        return _fail(error, f"malsori: {_one_line(error)}", 2)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return _fail(error, "malsori: interrupted.", 130)
+    except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        hint = "This is a fault of malsori; 'malsori --debug ...' shows where."
+        return _fail(error, f"malsori: {type(error).__name__}: {_one_line(error)} {hint}", 1)
+
+
+def _fail(error: BaseException, message: str, status: int) -> int:
+    """Tell what went wrong on standard error, with the trace if it was asked for, and return the exit status."""
+    if os.environ.get("MALSORI_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    print(message, file=sys.stderr)
+    return status
+
+
+def _one_line(error: BaseException) -> str:
+    """Return an error's message on one line; a missing file reads 'PATH: no such file'."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or type(error).__name__).lower()}."
+    return " ".join(str(error).split())
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        import malsori
+
+        print(f"malsori {malsori.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _settings(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full trace when something goes wrong.")] = False,
+) -> None:
+    if debug:
+        os.environ["MALSORI_DEBUG"] = "1"
+    # Progress and warnings of long work go to standard error as plain lines; results alone to standard output.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("malsori").setLevel(logging.INFO)

@@ -1,0 +1,149 @@
+"""Speaking and listening: say, transcribe, align, demo."""
+
+import enum
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malsori.cli.terminal import text_of, write
+from malsori.errors import ModelError
+
+if TYPE_CHECKING:
+    from malsori.align.spans import Alignment
+    from malsori.recognizer import Transcript
+
+app = typer.Typer()
+
+
+class AlignmentForm(enum.StrEnum):
+    """What an alignment can be written as."""
+
+    textgrid = "textgrid"
+    json = "json"
+    srt = "srt"
+
+
+class TranscriptForm(enum.StrEnum):
+    """What a transcript can be written as."""
+
+    text = "text"
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+    textgrid = "textgrid"
+
+
+@app.command("say")
+def say(
+    text: Annotated[str, typer.Argument(help="What to say: the text itself, a text file, or - for standard input.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Sound file to write: .wav, .flac or .ogg.")],
+    voice: Annotated[str | None, typer.Option(help="A built-in voice, a folder, a run, or a hub id.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="The same for the vocoder; griffin-lim for none.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Who of the voice's speakers.")] = None,
+    speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
+    pitch: Annotated[float, typer.Option(help="Semitones up or down.")] = 0.0,
+    timing: Annotated[
+        Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt.")
+    ] = None,
+) -> None:
+    """Speak a text into a sound file.
+
+    Example: malsori say "오늘은 날씨가 참 좋네요." -o hello.wav --timing hello.TextGrid
+    """
+    from malsori.voice import SayOptions, load_voice
+
+    speech = load_voice(voice, vocoder).say(text_of(text), SayOptions(speaker=speaker, speed=speed, pitch=pitch))
+    speech.save(out)
+    if timing:
+        form = AlignmentForm.__members__.get(timing.suffix[1:].lower(), AlignmentForm.textgrid)
+        write(_alignment_as(form, speech.alignment), timing)
+    print(f"{out}: {speech.seconds:.2f} s, made in {speech.real_time_factor:.3f} x real time")
+
+
+@app.command("transcribe")
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
+    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    form: Annotated[
+        TranscriptForm, typer.Option("--format", help="How to write what was heard.")
+    ] = TranscriptForm.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
+) -> None:
+    """Write down what is said in sound files, in the order given.
+
+    Example: malsori transcribe talk.m4a --format srt
+    """
+    from malsori.recognizer import load_recognizer
+
+    recognizer = load_recognizer(model)
+    if language not in recognizer.languages:
+        raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
+    for path in files:
+        print(_transcript_as(TranscriptForm.json if as_json else form, path, recognizer.transcribe(path)), end="")
+
+
+def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
+    from malsori.align.spans import join_lines, subtitles
+    from malsori.align.textgrid import format_textgrid
+
+    words = [word for segment in transcript.segments for word in segment.words]
+    if form is TranscriptForm.json:
+        return json.dumps({"file": str(path), **transcript.as_json()}, ensure_ascii=False) + "\n"
+    if form is TranscriptForm.textgrid:
+        return format_textgrid({"words": tuple(words)}, transcript.duration)
+    if form is TranscriptForm.text:
+        return transcript.text + "\n"
+    return subtitles(join_lines(words), "srt" if form is TranscriptForm.srt else "vtt")
+
+
+@app.command("align")
+def align_text(
+    audio: Annotated[Path, typer.Argument(help="Sound file, of any format and rate.")],
+    text: Annotated[str, typer.Argument(help="What is said in it: the text itself, a text file, or - for input.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output without.")] = None,
+    form: Annotated[
+        AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+) -> None:
+    """Say when each word, syllable and phone of a text sounds.
+
+    Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
+    """
+    from malsori.recognizer import load_recognizer
+
+    by_name = out.suffix[1:].lower() if out else ""
+    form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
+    alignment = load_recognizer(model).align(audio, text_of(text))
+    write(_alignment_as(form, alignment), out)
+
+
+def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
+    from malsori.align.spans import join_lines, subtitles
+    from malsori.align.textgrid import format_textgrid
+
+    if form is AlignmentForm.json:
+        return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
+    if form is AlignmentForm.srt:
+        return subtitles(join_lines(alignment.words), "srt")
+    return format_textgrid(alignment.tiers, alignment.duration)
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the numbers and the sounds.")] = Path("demo"),
+) -> None:
+    """Speak, listen and measure with the built-in models; writes report.html and report.json.
+
+    Example: malsori demo --out demo
+    """
+    from malsori.demo import mean_cer, run_demo
+
+    said = run_demo(out)
+    for one in said:
+        print(f"said   {one.text}\nheard  {one.heard}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
+    print(f"CER over all: {mean_cer(said):.1%}. Open {out / 'report.html'} to listen and look.")

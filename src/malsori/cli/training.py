@@ -1,0 +1,87 @@
+"""Models: train one, measure it, list those that come with malsori."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malsori.cli.terminal import watched
+
+app = typer.Typer()
+
+
+@app.command("train")
+def train_system(
+    recipe: Annotated[str, typer.Argument(help="A recipe that comes with malsori, by name, or a TOML file.")],
+    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Another value: train.steps=500; repeats.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
+    ] = False,
+) -> None:
+    """Train a system; broken off anywhere, the same command with --resume goes on as if it had not been.
+
+    Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
+    """
+    from malsori.corpus.folder import load_corpus
+    from malsori.train.loop import RunOptions, train
+    from malsori.train.recipe import read_recipe
+    from malsori.train.systems import parse_recipe, set_up
+
+    setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
+    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes))
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+    print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
+    print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")
+
+
+@app.command("evaluate")
+def evaluate_model(
+    model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
+    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
+    recognizer: Annotated[str | None, typer.Option(help="Who listens to a voice; the built-in one without.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+
+    Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
+    """
+    from malsori.corpus.folder import load_corpus
+    from malsori.evaluate import evaluate, save_evaluation
+
+    found = evaluate(model, load_corpus(corpus), split, recognizer, watched)
+    if out:
+        save_evaluation(found, out, model)
+    if as_json:
+        print(json.dumps(found.as_json(), ensure_ascii=False))
+        return
+    print(f"{found.system} on {len(found.rows)} utterances of {split}")
+    for name, value in found.measures.items():
+        print(f"  {name:24} {value:.4f}")
+
+
+@app.command("models")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the models that come with malsori; a folder or a hub id can stand wherever one of these can.
+
+    Example: malsori models
+    """
+    from malsori.models.catalogue import built_in
+
+    entries = built_in()
+    if as_json:
+        facts = [{"name": entry.name, "bytes": entry.bytes, **entry.facts.model_dump(mode="json")} for entry in entries]
+        print(json.dumps({"models": facts}, ensure_ascii=False))
+        return
+    for entry in entries:
+        size, rate = f"{entry.bytes / 1e6:.1f} MB", entry.facts.audio.sample_rate
+        print(f"{entry.name:24} {entry.facts.system:12} {rate:6} Hz {size:>9}  {entry.facts.licence}")
