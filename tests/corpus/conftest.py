@@ -27,12 +27,12 @@ SENTENCES = (
 
 
 def buzz(seconds: float = 1.2, hertz: float = 140.0, seed: int = 0, rate: int = RATE) -> np.ndarray:
-    """Return a buzz that rises and falls like a sentence, on the faint noise of a room."""
+    """Return a buzz that rises and falls like a sentence, with some breath in every band."""
     time = np.arange(round(seconds * rate)) / rate
     phase = 2 * np.pi * np.cumsum(hertz * (1 + 0.2 * np.sin(2 * np.pi * time / seconds))) / rate
     voice = sum(np.sin(k * phase) / k for k in range(1, 16)) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
-    room = np.random.default_rng(seed).normal(0, 1e-4, len(time))
-    return (0.15 * voice + room).astype(np.float32)
+    breath = np.random.default_rng(seed).normal(0, 3e-3, len(time))
+    return (0.15 * voice + breath).astype(np.float32)
 
 
 def spoken(

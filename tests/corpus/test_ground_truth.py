@@ -71,12 +71,13 @@ def test_written_text_and_speaker_stand_in_the_cut(tmp_path: Path) -> None:
 
 
 def test_silence_is_trimmed_to_a_tenth_of_a_second_and_sound_is_kept_whole() -> None:
-    voice = buzz(1.0)
-    kept = trimmed(spoken(seconds=1.0, before=0.7, after=1.1), RECOGNITION_AUDIO)
+    whole = spoken(seconds=1.0, before=0.7, after=1.1)
+    kept = trimmed(whole, RECOGNITION_AUDIO)
+    start = int(np.flatnonzero(whole == kept[0])[0])
+    assert np.array_equal(whole[start : start + len(kept)], kept)
+    assert start / RATE == pytest.approx(0.6, abs=0.011)
+    assert (start + len(kept)) / RATE == pytest.approx(1.8, abs=0.011)
     assert len(kept) % RECOGNITION_AUDIO.hop_samples == 0
-    assert 1.18 <= len(kept) / RATE <= 1.22
-    # The loudest sample lies where it should after a tenth of a second of room.
-    assert abs(int(np.abs(kept).argmax()) - int(np.abs(voice).argmax()) - 0.1 * RATE) <= 0.01 * RATE
 
 
 @pytest.mark.parametrize("decibels", [-20, -30, -40])
@@ -283,7 +284,7 @@ def test_a_run_killed_at_any_time_goes_on_to_the_same_bytes(
     """Killed again and again at growing times, with two workers, then left to finish: as one unbroken run alone."""
     source = write_emotiontts(tmp_path / "recordings", SENTENCES * 5)
     prepare(source, tmp_path / "whole", ALONE)
-    for number in range(6):
+    for number in range(0, 6, 2):
         process = subprocess.Popen(command(source, tmp_path / "out", 2), env=environment(), stderr=subprocess.PIPE)
         while not (tmp_path / "out" / MARKER).is_file() and process.poll() is None:
             time.sleep(0.05)

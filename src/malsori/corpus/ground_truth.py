@@ -13,6 +13,7 @@ import logging
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +91,14 @@ class Summary:
         """The ids of what was skipped, by reason."""
         reasons = sorted({item.reason for item in self.refused})
         return {reason: [item.id for item in self.refused if item.reason == reason] for reason in reasons}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the summary as text."""
+        for split, count in self.utterances.items():
+            yield f"{split:6} {count:6} utterances {self.hours[split]:8.3f} hours"
+        yield f"{len(self.speakers)} speakers, {len(self.refused)} utterances skipped, {self.reused} made before"
+        for reason, ids in self.skipped.items():
+            yield f"  {reason}: {len(ids)} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
