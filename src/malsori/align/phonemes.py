@@ -13,6 +13,7 @@ from jaxtyping import Float, Integer
 from malsori.align.ctc import align_ctc
 from malsori.align.spans import Alignment, Span
 from malsori.config import AudioConfig
+from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import PAUSE, PHONEMES
 
@@ -21,7 +22,7 @@ WORD_PAUSE_SECONDS = 0.1
 #: The same where punctuation leads one to expect a pause.
 COMMA_PAUSE_SECONDS = 0.05
 #: Silence lies below this share of the way from the quietest to the loudest frames (5th to 95th percentile of dB).
-SILENCE_SHARE = 0.3
+SILENCE_SHARE = 0.42
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ def time_phonemes(
         loudness: mean log-mel of each of these frames.
         frame_seconds: seconds from one frame to the next.
         seconds: length of the sound.
-    Raises: AlignmentError if the sound is too short for the reading.
+    Raises: AlignmentError if the sound is too short for the reading, or nothing in the reading sounds.
     """
     sounded = [index for index, word in enumerate(reading.phoneme_words) if word >= 0]
+    if not sounded:
+        raise AlignmentError(f"nothing to align in {reading.written!r}: there is no letter or number in it")
     path = align_ctc(log_probs, PHONEMES.encode(reading.phonemes[index] for index in sounded))
     silent = _silent(loudness)
     starts, ends = path.starts.astype(float), path.ends.astype(float)
@@ -90,6 +93,8 @@ def frames_of(times: PhonemeTimes, reading: Reading, audio: AudioConfig, frames:
 
     Boundaries are rounded where they stand, not the durations, so that no error adds up; then those that would leave
     a sounded phoneme without a frame are pushed apart.
+
+    Raises: AlignmentError if there are fewer frames than sounded phonemes.
     """
     least = np.array([1 if word >= 0 else 0 for word in reading.phoneme_words])
     ends = np.round(times.ends / audio.frame_seconds).astype(int)
@@ -97,7 +102,7 @@ def frames_of(times: PhonemeTimes, reading: Reading, audio: AudioConfig, frames:
     floor = np.cumsum(least)
     ceiling = frames - (floor[-1] - floor)
     if floor[-1] > frames:
-        raise ValueError(f"{frames} frames cannot hold {floor[-1]} phonemes")
+        raise AlignmentError(f"{frames} frames cannot hold {floor[-1]} phonemes: the text is longer than the sound")
     # push right past earlier phonemes: a running maximum of (end - phonemes so far), then keep room for later ones
     ends = np.minimum(np.maximum.accumulate(np.maximum(ends, floor) - floor) + floor, ceiling)
     return np.diff(ends, prepend=0).astype(np.int32)

@@ -1,0 +1,191 @@
+"""A language model over written jamo, counted from plain text: what a recogniser leans on where the sound is unclear.
+
+Interpolated Witten-Bell estimates (Witten and Bell 1991, The zero-frequency problem), kept as back-off tables:
+
+    P(w | h) = (c(hw) + t(h) P(w | h')) / (c(h) + t(h))      t(h): different tokens seen after h; h': h less its oldest
+
+A key packs up to nine ids of seven bits into one integer, so a table is sorted integers and two numbers each: small
+on disk, and a look-up is a bisection.
+"""
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from malsori.audio.io import written_whole
+from malsori.errors import ModelError, TextError
+from malsori.text.hangul import to_jamo
+from malsori.text.symbols import JAMO
+
+_BITS = 7
+#: The longest n-gram whose ids fit into 63 bits.
+MAX_ORDER = 9
+#: The blank's id never stands in a text: here it marks where a text begins and ends.
+_EDGE = 0
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The n-grams of one order: sorted keys, log P(last | rest), and the back-off weight of the whole as a context."""
+
+    keys: list[int]
+    log_probs: list[float]
+    backoffs: list[float]
+
+    def find(self, key: int) -> int:
+        """Return a key's place, or -1."""
+        place = bisect_left(self.keys, key)
+        return place if place < len(self.keys) and self.keys[place] == key else -1
+
+
+class NgramModel:
+    """Answers `decode.ctc.LanguageModel`; a state is the packed ids of the last order - 1 tokens, and their number."""
+
+    def __init__(self, tables: list[_Table]) -> None:
+        self._tables = tables
+        self._floor = -math.log(len(JAMO))  # order 0: any symbol alike
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-gram."""
+        return len(self._tables)
+
+    def start(self) -> tuple[int, int]:
+        """Return the state before the first token."""
+        return _EDGE, 1
+
+    def step(self, state: tuple[int, int], token_id: int) -> tuple[float, tuple[int, int]]:
+        """Return the log-probability of a token after a state, and the state behind the token."""
+        packed, length = state
+        longest = min(length + 1, self.order - 1)
+        behind = ((packed << _BITS | token_id) & _mask(longest), longest)
+        return self._log_prob(packed, length, token_id), behind
+
+    def finish(self, state: tuple[int, int]) -> float:
+        """Return the log-probability that the text ends after a state."""
+        return self._log_prob(*state, _EDGE)
+
+    def log_prob(self, text: str) -> float:
+        """Return the log-probability of a whole text of Hangul and spaces."""
+        state, total = self.start(), 0.0
+        for token in JAMO.encode(to_jamo(text)):
+            log_prob, state = self.step(state, token)
+            total += log_prob
+        return total + self.finish(state)
+
+    def _log_prob(self, packed: int, length: int, token_id: int) -> float:
+        penalty = 0.0
+        for size in range(length, -1, -1):
+            context = packed & _mask(size)
+            place = self._tables[size].find(context << _BITS | token_id)
+            if place >= 0:
+                return penalty + self._tables[size].log_probs[place]
+            if size:
+                place = self._tables[size - 1].find(context)
+                penalty += self._tables[size - 1].backoffs[place] if place >= 0 else 0.0
+        return penalty + self._floor
+
+
+def count_model(texts: Iterable[str], order: int, least: int = 2) -> NgramModel:
+    """Return the model of a text.
+
+    Args:
+        texts: sentences of Hangul and spaces.
+        order: tokens in the longest n-gram, 2 to 9.
+        least: n-grams of four tokens and more are kept from so many occurrences on.
+    Raises: TextError if the order is out of range or there is no text.
+    """
+    if not 2 <= order <= MAX_ORDER:
+        raise TextError(f"an order of {order} cannot be counted; 2 to {MAX_ORDER} can")
+    counts: list[Counter[int]] = [Counter() for _ in range(order)]
+    for text in texts:
+        ids = JAMO.encode(to_jamo(text))
+        if ids:
+            _count([_EDGE, *ids, _EDGE], counts)
+    if not counts[0]:
+        raise TextError("no text to count: every line is empty")
+    for size in range(3, order):
+        counts[size] = Counter({key: count for key, count in counts[size].items() if count >= least})
+    return NgramModel(_estimate(counts))
+
+
+def save_ngram(model: NgramModel, path: Path) -> None:
+    """Write a model as safetensors, its numbers in steps of 1/16: whole or not at all."""
+    arrays = {}
+    for size, table in enumerate(model._tables, start=1):
+        arrays[f"{size}.keys"] = np.array(table.keys, dtype=np.int64)
+        for name, values in (("log_probs", table.log_probs), ("backoffs", table.backoffs)):
+            arrays[f"{size}.{name}"] = np.clip(np.round(-16 * np.array(values)), 0, 255).astype(np.uint8)
+    with written_whole(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def load_ngram(path: Path) -> NgramModel:
+    """Return a saved model. Raises: ModelError if it cannot be read."""
+    from safetensors import SafetensorError
+
+    try:
+        arrays = load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a language model that can be read ({error})") from error
+    tables = [
+        _Table(
+            arrays[f"{size}.keys"].tolist(),
+            (arrays[f"{size}.log_probs"] / -16.0).tolist(),
+            (arrays[f"{size}.backoffs"] / -16.0).tolist(),
+        )
+        for size in range(1, len(arrays) // 3 + 1)
+    ]
+    return NgramModel(tables)
+
+
+def _count(ids: Sequence[int], counts: list[Counter[int]]) -> None:
+    """Count every n-gram that ends inside a text; the opening edge is only a context."""
+    packed = ids[0]
+    for place, token in enumerate(ids[1:], start=1):
+        packed = packed << _BITS | token
+        for size in range(min(place + 1, len(counts))):
+            counts[size][packed & _mask(size + 1)] += 1
+        packed &= _mask(len(counts))
+
+
+def _estimate(counts: list[Counter[int]]) -> list[_Table]:
+    """Return the back-off tables of counted n-grams."""
+    contexts: list[dict[int, list[int]]] = []  # by length: context → [occurrences, different tokens after it]
+    for counted in counts:
+        seen: dict[int, list[int]] = {}
+        for key, count in counted.items():
+            entry = seen.setdefault(key >> _BITS, [0, 0])
+            entry[0] += count
+            entry[1] += 1
+        contexts.append(seen)
+    probabilities: list[dict[int, float]] = []
+    tables = []
+    for size, counted in enumerate(counts):
+        found: dict[int, float] = {}
+        for key, count in counted.items():
+            total, kinds = contexts[size][key >> _BITS]
+            shorter = probabilities[size - 1][key & _mask(size)] if size else 1 / len(JAMO)
+            found[key] = (count + kinds * shorter) / (total + kinds)
+        probabilities.append(found)
+    for size, found in enumerate(probabilities):
+        after = contexts[size + 1] if size + 1 < len(contexts) else {}
+        keys = sorted(found.keys() | after.keys()) if size == 0 else sorted(found)
+        backoffs = [_backoff(after.get(key)) for key in keys]
+        tables.append(_Table(keys, [math.log(found.get(key, 1e-9)) for key in keys], backoffs))
+    return tables
+
+
+def _backoff(context: list[int] | None) -> float:
+    """Return log(t / (c + t)), the weight that the shorter context gets; 0 for a context never followed."""
+    return math.log(context[1] / (context[0] + context[1])) if context else 0.0
+
+
+def _mask(tokens: int) -> int:
+    return (1 << _BITS * tokens) - 1
