@@ -71,7 +71,7 @@ def test_version_and_help_leave_with_0(capsys):
 def test_importing_malsori_and_its_command_line_loads_nothing_heavy():
     heavy = "{'torch', 'numba', 'matplotlib', 'lhotse', 'kiwipiepy', 'scipy', 'av', 'parselmouth', 'numpy'}"
     code = f"import sys, malsori, malsori.cli; sys.exit(', '.join({heavy} & set(sys.modules)) or None)"
-    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
 
