@@ -9,7 +9,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -121,11 +121,11 @@ def _explain(cls: type[Config], error: ValidationError) -> str:
 
 
 def _keys_at(cls: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the keys that are valid under a dotted path."""
+    """Return the keys that are valid under a dotted path; a table of settings by free names is gone through."""
+    annotation: Any = cls
     for part in path:
-        field = cls.model_fields.get(part)
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
-            break
-        cls = nested
-    return list(cls.model_fields)
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        elif part in getattr(annotation, "model_fields", {}):
+            annotation = annotation.model_fields[part].annotation
+    return list(getattr(annotation, "model_fields", {}))

@@ -1,56 +1,72 @@
-"""A corpus that can be learnt by heart: a few buzzing sentences, prepared as any other, with durations planted."""
+"""A corpus that can be learnt by heart: a few buzzing sentences with their ground truth, written as `prepare` would."""
 
 from pathlib import Path
 
 import numpy as np
 
-SENTENCES = (
-    "안녕하세요.",
-    "오늘은 날씨가 참 좋네요.",
-    "내일 아침에 다시 만나요.",
-    "저는 책을 읽고 있어요.",
-    "점심은 무엇을 드셨어요?",
-    "커피 한 잔 주세요.",
-    "바다에 가고 싶어요.",
-    "우리 같이 걸어요.",
-)
+SENTENCES = {
+    "train": (
+        "안녕하세요",
+        "오늘은 날씨가 좋네요",
+        "내일 다시 만나요",
+        "책을 읽고 있어요",
+        "무엇을 드셨어요",
+        "차 한 잔 주세요",
+    ),
+    "dev": ("바다에 가고 싶어요", "우리 같이 걸어요"),
+}
 
 
-def plant_corpus(folder: Path) -> Path:
-    """Write recordings below a folder, prepare them at 22.05 kHz, and return the corpus folder."""
+def plant_corpus(path: Path) -> Path:
+    """Write a prepared corpus of eight utterances at 22.05 kHz, with durations, and return its folder."""
+    from malsori.config import AudioConfig
+    from malsori.corpus.folder import FORMAT, write_cuts, write_json
+
+    audio = AudioConfig()
+    said = [(split, text) for split, texts in SENTENCES.items() for text in texts]
+    cuts = [_plant(path, f"u{number}", split, text, number) for number, (split, text) in enumerate(said)]
+    write_cuts(path / "cuts.jsonl.gz", cuts)
+    facts = {"format": FORMAT, "source": "planted", "audio": audio.model_dump(mode="json"), "speakers": ["kim"]}
+    write_json(path / "corpus.json", facts)
+    return path
+
+
+def _plant(path: Path, name: str, split: str, text: str, number: int):
+    import torch
+    from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+
     from malsori.audio.io import save_audio
-    from malsori.corpus.ground_truth import PrepareOptions, prepare
+    from malsori.audio.mel import log_mel
+    from malsori.config import AudioConfig
+    from malsori.corpus.folder import write_ground_truth
 
-    source, rate = folder / "recordings", 22050
-    source.mkdir(parents=True)
-    lines = []
-    for number, sentence in enumerate(SENTENCES):
-        save_audio(source / "wavs" / f"u{number}.wav", _buzz(0.16 * len(sentence), 120.0 + 11 * number, rate), rate)
-        lines.append(f"u{number}|{sentence}|{sentence}\n")
-    (source / "metadata.csv").write_text("".join(lines), encoding="utf-8")
-    for split, names in (("train", "u0 u1 u2 u3 u4 u5"), ("dev", "u6"), ("test", "u7")):
-        (source / "splits").mkdir(exist_ok=True)
-        (source / "splits" / f"{split}.txt").write_text(names.replace(" ", "\n") + "\n", encoding="utf-8")
-    prepare(source, folder / "corpus", PrepareOptions(layout="ljspeech", workers=1))
-    _plant_durations(folder / "corpus")
-    return folder / "corpus"
+    audio = AudioConfig()
+    frames = 11 * len(text)
+    wave, pitch = _buzz(frames * audio.hop_samples, 120.0 + 11 * number, audio.sample_rate)
+    mel = log_mel(torch.from_numpy(wave)[None], audio)[0].numpy()
+    ends = np.linspace(0, frames, 2 * len(text) + 1).round().astype(np.int32)
+    truth = {
+        "mel": mel,
+        "pitch_hz": pitch[:: audio.hop_samples].astype(np.float32),
+        "energy": np.exp(mel).mean(1),
+        "durations": np.diff(ends).astype(np.int32),
+        "token_ids": np.array([3 + ord(character) % 40 for character in text for _ in range(2)], np.int32),
+    }
+    save_audio(path / "wave" / f"{name}.flac", wave, audio.sample_rate)
+    write_ground_truth(path / "ground_truth" / f"{name}.safetensors", truth, "planted")
+    seconds = len(wave) / audio.sample_rate
+    source = AudioSource(type="file", channels=[0], source=f"wave/{name}.flac")
+    recording = Recording(name, [source], audio.sample_rate, len(wave), seconds)
+    custom = {"written": text, "split": split}
+    supervision = SupervisionSegment(name, name, 0.0, seconds, 0, text, "ko", "kim", custom=custom)
+    where = {"ground_truth": f"ground_truth/{name}.safetensors"}
+    return MonoCut(name, 0.0, seconds, 0, [supervision], recording=recording, custom=where)
 
 
-def _buzz(seconds: float, hertz: float, rate: int) -> np.ndarray:
-    time = np.arange(round(seconds * rate)) / rate
-    phase = 2 * np.pi * np.cumsum(hertz * (1 + 0.2 * np.sin(2 * np.pi * time / seconds))) / rate
+def _buzz(samples: int, hertz: float, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a buzz (samples,) and its pitch in Hz at each sample."""
+    time = np.arange(samples) / rate
+    pitch = hertz * (1 + 0.2 * np.sin(2 * np.pi * 1.3 * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
     voice = sum(np.sin(k * phase) / k for k in range(1, 12)) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
-    return (0.15 * voice + np.random.default_rng(int(hertz)).normal(0, 1e-4, len(time))).astype(np.float32)
-
-
-def _plant_durations(path: Path) -> None:
-    """Give every token of every utterance its share of the frames, whole and summing to them."""
-    from malsori.corpus.folder import add_ground_truth, load_corpus
-    from malsori.text.frontend import Frontend
-
-    corpus, frontend = load_corpus(path), Frontend()
-    for cut in (cut for cuts in corpus.cuts.values() for cut in cuts):
-        ids = np.asarray(frontend.ids(frontend.read(cut.supervisions[0].text)), np.int32)
-        frames = len(corpus.ground_truth(cut)["mel"])
-        ends = np.linspace(0, frames, len(ids) + 1).round().astype(np.int32)
-        add_ground_truth(corpus.ground_truth_path(cut), {"durations": np.diff(ends).astype(np.int32), "token_ids": ids})
+    return (0.15 * voice + np.random.default_rng(int(hertz)).normal(0, 1e-4, samples)).astype(np.float32), pitch

@@ -1,7 +1,8 @@
 """Losses of generators against discriminators, and what the generator learns from the maps between their layers.
 
-Each takes one tensor of scores a discriminator, and sums over discriminators; a mask a discriminator, where positions
-are padding. Three kinds: least squares (LSGAN, as HiFi-GAN and VITS use), hinge (as Vocos), and the original.
+Each takes one tensor of scores (batch, positions) a discriminator, and sums over discriminators; a mask a
+discriminator, where positions are padding. Three kinds: least squares (LSGAN, as HiFi-GAN and VITS use), hinge (as
+Vocos), and the original.
 """
 
 from collections.abc import Callable
@@ -15,12 +16,12 @@ from torch.nn.functional import relu, softplus
 from malsori.shapes import masked_mean
 
 Kind = Literal["least squares", "hinge", "original"]
-Masks = list[Bool[Tensor, "batch positions"]] | None
+Masks = list[Bool[Tensor, "batch _"]] | None
 
 
 def discriminator_loss(
-    real_scores: list[Float[Tensor, "batch positions"]],
-    fake_scores: list[Float[Tensor, "batch positions"]],
+    real_scores: list[Float[Tensor, "batch _"]],
+    fake_scores: list[Float[Tensor, "batch _"]],
     kind: Kind = "least squares",
     masks: Masks = None,
 ) -> Float[Tensor, ""]:
@@ -47,7 +48,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    fake_scores: list[Float[Tensor, "batch positions"]], kind: Kind = "least squares", masks: Masks = None
+    fake_scores: list[Float[Tensor, "batch _"]], kind: Kind = "least squares", masks: Masks = None
 ) -> Float[Tensor, ""]:
     """Return the sum over discriminators of what the generator loses by being found out.
 
@@ -88,8 +89,8 @@ def feature_matching_loss(
 
 
 def discriminator_accuracy(
-    real_scores: list[Float[Tensor, "batch positions"]],
-    fake_scores: list[Float[Tensor, "batch positions"]],
+    real_scores: list[Float[Tensor, "batch _"]],
+    fake_scores: list[Float[Tensor, "batch _"]],
     boundary: float = 0.5,
 ) -> Float[Tensor, ""]:
     """Return how often discriminators judge right: real above the boundary, generated below it; 0.5 is guessing.

@@ -159,7 +159,7 @@ class MelCopyTask(nn.Module):
     def __init__(self, generator: nn.Module, audio: AudioConfig) -> None:
         super().__init__()
         self.generator, self.audio = generator, audio
-        self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2)}
+        self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""

@@ -1,0 +1,66 @@
+"""A planted corpus, and small runs on it."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from malsori.corpus.folder import load_corpus
+from malsori.text.frontend import Frontend
+from malsori.train.loop import RunOptions, train
+from malsori.train.recipe import read_recipe
+from malsori.train.systems import Setup, parse_recipe, set_up
+
+TINY = {
+    "vocos-small": (
+        "model.features=16", "model.blocks=1", "waves.periods=[2,3]", "resolutions.fft_samples=[512]",
+        "resolutions.channels=4", "waves.width=0.03", "data.segment_frames=16",
+    ),
+    "fastspeech2-small": (
+        "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
+        "model.decoder_layers=1", "model.heads=1",
+    ),
+    "conformer-small": ("model.features=16", "model.blocks=2", "model.phoneme_block=1", "model.subsampling_channels=4"),
+}  # fmt: skip
+SHORT = (
+    "train.steps=6", "train.log_every=2", "train.balance_every=3", "train.validate_every=3", "train.save_every=2",
+    "data.batch_size=2", "data.batch_seconds=3.0", "data.workers=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def planted_corpus(tmp_path_factory) -> Path:
+    """The folder of a corpus of eight buzzing sentences."""
+    path = Path(__file__).parent / "planted.py"
+    spec = importlib.util.spec_from_file_location("planted", path)
+    planted = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(planted)
+    return planted.plant_corpus(tmp_path_factory.mktemp("planted") / "corpus")
+
+
+@pytest.fixture
+def small_setup(planted_corpus, monkeypatch) -> Callable[..., Setup]:
+    """A function that binds a recipe, made tiny and short, to the planted corpus."""
+
+    frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
+    monkeypatch.setattr("malsori.train.systems.Frontend", lambda: frontend)
+
+    def make(*overrides: str, name: str = "fastspeech2-small") -> Setup:
+        values = read_recipe(name, [*TINY[name], *SHORT, *overrides])
+        return set_up(parse_recipe(values, name), load_corpus(planted_corpus))
+
+    return make
+
+
+@pytest.fixture
+def small_run(small_setup, tmp_path) -> Callable[..., Path]:
+    """A function that trains a tiny recipe into a folder and returns it."""
+
+    def run(folder: str, *overrides: str, resume: bool = False, name: str = "fastspeech2-small", **options) -> Path:
+        torch.set_num_threads(1)
+        train(small_setup(*overrides, name=name), RunOptions(out=tmp_path / folder, resume=resume, **options))
+        return tmp_path / folder
+
+    return run
