@@ -89,7 +89,7 @@ def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
     """Write a model's folder, whole or not at all; an earlier folder of that name is replaced.
 
     Args:
-        half: store floating-point weights as float16, half the size.
+        half: store floating-point weights as float16, half the size; one that holds a greater number stays float32.
     """
     weights = {name: _stored(tensor, half) for name, tensor in saved.network.state_dict().items()}
     symbols = {
@@ -116,8 +116,7 @@ def open_model(folder: Path) -> SavedModel:
     config_class, network_class = NETWORKS[facts.system]
     network = network_class(config_class.parse(facts.model, f"{folder / 'config.json'}: model"))
     load_exactly(network, read_weights(folder / "model.safetensors"), str(folder))
-    tables = read_json(folder / "symbols.json")
-    symbols = {kind: SymbolTable(kind, table["version"], tuple(table["symbols"])) for kind, table in tables.items()}
+    symbols = _read_symbols(folder / "symbols.json")
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return SavedModel(facts, symbols, network.eval(), text)
@@ -177,4 +176,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
+    fits = half and tensor.is_floating_point() and not (tensor.abs() > torch.finfo(torch.float16).max).any()
+    return tensor.to(torch.float16) if fits else tensor
+
+
+def _read_symbols(path: Path) -> dict[str, SymbolTable]:
+    """Return the alphabets by kind. Raises: ModelError naming the one that is no table."""
+    tables = {}
+    for kind, table in read_json(path).items():
+        if not isinstance(table, dict) or not isinstance(table.get("symbols"), list) or "version" not in table:
+            raise ModelError(f"{path}: '{kind}' must be an object with version and symbols; save the model anew")
+        tables[kind] = SymbolTable(kind, str(table["version"]), tuple(map(str, table["symbols"])))
+    return tables
