@@ -9,8 +9,8 @@ from pathlib import Path
 from malsori.text.hangul import SILENT, compose
 from malsori.text.lexicon import Lexicon
 from malsori.text.morphology import Analyser
-from malsori.text.plan import PlannedWord, plan_reading
 from malsori.text.normalize import Normalized, normalize
+from malsori.text.plan import PlannedWord, plan_reading
 from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, Sounds, name_articles, sound
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 

@@ -7,33 +7,26 @@ them. Without Kiwi the same places stay unmarked, and only the words that need a
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 from malsori.text.hangul import SILENT, decompose, is_syllable
-from malsori.text.pronounce import CONTENT, INSERT, NASAL, STEM, TENSE_ADNOMINAL, TENSE_COMPOUND, TENSE_LEXICAL
-from malsori.text.pronounce import TENSE_SINO
-from malsori.text.tables import table
+from malsori.text.pronounce import (
+    CONTENT,
+    INSERT,
+    NASAL,
+    STEM,
+    TENSE_ADNOMINAL,
+    TENSE_COMPOUND,
+    TENSE_LEXICAL,
+    TENSE_SINO,
+)
+from malsori.text.tables import mapping, table
 
-#: Sino-Korean syllables in ㄹ that are seldom native: 발전, 결정, 철도 (제26항). 물, 일 and the like only begin a word.
-_SINO_L = frozenset("갈걸결굴궐궤귤길달멸밀발벌별불설솔술실알얼열왈월율일절졸즐질찰철촬출칠탈팔필할혈홀활휼")
-_SINO_L_INITIAL = frozenset("물골")
 #: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
 _SUFFIXES_IN_L = frozenset("력란론로량령료례류")
-#: Nouns of two syllables that keep [ㄹㄹ] at the end of a longer word: 안전관리, 무한권력.
-_LATERAL = frozenset(
-    "곤란 관련 관례 관료 관리 권력 권리 근로 근력 난로 난류 논란 논리 단련 만료 면류 문란 민란 반란 반론 본론 본령 분란 분량 "
-    "분류 분리 산란 산림 선례 선로 선량 선령 순례 신령 신록 신뢰 신료 신라 언론 연락 연령 연례 연료 연륜 완료 완력 원료 원론 원리 "
-    "원로 윤리 인류 인력 인륜 전란 전략 전량 전력 전례 전류 전령 진로 진료 진리 찬란 천륜 천리 편리 한량 한로 한류 혼란 혼례 "
-    "환란 환류 훈련 훈령 변론 간략 총탄류 대란".split()
-)
 _ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
 _HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
-#: Words before which speech rarely inserts ㄴ.
-_NEVER_INSERT = frozenset(
-    "이 일 인 있 이상 이하 이내 이후 이전 이외 이래 이번 이제 이때 이것 이거 이런 이렇 인분 이유 이용 유무 이닝 여기 요즘 요새 "
-    "여러분 인치 이 이곳 이날 이쪽 예정 유지 유로 역시 이루 이어지 위 이르 예 예요 이미 일부 일반 임 일어나".split()
-)
 _ADVERBS = frozenset(("못", "잘"))
 _SINO_NUMERAL = re.compile(r"[영공일이삼사오육칠팔구십백천만억조]+$")
 _COUNTERS = "개|살|시(?![가-힣]{2})|달|번|권"
@@ -139,10 +132,11 @@ def _adnominal(marks: Marks, ending: Token) -> None:
 def _inside(marks: Marks, token: Token) -> None:
     """Mark Sino-Korean ㄹ + ㄷㅅㅈ (제26항) and ㄴ + 력, 론, 로 ... (제20항 다만) inside one noun."""
     text = marks.text
+    sino, initial = _words("sino_l"), _words("sino_l_initial")
     for offset in range(token.start, token.end - 1):
         first, second = text[offset], text[offset + 1]
         if second in _sino_lenis() and first != second:
-            if first in _SINO_L or (first in _SINO_L_INITIAL and offset == token.start):
+            if first in sino or (first in initial and offset == token.start):
                 marks.put(offset, TENSE_SINO)
         elif second in _SUFFIXES_IN_L and offset > token.start and offset + 2 == token.end:
             _nasal(marks, offset)
@@ -150,7 +144,7 @@ def _inside(marks: Marks, token: Token) -> None:
 
 def _nasal(marks: Marks, offset: int) -> None:
     """Mark the junction of a noun in ㄴ and a suffix in ㄹ, unless the two make a noun of their own."""
-    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in _LATERAL:
+    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in _words("lateral"):
         marks.put(offset, NASAL)
 
 
@@ -182,8 +176,8 @@ def _is_content(token: Token, following: Token) -> bool:
 
 def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool:
     """Return whether speech inserts ㄴ between two morphemes, the second in 이, 야, 여, 요, 유."""
-    if following.form in _NEVER_INSERT:
-        return token.tag == "MM" and following.form == "일" or (token.tag == "ETM" and following.form == "일")
+    if following.form in _words("never_insert"):
+        return (token.tag == "MM" and following.form == "일") or (token.tag == "ETM" and following.form == "일")
     if adjoining:
         if following.tag == "XSN":
             return following.form == "용" and coda not in "ㅇㄹ"
@@ -193,7 +187,13 @@ def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool
     return (token.tag in _ATTRIBUTIVE or token.form in _ADVERBS) and following.tag in _HEADS
 
 
-@lru_cache(maxsize=None)
+@cache
+def _words(name: str) -> frozenset[str]:
+    """Return one list of the table of patterns."""
+    return frozenset(mapping("patterns.tsv")[name].split())
+
+
+@cache
 def _sino_lenis() -> frozenset[str]:
     """Return the Sino-Korean syllables that begin with ㄷ, ㅅ or ㅈ."""
     return frozenset(row[0] for row in table("hanja.tsv") if decompose(row[0])[0] in "ㄷㅅㅈ")

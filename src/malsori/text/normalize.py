@@ -1,60 +1,59 @@
-"""Written Korean as it is read aloud: digits, Latin letters and symbols become Hangul words.
+"""Written Korean as it is read aloud: digits, Latin letters, Hanja and signs become Hangul words.
 
 The text is cut from left to right into pieces; each piece keeps the span it was written in, so that the times of
 speech map back to the page. What is already Hangul passes unchanged, which makes the whole idempotent.
 """
 
 import re
+import unicodedata
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from malsori.errors import TextError
-from malsori.text.hangul import describe, to_nfc
-from malsori.text.numbers import cardinal, decimal, digit_by_digit, native, sino
+from malsori.text.expressions import expressions
+from malsori.text.hangul import CODAS, NUCLEI, ONSETS, SILENT, compose, decompose, describe, is_syllable, to_nfc
+from malsori.text.numbers import sino
+from malsori.text.tables import mapping, table
 
-_NATIVE = (
-    "개비|개피|가닥|가락|가지|갈래|갑|걸음|곳|과목|군데|그루|그릇|꼭지|꾸러미|끼|다발|단어|달|덩어리|돌|되|마디|마리|모금|모|"
-    "명|묶음|바퀴|박스|발자국|발짝|방울|방|배|벌|병|봉지|분기점|사람|살|상자|세트|송이|시간|시|숟가락|쌍|알|자루|자리|잔|"
-    "접시|조각|종류|줄기|줄|집|차례|채|척|칸|컵|켤레|큰술|토막|톨|통|팀|판|편|포기|포대|폭|건|곡|권|번째|번|장|대|개"
+_INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF, 0x00AD, 0xFE0E, 0xFE0F, 0x20E3])
+_INVISIBLE |= dict.fromkeys([*range(0x1F3FB, 0x1F400), *range(0x202A, 0x202F), *range(0xE0020, 0xE0080)])
+_ONE_FOR_ONE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys(range(0x2000, 0x200B), 0x20)
+_ONE_FOR_ONE |= {0x3000: 0x20, 0x00A0: 0x20, 0x202F: 0x20, 0x2028: 0x0A, 0x2029: 0x0A, 0x85: 0x0A, 0x3164: 0x20}
+_ONE_FOR_ONE |= {0x1100 + index: ord(jamo) for index, jamo in enumerate(ONSETS)}
+_ONE_FOR_ONE |= {0x1161 + index: ord(jamo) for index, jamo in enumerate(NUCLEI)}
+_ONE_FOR_ONE |= {0x11A8 + index: ord(jamo) for index, jamo in enumerate(CODAS)}
+_CLEAN = _INVISIBLE | _ONE_FOR_ONE
+
+#: Signs that part what they stand between, and signs that are not heard at all.
+_BREAKS = {
+    ";": ",",
+    ":": ",",
+    "、": ",",
+    "，": ",",
+    "。": ".",
+    "‥": "…",
+    "—": ",",
+    "–": ",",
+    "―": ",",
+    "−": " ",
+    "․": " ",
+}
+_SILENT = frozenset(
+    "\"'`´“”‘’‚„«»「」『』〈〉《》‹›()[]{}【】〔〕〖〗<>*_|\\^~∼〜～-/·ㆍ‧・∙•●○◎■□◆◇▲△▼▽▶▷◀◁→←↑↓↔⇒⇔※†‡§¶©®™№"
 )
-_NATIVE_RE = re.compile(rf"(?:{_NATIVE})(?!월|국|년|소|당|호|위)")
-_ZERO_WIDTH = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x00AD, 0xFE0E, 0xFE0F])
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20, 0x00A0: 0x20}
-_PUNCTUATION = {";": ",", ":": ",", "、": ",", "。": ".", "‥": "…", "·": " ", "/": " ", "-": " ", "~": " "}
-_LETTERS = dict(
-    zip(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        [
-            "에이",
-            "비",
-            "씨",
-            "디",
-            "이",
-            "에프",
-            "지",
-            "에이치",
-            "아이",
-            "제이",
-            "케이",
-            "엘",
-            "엠",
-            "엔",
-            "오",
-            "피",
-            "큐",
-            "알",
-            "에스",
-            "티",
-            "유",
-            "브이",
-            "더블유",
-            "엑스",
-            "와이",
-            "제트",
-        ],
-        strict=True,
-    )
+_SILENT |= frozenset(
+    "ªº¨¸¯¬¦¡¿♠♣♤♧◈▣▤▥▦▧▨▩▪▫◦◾◽◼◻█▌▐░▒▓─━│┃┌┐└┘├┤┬┴┼═║╔╗╚╝￣＿ˇ˘˝˛˙ˆ˜〃〄〒〓⊙∴∵∠⊥⌒∂∇≡≒∽∝∫∬∈∋⊆⊇⊂⊃∪∩∧∨￢∀∃ㅤ"
 )
+_SIGNS = {
+    "&": " 앤드 ", "@": " 골뱅이 ", "#": " 샵 ", "+": " 플러스 ", "=": " 는 ", "×": " 곱하기 ", "÷": " 나누기 ", "±": " 플러스마이너스 ",
+    "%": "퍼센트", "‰": "퍼밀", "℃": "도", "℉": "화씨 도", "°": "도", "√": "루트 ", "∞": "무한대", "$": "달러", "€": "유로", "£": "파운드",
+    "¥": "엔", "₩": "원", "￦": "원", "￥": "엔", "¢": "센트", "½": "이분의 일", "⅓": "삼분의 일", "⅔": "삼분의 이", "¼": "사분의 일",
+    "¾": "사분의 삼", "≠": " 같지 않다 ", "≥": " 크거나 같다 ", "≤": " 작거나 같다 ", "∑": "시그마", "∏": "파이", "℡": "전화", "㈜": "주식회사 ",
+    "㏇": "주식회사 ", "α": "알파", "β": "베타", "γ": "감마", "δ": "델타", "ε": "엡실론", "θ": "세타", "λ": "람다", "μ": "뮤", "π": "파이",
+    "σ": "시그마", "τ": "타우", "φ": "파이", "ω": "오메가", "Δ": "델타", "Σ": "시그마", "Ω": "오메가", "²": "제곱", "³": "세제곱",
+}  # fmt: skip
 _JAMO_NAMES = dict(
     zip(
         "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎㄲㄸㅃㅆㅉ",
@@ -82,23 +81,27 @@ _JAMO_NAMES = dict(
         strict=True,
     )
 )
-_UNITS = {
-    "km": "킬로미터", "m": "미터", "cm": "센티미터", "mm": "밀리미터", "kg": "킬로그램", "g": "그램", "mg": "밀리그램",
-    "t": "톤", "l": "리터", "L": "리터", "ml": "밀리리터", "GB": "기가바이트", "MB": "메가바이트", "TB": "테라바이트",
-    "%": "퍼센트", "%p": "퍼센트포인트", "℃": "도", "°C": "도", "㎡": "제곱미터", "m²": "제곱미터", "km/h": "킬로미터",
+_JAMO_WORDS = {
+    "ㅇㅋ": "오케이", "ㄱㅅ": "감사", "ㅊㅋ": "축하", "ㅅㄱ": "수고", "ㄴㄴ": "노노", "ㅇㅇ": "응응", "ㄷㄷ": "덜덜", "ㅂㅂ": "바이바이",
+    "ㄱㄱ": "고고", "ㅂㅇ": "바이", "ㅎㅇ": "하이",
 }  # fmt: skip
-_TOKEN = re.compile(
-    r"(?P<phone>(?<!\d)(?:0\d{1,2}-\d{3,4}|1\d{3})-\d{4}(?!\d))"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?P<scale>\s?[십백천]?[만억조](?=[\s가-힣]|$)|[십백천](?=\s|만|원|에))?"
-    r"(?:(?P<unit>km/h|%p|[kcm]?m²|[kcm]?[mgl]|GB|MB|TB|[tL%℃㎡]|°C)(?![A-Za-z]))?"
-    r"|(?P<latin>[A-Za-z]+)"
-    r"|(?P<jamo>[ㄱ-ㅎ]+)"
-    r"|(?P<hangul>[가-힣\s]+)"
-    r"|(?P<end>[.,?!…]+)"
-    r"|(?P<other>.)",
-    re.DOTALL,
-)
+_CLUSTERS = {
+    "ㄳ": "ㄱㅅ",
+    "ㄵ": "ㄴㅈ",
+    "ㄶ": "ㄴㅎ",
+    "ㄺ": "ㄹㄱ",
+    "ㄻ": "ㄹㅁ",
+    "ㄼ": "ㄹㅂ",
+    "ㄽ": "ㄹㅅ",
+    "ㄾ": "ㄹㅌ",
+}
+_CLUSTERS |= {"ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ"}
+_PLAIN = re.compile(r"[가-힣\s.,?!…]+")
+_JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
+_HANJA = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]+")
+_GLOSS = re.compile("[(（]([\u3400-\u4dbf\u4e00-\u9fff]+)[)）]")
+_RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+")
+_WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
 
 
 @dataclass(frozen=True)
@@ -136,84 +139,162 @@ class Normalized:
 def normalize(text: str) -> Normalized:
     """Return a text as it is read aloud: Hangul syllables, single spaces and the marks , . ? ! … only.
 
+    >>> normalize("3개에 10,000원!").text
+    '세 개에 만 원!'
+
     Raises: TextError naming a character that has no reading, its code point and position.
     """
-    written = to_nfc(text).translate(_ZERO_WIDTH).translate(_FULL_WIDTH)
-    pieces = []
-    for match in _TOKEN.finditer(written):
-        if match["hangul"] or match["end"]:
-            pieces.append(Piece(match[0], match.start(), match.end(), True))
-        else:
-            pieces.append(Piece(_read(match, written), match.start(), match.end(), False))
-    return _tidy(written, pieces)
+    written = to_nfc(to_nfc(text).translate(_CLEAN))
+    return _tidy(written, _cut(written))
 
 
-def _read(match: re.Match[str], written: str) -> str:
-    """Return the reading of one piece that is not Hangul."""
-    if match["phone"]:
-        return digit_by_digit(match["phone"].replace("-", ""))
-    if match["number"]:
-        return _number(match, written)
-    if match["latin"]:
-        return "".join(_LETTERS[letter] for letter in match[0].upper())
-    if match["jamo"]:
-        return " ".join(_JAMO_NAMES.get(jamo, "") for jamo in match[0])
-    if match[0] in _PUNCTUATION:
-        return _PUNCTUATION[match[0]]
-    if match[0].isalnum():
-        raise TextError(f"{written!r}: {describe(match[0])} at position {match.start()} has no Korean reading.")
-    return ""
+def _cut(written: str) -> Iterator[Piece]:
+    """Yield the pieces of a text in order."""
+    position = 0
+    while position < len(written):
+        plain = _PLAIN.match(written, position)
+        if plain:
+            yield Piece(plain[0], position, plain.end(), True)
+            position = plain.end()
+            continue
+        spoken, end = _read(written, position)
+        yield Piece(spoken, position, end, False)
+        position = end
 
 
-def _number(match: re.Match[str], written: str) -> str:
-    """Return the reading of a number with the scale or unit written to it."""
-    number, scale, unit = match["number"], match["scale"], match["unit"]
-    rest = written[match.end() :]
-    if scale:
-        return cardinal(number) + scale.strip()
-    if unit:
-        return f"{'시속 ' if unit == 'km/h' else ''}{cardinal(number)} {_UNITS.get(unit, unit)}"
-    if "." in number:
-        whole, _, fraction = number.replace(",", "").partition(".")
-        return decimal(whole, fraction) + (" " if rest[:1].isalpha() else "")
-    counter = rest.lstrip()
-    value = int(number.replace(",", ""))
-    gap = " " if rest[:1].isalpha() else ""
-    if (len(number) > 1 and number[0] == "0") or len(number) > 12:
-        return digit_by_digit(number) + gap
-    if re.match(r"월(?!드)", rest) and value in (6, 10):
-        return "유" if value == 6 else "시"
-    if rest.startswith("월"):
-        return sino(value)
-    if _NATIVE_RE.match(counter) and 0 < value < 100:
-        return ("첫" if value == 1 and counter.startswith("번째") else native(value)) + gap
-    return sino(value) + gap
+def _read(written: str, position: int) -> tuple[str, int]:
+    """Return the reading of what stands at a position, and where it ends."""
+    finder, readers = expressions()
+    found = finder.match(written, position)
+    if found and found.lastgroup:
+        pattern, reader = readers[found.lastgroup]
+        match = pattern.match(written, position)
+        if match:
+            return reader(match, written), match.end()
+    jamo = _JAMO.match(written, position)
+    if jamo:
+        return _read_jamo(jamo[0]), jamo.end()
+    gloss = _GLOSS.match(written, position)
+    if gloss and written[:position].endswith(_read_hanja(gloss[1], written, position)):
+        return "", gloss.end()
+    hanja = _HANJA.match(written, position)
+    if hanja:
+        return _read_hanja(hanja[0], written, position), hanja.end()
+    return _read_sign(written, position)
 
 
-def _tidy(written: str, pieces: list[Piece]) -> Normalized:
-    """Return the pieces joined, with single spaces and none at the ends."""
+def _read_sign(written: str, position: int) -> tuple[str, int]:
+    """Return the reading of a single sign or emoji. Raises: TextError if it has none."""
+    sign = written[position]
+    emoji = mapping("emoji.tsv")
+    for length in (2, 1):
+        name = emoji.get(written[position : position + length])
+        if name:
+            return f" {name} ", position + length
+    if sign in "~∼〜～" and _joins(written, position):
+        return "에서 ", position + 1
+    if sign in _BREAKS or sign in _SIGNS:
+        return _BREAKS.get(sign) or _SIGNS[sign], position + 1
+    if sign in _SILENT:
+        return "" if sign in "\"'`´“”‘’)]}」』〉》>~" else " ", position + 1
+    plain = unicodedata.normalize("NFKC", sign)
+    if plain.isdigit() and plain.isascii():
+        return f" {sino(int(plain))} ", position + 1
+    if plain != sign and all(_PLAIN.match(part) or part in _SILENT for part in plain):
+        return f" {''.join(part for part in plain if part not in _SILENT)} ", position + 1
+    roman = "ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩⅪⅫ".find(sign) + 1 or "ⅰⅱⅲⅳⅴⅵⅶⅷⅸⅹⅺⅻ".find(sign) + 1
+    if roman:
+        return sino(roman), position + 1
+    raise TextError(
+        f"{describe(sign)} at position {position} of {written!r} has no Korean reading; accepted: Hangul, digits, Latin "
+        "letters, common Hanja, signs and emoji. Write it in Hangul, or add it to the table emoji.tsv."
+    )
+
+
+def _joins(written: str, position: int) -> bool:
+    """Return whether a tilde stands for 'from ... to': between words, or before a number, without spaces."""
+    before, after = re.search(r"\S*$", written[:position]), re.match(r"[0-9가-힣]*", written[position + 1 :])
+    if not before or not before[0] or not after or not after[0]:
+        return False
+    return after[0][0].isdigit() or (len(before[0]) > 1 and len(after[0]) > 1 and is_syllable(before[0][-1]))
+
+
+def _read_jamo(jamo: str) -> str:
+    """Return bare jamo as they are said: ㅋㅋ is laughter, ㅇㅋ a word, ㅠ a vowel, ㄱㄴㄷ the names of letters."""
+    if jamo in _JAMO_WORDS:
+        return f" {_JAMO_WORDS[jamo]} "
+    if jamo[0] in NUCLEI:
+        return "".join(compose(SILENT, vowel) for vowel in jamo[:3])
+    if len(jamo) > 1 and set(jamo) <= set("ㅋㅎ"):
+        return " " + "".join(compose(consonant, "ㅡ") for consonant in jamo[:3])
+    letters = "".join(_CLUSTERS.get(letter, letter) for letter in jamo)
+    return " ".join(_JAMO_NAMES.get(letter, "") for letter in letters)
+
+
+@cache
+def _hanja() -> dict[str, str]:
+    return {character: reading for reading, characters in table("hanja.tsv") for character in characters}
+
+
+def _read_hanja(hanja: str, written: str, position: int) -> str:
+    """Return the reading of Hanja, with the initial law (두음 법칙). Raises: TextError naming one not in the table."""
+    spoken = ""
+    for offset, character in enumerate(hanja):
+        reading = _hanja().get(character)
+        if reading is None:
+            raise TextError(
+                f"{describe(character)} at position {position + offset} of {written!r} is not in the table of Hanja; "
+                "write it in Hangul."
+            )
+        initial = not spoken and not (position and is_syllable(written[position - 1]))
+        spoken += _initial_law(reading, spoken[-1:], initial)
+    return spoken
+
+
+def _initial_law(reading: str, before: str, initial: bool) -> str:
+    """Return a reading after the initial law: 女 녀 is 여 at the head of a word, 律 률 is 율 after a vowel or ㄴ."""
+    onset, nucleus, coda = decompose(reading)
+    if reading in ("렬", "률") and before and decompose(before)[2] in ("", "ㄴ"):
+        return compose(SILENT, nucleus, coda)
+    if not initial or onset not in "ㄴㄹ":
+        return reading
+    if nucleus in "ㅑㅕㅛㅠㅣㅖ":
+        return compose(SILENT, nucleus, coda)
+    return compose("ㄴ", nucleus, coda)
+
+
+def _tidy(written: str, pieces: Iterator[Piece]) -> Normalized:
+    """Return the pieces joined: single spaces, one mark where several stand, none at the beginning."""
     kept: list[Piece] = []
-    blank = True
+    space = False
     for piece in pieces:
-        for spoken, start, end, verbatim in _lines(piece):
-            if spoken.isspace():
-                if blank:
-                    continue
-                spoken, blank = " ", True
+        for run in _RUN.finditer(piece.spoken):
+            start, end = (
+                (piece.start + run.start(), piece.start + run.end()) if piece.verbatim else (piece.start, piece.end)
+            )
+            if run[0].isspace():
+                space = True
+            elif run[0][0] in _WEIGHT:
+                _add_mark(kept, _strongest(run[0]), start, end)
+                space = True
             else:
-                blank = False
-            kept.append(Piece(spoken, start, end, verbatim))
-    if kept and kept[-1].spoken == " ":
-        kept.pop()
+                if space and kept:
+                    kept.append(Piece(" ", start, start, False))
+                kept.append(Piece(run[0], start, end, piece.verbatim))
+                space = False
     return Normalized(written, "".join(piece.spoken for piece in kept), tuple(kept))
 
 
-def _lines(piece: Piece) -> list[tuple[str, int, int, bool]]:
-    """Return a piece cut into runs of space and runs of the rest."""
-    runs = []
-    for run in re.finditer(r"\s+|\S+", piece.spoken):
-        if piece.verbatim:
-            runs.append((run[0], piece.start + run.start(), piece.start + run.end(), True))
-        else:
-            runs.append((run[0], piece.start, piece.end, False))
-    return runs
+def _strongest(marks: str) -> str:
+    """Return the one mark that several stand for: '?!' is '?', '..' is '…'."""
+    strongest = max(marks, key=_WEIGHT.__getitem__)
+    return "…" if strongest == "." and ".." in marks else strongest
+
+
+def _add_mark(kept: list[Piece], mark: str, start: int, end: int) -> None:
+    """Add a mark after a word, or let it outweigh the mark that stands there."""
+    if not kept:
+        return
+    if kept[-1].spoken in _WEIGHT:
+        mark = max(mark, kept.pop().spoken, key=_WEIGHT.__getitem__)
+    kept.append(Piece(mark, start, end, False))

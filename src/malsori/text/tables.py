@@ -1,6 +1,6 @@
 """The tables a linguist can edit: tab-separated files beside this module, read once, the first time they are needed."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from malsori.errors import TextError
@@ -31,13 +31,13 @@ def read_rows(path: Path, columns: int) -> list[tuple[str, ...]]:
     return rows
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(name: str, columns: int = 2) -> tuple[tuple[str, ...], ...]:
     """Return the rows of a table that comes with malsori, by file name."""
     return tuple(read_rows(_FOLDER / name, columns))
 
 
-@lru_cache(maxsize=None)
+@cache
 def mapping(name: str) -> dict[str, str]:
     """Return a table that comes with malsori as a mapping from its first column to its second."""
     return {row[0]: row[1] for row in table(name, 3)}
