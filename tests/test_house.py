@@ -136,10 +136,13 @@ def floors() -> Iterator[str]:
             yield f"{source.name}: stands on no floor; name '{source.room}' in FLOORS"
             continue
         for line, module in _imports(source.tree):
-            room = module.split(".")[1] if "." in module else "malsori"
+            if module == "malsori":  # it holds the version, which anyone may ask for, and doors to the upper floors
+                continue
+            room = module.split(".")[1]
             upwards = level.get(room, 0) < level[source.room]
             if source.room != "malsori" and upwards and (source.name, module) not in ALLOWED_UPWARDS:
                 yield f"{source.name}:{line} imports {module}, which lies above it"
+        yield from _doors_used(source)
 
 
 def exceptions() -> Iterator[str]:
@@ -229,6 +232,7 @@ PLANTED = {
     "train/run.py": '"""Run."""\n\n\nclass Deep(Config):\n    """Deep."""\n\n    seen: int\n    unseen: int\n\n\n'
     "class Deeper(Deep):\n    own: int\n\n    def twice(self):\n        return 2 * self.seen\n\n"
     "    @model_validator(mode='after')\n    def _check(self):\n        return self.own\n",
+    "nn/door.py": '"""A door."""\nimport malsori\n\nmalsori.__version__\nmalsori.load_voice()\n',
     "attic.py": '"""Old things."""\ntry:\n    import lhotse\nexcept Exception:\n    pass\n',
 }
 
@@ -240,6 +244,7 @@ FOUND = {
     "floors": [
         "attic.py: stands on no floor",
         "audio/deep/er/io.py:3 imports malsori.cli",
+        "nn/door.py:5 uses malsori.load_voice",
         "text/text_utils.py:2 imports",
     ],
     "exceptions": ["attic.py:4 swallows", "audio/deep/er/io.py:4 bare"],
@@ -297,6 +302,14 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
         else:
             continue
         yield from ((node.lineno, name) for name in names if name.split(".")[0] == "malsori")
+
+
+def _doors_used(source: Source) -> Iterator[str]:
+    """Every use of a public name of `malsori` inside the package: it leads up, wherever it is used."""
+    for node in ast.walk(source.tree):
+        door = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "malsori"
+        if door and node.attr not in ("__version__", "__file__"):
+            yield f"{source.name}:{node.lineno} uses malsori.{node.attr}: import it from where it is made"
 
 
 def _names(node: ast.AST) -> set[str]:
