@@ -45,6 +45,16 @@ def test_a_wave_beyond_full_scale_is_clipped_and_does_not_wrap_round(tmp_path: P
     assert load_audio(tmp_path / "a.wav").tolist() == [32767 / 32768, -1.0, 0.0]
 
 
+@pytest.mark.parametrize(("container", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS"), ("AIFF", "PCM_24")])
+def test_other_kinds_that_libsndfile_knows_are_read(tmp_path: Path, container: str, subtype: str) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "a.sound", sine(440, RATE), RATE, format=container, subtype=subtype)
+    wave = load_audio(tmp_path / "a.sound", RATE)
+    assert abs(len(wave) - RATE) < 0.1 * RATE
+    assert abs(np.abs(np.fft.rfft(wave[4000:12000])).argmax() * RATE / 8000 - 440) <= 2
+
+
 def test_loading_averages_channels(tmp_path: Path) -> None:
     import soundfile
 
