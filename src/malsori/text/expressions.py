@@ -102,6 +102,7 @@ def expressions() -> tuple[re.Pattern[str], dict[str, tuple[re.Pattern[str], Rea
         ),
         "measure": (rf"(?P<amount>{number})(?P<scale>{scale})?(?P<unit>{unit})", _read_measure),
         "number": (rf"(?P<digits>{number})(?P<big>{scale})?", _read_number),
+        "numbered": (r"(?<![A-Za-z])[Nn][Oo]\.\s?(?=\d)", lambda match, text: "넘버 "),
         "initials": (r"(?<![A-Za-z])[A-Z](?:\.[A-Z])+\.?(?![A-Za-z])", _read_initials),
         "latin": (r"[A-Za-z]+(?:[-'’&][A-Za-z]+)*", _read_words),
     }
@@ -141,14 +142,14 @@ def _read_number(match: re.Match[str], text: str) -> str:
     counter = find_counter(after)
     gap = _gap(after, counter)
     if scale:
-        return _scaled(number, scale) + gap
+        return _scaled(number, scale) + (" " if after[:1].isdigit() else gap)
     if "." in number or (len(number) > 1 and number[0] == "0"):
         return cardinal(number) + gap
     if _is_name(number, counter, before, after, text):
         return digit_by_digit(number) + gap
     value = int(number.replace(",", ""))
-    if counter and counter.name == "월" and value in (6, 10):
-        return "유" if value == 6 else "시"
+    if counter and counter.name == "월" and value <= 12:
+        return _month(value)
     if after.startswith("여") and counter is None:
         return sino(value)
     return count(value, counter, before, after) + gap
@@ -200,6 +201,8 @@ def _read_range(match: re.Match[str], text: str) -> str:
     counter = None if match["to_unit"] else find_counter(after)
     before = _before(match, text)
     gap = _gap(after, counter)
+    if counter and counter.name == "월" and second.isdigit():
+        return f"{_month(int(match['from']))}월에서 {_month(int(second))}"
     neighbours = second.isdigit() and match["from"].isdigit() and int(second) == int(match["from"]) + 1 < 10
     if neighbours and not match["from_scale"] and not match["from_unit"] and int(match["from"]):
         first = int(match["from"])
@@ -239,8 +242,12 @@ def _read_sign(match: re.Match[str], text: str) -> str:
 
 
 def _read_date(match: re.Match[str], text: str) -> str:
-    month = {6: "유", 10: "시"}.get(int(match["month"]), sino(int(match["month"])))
-    return f"{sino(int(match['year']))} 년 {month}월 {sino(int(match['day']))} 일"
+    return f"{sino(int(match['year']))} 년 {_month(int(match['month']))}월 {sino(int(match['day']))} 일"
+
+
+def _month(month: int) -> str:
+    """Return the number before 월: 유월 and 시월 lose their last sound."""
+    return {6: "유", 10: "시"}.get(month, sino(month))
 
 
 def _read_event(match: re.Match[str], text: str) -> str:

@@ -124,6 +124,9 @@ def _by_shape(word: str) -> str:
         if sounds[index] not in _NUCLEI:
             onset = sounds[index]
             index += 1
+            if onset != "ㄹ" and sounds[index:] == ["ㄹ"]:
+                syllables.append(compose(onset, "ㅡ", "ㄹ"))
+                break
             if index == len(sounds) or sounds[index] not in _NUCLEI:
                 syllables.append(_alone(onset))
                 continue

@@ -216,7 +216,8 @@ def _joins(written: str, position: int) -> bool:
     before, after = re.search(r"\S*$", written[:position]), re.match(r"[0-9가-힣]*", written[position + 1 :])
     if not before or not before[0] or not after or not after[0]:
         return False
-    return after[0][0].isdigit() or (len(before[0]) > 1 and len(after[0]) > 1 and is_syllable(before[0][-1]))
+    word = before[0][-1]
+    return after[0][0].isdigit() or (len(before[0]) > 1 and len(after[0]) > 1 and (is_syllable(word) or word.isdigit()))
 
 
 def _read_jamo(jamo: str) -> str:

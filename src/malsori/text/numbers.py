@@ -118,6 +118,9 @@ _NUMBERED = re.compile(
     r"염색체|정답|보기|답|교향곡|카드|구역|레인|주자|척추|칸|항목|시드|도로|고속도로|사물함|계좌|출입구|고객|손님|학생|지|길|이상|테이블|"
     r"마|줄|조|호|배역|기둥|코스|홀|유니폼|등번호|투수|골키퍼|공격수|국|을 누|을 눌|을 선택|이 정답|을 고|입니다|이다|이 답|은 누|버튼|노선|역)"
 )
+_NUMBERED_BEFORE = re.compile(
+    r"(?:\d반|학번|등번호|버스|노선|문제|정답[은이]?|답은|보기|기호|좌석|창구|게이트|채널|번호는?|출구는?|번에서)\s?$"
+)
 _TIMES = re.compile(
     r"번\s?(?:씩|이나|째|정도|만|연속|더|넘|가량|안|도|반복|쯤|꼴|에 걸|했|먹|봤|읽|가|갔|왔|시도|이상)"
 )
@@ -168,7 +171,7 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
 def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
     """Return whether 번, 대, 분, 장, 점, 편, 권 or 건 counts things (native numbers) or numbers them (Sino-Korean)."""
     if counter == "번":
-        if _NUMBERED.match(after) and not _TIMES.match(after):
+        if (_NUMBERED.match(after) or _NUMBERED_BEFORE.search(before)) and not _TIMES.match(after):
             return False
         return value < 20 or bool(_TIMES.match(after))
     if counter == "대":
