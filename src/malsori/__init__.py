@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from malsori.metrics.cepstral import mcd as mcd
     from malsori.metrics.error_rate import cer as cer
-    from malsori.metrics.error_rate import score as score
     from malsori.metrics.error_rate import wer as wer
+    from malsori.metrics.score_card import score as score
     from malsori.models import load_model as load_model
     from malsori.recognizer import Recognizer as Recognizer
     from malsori.recognizer import Transcript as Transcript
@@ -33,7 +33,7 @@ _HOMES = {
     "load_recognizer": "malsori.recognizer",
     "load_voice": "malsori.voice",
     "mcd": "malsori.metrics.cepstral",
-    "score": "malsori.metrics.error_rate",
+    "score": "malsori.metrics.score_card",
     "wer": "malsori.metrics.error_rate",
 }
 

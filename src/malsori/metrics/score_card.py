@@ -1,0 +1,118 @@
+"""The score card of a set of transcripts: every rate with its counts and interval, and the line that says how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from malsori.errors import MetricError
+from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextRules, Unit, count_utterances, paired, total
+from malsori.metrics.significance import CONFIDENCE, DRAWS, SEED, bootstrap_intervals
+from malsori.metrics.spacing import count_spaces, space_alike
+
+#: The card's rates that compare the two texts as they are, and their units.
+UNITS: dict[str, Unit] = {"cer": "characters", "cer_no_space": "letters", "wer": "words", "jamo_error_rate": "jamo"}
+
+#: Every rate of the card, in the order it is shown.
+RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate", "sentence_error_rate")
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """Rates of a whole corpus from summed counts, their intervals, and the counts utterance by utterance.
+
+    Attributes:
+        rates: name → counts.
+        intervals: name → low and high end of the 95 % interval; None for fewer than two utterances.
+        spacing_f1: of spaces (see `metrics.spacing`).
+        signature: unit, normalisation, interval and version: with it two cards can be compared.
+        counts: name → substitutions, deletions, insertions and reference length of each utterance.
+    """
+
+    rates: dict[str, ErrorRate]
+    intervals: dict[str, tuple[float, float] | None]
+    spacing_f1: float
+    signature: str
+    counts: dict[str, Int[np.ndarray, "utterances 4"]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return {"cer": {"rate", "low", "high", counts}, ..., "spacing_f1", "signature"}."""
+        card: dict[str, Any] = {}
+        for name, rate in self.rates.items():
+            low, high = self.intervals[name] or (None, None)
+            card[name] = {"rate": rate.rate, "low": low, "high": high} | rate.as_json()
+        return card | {"spacing_f1": self.spacing_f1, "signature": self.signature}
+
+
+def score(
+    references: str | Sequence[str],
+    hypotheses: str | Sequence[str],
+    rules: TextRules = AS_WRITTEN,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> ScoreCard:
+    """Return the score card of hypotheses against references.
+
+    Args:
+        references: what was said: one text, or one for each utterance.
+        hypotheses: what was heard: as many.
+        rules: what is made alike before texts are compared.
+        draws: bootstrap samples for the intervals.
+        seed: makes the intervals the same each time.
+    Raises: MetricError if the numbers of texts differ or there are none.
+
+    >>> score(["사랑해", "네"], ["사량해", "네"]).rates["cer"]
+    ErrorRate(substitutions=1, deletions=0, insertions=0, reference_length=4)
+    """
+    references, hypotheses = paired(references, hypotheses)
+    if not references:
+        raise MetricError("0 references and 0 hypotheses: nothing to score")
+    references, hypotheses = rules.apply(references), rules.apply(hypotheses)
+    counts = {name: count_utterances(references, hypotheses, unit) for name, unit in UNITS.items()}
+    alike = [space_alike(*pair) for pair in zip(references, hypotheses, strict=True)]
+    counts["swer"] = count_utterances(references, alike, "words")
+    counts["sentence_error_rate"] = _whole_sentences(counts["cer"])
+    counts = {name: counts[name] for name in RATES}
+    sums = np.stack([count[:, :3].sum(axis=1) for count in counts.values()], axis=1).astype(float)
+    sizes = np.stack([count[:, 3] for count in counts.values()], axis=1).astype(float)
+    intervals = bootstrap_intervals(sums, sizes, CONFIDENCE, draws, seed)
+    return ScoreCard(
+        rates={name: total(count) for name, count in counts.items()},
+        intervals=dict(zip(counts, intervals, strict=True)),
+        spacing_f1=_spacing_f1(references, hypotheses),
+        signature=signature(len(references), rules, draws),
+        counts=counts,
+    )
+
+
+def signature(utterances: int, rules: TextRules, draws: int) -> str:
+    """Return the line that says what was counted and how.
+
+    >>> signature(2, AS_WRITTEN, 1000)
+    'n:2|norm:NFC|space:collapsed|punct:kept|case:kept|empty-ref:1|ci:95%-bootstrap-1000|malsori:1'
+    """
+    parts = (
+        f"n:{utterances}",
+        "norm:NFC",
+        "space:collapsed",
+        f"punct:{rules.punctuation}",
+        f"case:{rules.case}",
+        "empty-ref:1",  # the rate of an empty reference is taken over one unit
+        f"ci:{CONFIDENCE:.0%}-bootstrap-{draws}",
+        "malsori:1",  # the version of these definitions, not of the package
+    )
+    return "|".join(parts)
+
+
+def _whole_sentences(counts: Int[np.ndarray, "utterances 4"]) -> Int[np.ndarray, "utterances 4"]:
+    """Return 1 substitution for each utterance with any fault, spaces included, and a length of 1."""
+    wrong = counts[:, :3].sum(axis=1) > 0
+    nothing = np.zeros_like(wrong)
+    return np.stack([wrong, nothing, nothing, ~nothing], axis=1).astype(np.int64)
+
+
+def _spacing_f1(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    right, ours, theirs = np.sum([count_spaces(*pair) for pair in zip(references, hypotheses, strict=True)], axis=0)
+    return float(2 * right / (ours + theirs)) if ours + theirs else 1.0
