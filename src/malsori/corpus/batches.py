@@ -5,6 +5,7 @@ seed and the step: a resumed run meets the same batches as an unbroken one witho
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from torch import Tensor
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.audio.pitch import continuous_log_pitch
-from malsori.config import AudioConfig, Config
+from malsori.config import AudioConfig, Config, nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError
 from malsori.models.saved import Statistics
@@ -234,8 +235,11 @@ def load_example(corpus: Corpus, cut: Any) -> Example:
 def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     """Return the cuts of a split by id: of the wanted speakers, no longer than wanted.
 
-    Raises: CorpusError if none is left.
+    Raises: CorpusError if none is left, or a wanted speaker is not in the corpus at all.
     """
+    for speaker in data.speakers:
+        if speaker not in corpus.speakers:
+            raise CorpusError(f"{corpus.path}: no speaker '{speaker}'.{nearest(speaker, list(corpus.speakers))}")
     cuts = {
         cut.id: cut
         for cut in corpus.cuts[split]
@@ -251,25 +255,27 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
 
 def plan_epoch(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: int, epoch: int) -> list[list[str]]:
     """Return the epoch's batches as lists of ids, in order: lengths alike by bucket, or any mix of batch_size."""
+    with warnings.catch_warnings():  # that cuts in memory could as well be read lazily
+        warnings.filterwarnings("ignore", message="You are using Dynamic", category=UserWarning)
+        sampler = _sampler(cuts, data, by_seconds, seed)
+        sampler.set_epoch(epoch)
+        return [[cut.id for cut in batch] for batch in sampler]
+
+
+def _sampler(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: int) -> Any:
     from lhotse import CutSet
     from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 
     cut_set = CutSet.from_cuts(cuts.values())
-    sampler: Any
-    if by_seconds:
-        buckets = max(2, min(20, len(cuts) // 20))
-        sampler = (
-            DynamicBucketingSampler(
-                cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
-            )
-            if len(cuts) > buckets
-            else DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
-        )
-    else:
+    if not by_seconds:
         full = len(cuts) >= data.batch_size
-        sampler = DynamicCutSampler(cut_set, max_cuts=data.batch_size, shuffle=True, seed=seed, drop_last=full)
-    sampler.set_epoch(epoch)
-    return [[cut.id for cut in batch] for batch in sampler]
+        return DynamicCutSampler(cut_set, max_cuts=data.batch_size, shuffle=True, seed=seed, drop_last=full)
+    buckets = max(2, min(20, len(cuts) // 20))
+    if len(cuts) <= buckets:
+        return DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
+    return DynamicBucketingSampler(
+        cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
+    )
 
 
 def places(plan: Callable[[int], list[list[str]]], start: int, stop: int) -> Iterator[tuple[int, list[str]]]:
