@@ -10,15 +10,13 @@ from malsori.text.hangul import SILENT, compose
 from malsori.text.lexicon import Lexicon
 from malsori.text.morphology import Analyser
 from malsori.text.normalize import Normalized, normalize
-from malsori.text.plan import PlannedWord, plan_reading
+from malsori.text.plan import PlannedWord, needs_morphemes, plan_reading
 from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, Sounds, name_articles, sound
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 
 #: Changes whenever the same text may give other phonemes; saved with every model.
 FRONTEND_VERSION = "1"
 
-#: A coda before a silent onset, or ㄴㄹㅁㅇ or an open syllable before a lax onset: only there can morphemes matter.
-_UNDECIDED = re.compile(r"[가-힣] ?[가-깋나-닣다-딯바-빟사-싷아-잏자-짛]")
 _EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
 
 
@@ -74,7 +72,8 @@ class Frontend:
         words, breaks = _eojeols(normalized)
         if not words:
             return _reading(normalized, words, breaks, Sounds((), ()))
-        tokens = self._analyser.tokens(normalized.text) if self._analyser and _UNDECIDED.search(normalized.text) else []
+        asks = self._analyser and needs_morphemes(normalized.text, self._lexicon)
+        tokens = self._analyser.tokens(normalized.text) if self._analyser and asks else []
         plan = plan_reading(normalized.text, tokens, self._lexicon)
         kinds: list[str] = []
         for word, mark in zip(words, breaks, strict=True):
@@ -134,8 +133,11 @@ def _reading(
     position = 0
     for index, word in enumerate(words):
         for onset, nucleus, coda in sounds.syllables[position : position + len(word.spoken)]:
-            parts = ([] if onset == SILENT else [onset]) + [nucleus] + ([f"-{coda}"] if coda else [])
-            rows += [(part, position, index) for part in parts]
+            if onset != SILENT:
+                rows.append((onset, position, index))
+            rows.append((nucleus, position, index))
+            if coda:
+                rows.append((f"-{coda}", position, index))
             spoken.append(compose(onset, nucleus, coda))
             position += 1
         if index + 1 < len(words):
@@ -143,14 +145,15 @@ def _reading(
             spoken.append(f"{breaks[index]} ")
     rows.append((_end(breaks[-1]) if breaks else SENTENCE_ENDS[0], -1, -1))
     tail = normalized.text[len(normalized.text.rstrip(",.?!…")) :] if words else ""
+    phonemes, phoneme_syllables, phoneme_words = zip(*rows, strict=True)
     return Reading(
         written=normalized.written,
         normalized=normalized.text,
         pronounced="".join(spoken) + tail,
         rules=sounds.hits,
-        phonemes=tuple(row[0] for row in rows),
-        phoneme_syllables=tuple(row[1] for row in rows),
-        phoneme_words=tuple(row[2] for row in rows),
+        phonemes=phonemes,
+        phoneme_syllables=phoneme_syllables,
+        phoneme_words=phoneme_words,
         syllables=tuple("".join(word.spoken for word in words)),
         words=tuple(words),
     )

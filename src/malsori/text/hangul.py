@@ -30,6 +30,7 @@ def is_syllable(character: str) -> bool:
     return "가" <= character <= "힣"
 
 
+@lru_cache(maxsize=16384)
 def compose(onset: str, nucleus: str, coda: str = "") -> str:
     """Return the syllable of an onset ('ㅇ' when silent), a nucleus and a coda ('' when open).
 

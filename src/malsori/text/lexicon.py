@@ -8,6 +8,7 @@ is shielded from the productive patterns of `morphology`.
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from malsori.errors import TextError
@@ -51,6 +52,7 @@ class Lexicon:
                 lengths.append(len(word))
         for lengths in self._lengths.values():
             lengths.sort(reverse=True)
+        self._heads = {word[:2] for word in (*self._entries, *self._homographs)}
 
     def _add(self, path: Path) -> None:
         """Take a user's words, which go before all others. Raises: TextError naming a row that cannot be used."""
@@ -68,6 +70,10 @@ class Lexicon:
     def entry(self, word: str) -> Entry | None:
         """Return the entry of a word that is no homograph, None if there is none."""
         return self._entries.get(word)
+
+    def may_find(self, text: str) -> bool:
+        """Return whether the first two syllables of any entry stand in a text."""
+        return not self._heads.isdisjoint(map("".join, pairwise(text)))
 
     def find(self, text: str, starts: Container[int], ends: Container[int]) -> list[Match]:
         """Return the entries in a text, from left to right, the longest at each place.

@@ -7,7 +7,7 @@ them. Without Kiwi the same places stay unmarked, and only the words that need a
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from malsori.text.hangul import SILENT, decompose, is_syllable
@@ -61,7 +61,7 @@ class Analyser:
             from kiwipiepy import Kiwi
         except ImportError:
             return None
-        return Kiwi(num_workers=1)
+        return Kiwi(num_workers=1, load_multi_dict=False)  # proper nouns of many words: half the loading time
 
     def tokens(self, text: str) -> list[Token]:
         """Return the morphemes of a normalised text."""
@@ -199,6 +199,7 @@ def _sino_lenis() -> frozenset[str]:
     return frozenset(row[0] for row in table("hanja.tsv") if decompose(row[0])[0] in "ㄷㅅㅈ")
 
 
+@lru_cache(maxsize=11172)
 def _coda(character: str) -> str:
     """Return the coda of a character, '' if it is open or no syllable."""
     return decompose(character)[2] if is_syllable(character) else ""

@@ -9,7 +9,8 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from itertools import accumulate
 
 from malsori.errors import TextError
 from malsori.text.expressions import expressions
@@ -97,6 +98,7 @@ _CLUSTERS = {
 }
 _CLUSTERS |= {"ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ"}
 _PLAIN = re.compile(r"[가-힣\s.,?!…]+")
+_TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
 _HANJA = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]+")
 _GLOSS = re.compile("[(（]([\u3400-\u4dbf\u4e00-\u9fff]+)[)）]")
@@ -122,12 +124,13 @@ class Normalized:
     text: str
     pieces: tuple[Piece, ...]
 
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(len(piece.spoken) for piece in self.pieces[:-1])]
+
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the offsets in `written` that the characters start..end of `text` stand for."""
-        starts, position = [], 0
-        for piece in self.pieces:
-            starts.append(position)
-            position += len(piece.spoken)
+        starts = self._starts
         first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
         head, tail = self.pieces[first], self.pieces[last]
         return (
@@ -145,6 +148,8 @@ def normalize(text: str) -> Normalized:
     Raises: TextError naming a character that has no reading, its code point and position.
     """
     written = to_nfc(to_nfc(text).translate(_CLEAN))
+    if _TIDY.fullmatch(written):
+        return Normalized(written, written, (Piece(written, 0, len(written), True),))
     return _tidy(written, _cut(written))
 
 

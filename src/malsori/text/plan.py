@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from malsori.text.hangul import is_syllable
+from malsori.text.hangul import CODAS, ONSETS, is_syllable
 from malsori.text.lexicon import Entry, Lexicon
 from malsori.text.morphology import Marks, Token, mark
 from malsori.text.pronounce import STEM
@@ -20,6 +20,36 @@ _TAIL = re.compile(
     r"이나|나|이라|라|인|일|입니|이에|예|이었|였|하|한|할|해|했|함|되|된|될|돼|됐|됨|적|들|님|씩|쯤|고|다|지|게|는|은|어|아|었|았|습니|"
     r"네|던|며|면|으)"
 )
+
+
+def _syllables(onsets: str = ONSETS, codas: str = "") -> str:
+    """Return a character class of the syllables with one of these onsets and, if any is given, one of these codas."""
+    return "".join(
+        chr(code)
+        for code in range(ord("가"), ord("힣") + 1)
+        if ONSETS[(code - 0xAC00) // 588] in onsets and (not codas or _coda_in(code, codas))
+    )
+
+
+def _coda_in(code: int, codas: str) -> bool:
+    index = (code - 0xAC00) % 28
+    return index > 0 and CODAS[index - 1] in codas
+
+
+#: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda before
+#: 이, 야, 여, 요, 유 or before the vowel of what may be a word of its own, a one-syllable word before -적.
+_UNDECIDED = re.compile(
+    f"[{_syllables(codas='ㄴㄵㅁㄻ')}][{_syllables('ㄱㄷㅅㅈ')}]|[{_syllables(codas='ㄹ')}] ?[{_syllables('ㄱㄷㅂㅅㅈ')}]"
+    f"|[{_syllables(codas='ㄴ')}][{_syllables('ㄹ')}]|[{_syllables(codas=CODAS)}] ?[야-얳여-옇예-옣요-욯유-윻잂-잎]"
+    f"|[{_syllables(codas=CODAS)}](?: [이-잏]|이(?=[가-힣])(?![다며고나라니었에지란든야죠기자면는네군]))"
+    f"|[{_syllables(codas='ㄱㄲㄷㅂㅅㅈㅊㅋㅌㅍㅎㄳㄺㅄ')}](?![아어았었으은을이에의였여있])[{_syllables('ㅇ')}]"
+    "|(?<![가-힣])[가-힣]적"
+)
+
+
+def needs_morphemes(text: str, lexicon: Lexicon) -> bool:
+    """Return whether morphemes could change how a normalised text is said."""
+    return _UNDECIDED.search(text) is not None or lexicon.may_find(text)
 
 
 @dataclass(frozen=True)
