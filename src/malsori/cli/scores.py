@@ -1,5 +1,177 @@
 """Numbers about speech and transcripts: score, compare, mcd."""
 
+import enum
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from malsori.cli.terminal import watched
+from malsori.errors import MalsoriError, MetricError
+
+if TYPE_CHECKING:
+    from malsori.metrics.score_card import ScoreCard
+    from malsori.metrics.speech import SpeechDifference
+
 app = typer.Typer()
+
+
+class Punctuation(enum.StrEnum):
+    """What becomes of punctuation before texts are compared."""
+
+    kept = "kept"
+    removed = "removed"
+
+
+class Case(enum.StrEnum):
+    """What becomes of capital letters before texts are compared."""
+
+    kept = "kept"
+    folded = "folded"
+
+
+class Definition(enum.StrEnum):
+    """Whose definition of mel-cepstral distortion is used."""
+
+    malsori = "malsori"
+    espnet = "espnet"
+    pymcd = "pymcd"
+
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_Punctuation = Annotated[Punctuation, typer.Option(help="Count punctuation, or remove it first.")]
+_Case = Annotated[Case, typer.Option(help="Tell capital letters from small ones, or fold them first.")]
+
+
+@app.command("score")
+def score(
+    reference: Annotated[
+        str, typer.Argument(help="What was said: a file (a text a line, id<TAB>text, .jsonl), or text.")
+    ],
+    hypothesis: Annotated[str, typer.Argument(help="What was heard: the same.")],
+    as_json: _Json = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page: confusions, groups, worst utterances.")] = None,
+    punctuation: _Punctuation = Punctuation.kept,
+    case: _Case = Case.kept,
+) -> None:
+    """Score transcripts: CER, WER and their kin, with counts and 95 % intervals.
+
+    Example: malsori score 사랑해 사량해
+    Example: malsori score said.txt heard.txt --json --html score.html
+    """
+    from malsori.metrics.error_rate import TextRules
+    from malsori.metrics.score_card import score as score_texts
+    from malsori.metrics.transcripts import read_pairs
+
+    pairs = read_pairs(reference, hypothesis)
+    rules = TextRules(punctuation=punctuation.value, case=case.value)
+    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, rules)
+    if html:
+        from malsori.report.score_page import save_score_page
+
+        save_score_page(card, pairs, rules, html)
+        print(f"{html}: written", file=sys.stderr)
+    print(json.dumps(card.as_json(), ensure_ascii=False) if as_json else _card_as_text(card))
+
+
+def _card_as_text(card: "ScoreCard") -> str:
+    head = f"{'':20}{'rate':>8}  {'95 % interval':>19}{'sub':>8}{'del':>8}{'ins':>8}{'of':>9}"
+    lines = [head]
+    for name, rate in card.rates.items():
+        interval = card.intervals[name]
+        span = f"{interval[0]:8.2%} - {interval[1]:8.2%}" if interval else "-"
+        counts = f"{rate.substitutions:8}{rate.deletions:8}{rate.insertions:8}{rate.reference_length:9}"
+        lines.append(f"{name:20}{rate.rate:8.2%}  {span:>19}{counts}")
+    return "\n".join([*lines, f"{'spacing_f1':20}{card.spacing_f1:8.4f}", card.signature])
+
+
+@app.command("compare")
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation (folder or file), or a file of transcripts.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The same, of the other system.")],
+    reference: Annotated[Path | None, typer.Option(help="What was said, when A and B are transcripts.")] = None,
+    metric: Annotated[str, typer.Option(help="cer, cer_no_space, wer, swer, jamo_error_rate, mcd_db, ...")] = "cer",
+    as_json: _Json = False,
+    punctuation: _Punctuation = Punctuation.kept,
+    case: _Case = Case.kept,
+) -> None:
+    """Say whether two systems differ on the same utterances: difference, interval, p and a verdict.
+
+    Example: malsori compare heard_by_a.txt heard_by_b.txt --reference said.txt --metric wer
+    Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
+    """
+    from malsori.metrics.error_rate import TextRules
+    from malsori.metrics.verdict import compare_outputs
+
+    rules = TextRules(punctuation=punctuation.value, case=case.value)
+    found = compare_outputs(a, b, metric, reference, rules)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.verdict)
+
+
+@app.command("mcd")
+def mcd(
+    reference: Annotated[Path, typer.Argument(help="A recording, or a folder of them.")],
+    hypothesis: Annotated[Path, typer.Argument(help="The same words by another voice; a folder with equal names.")],
+    as_json: _Json = False,
+    definition: Annotated[Definition, typer.Option("--as", help="Give another tool's number.")] = Definition.malsori,
+    order: Annotated[int, typer.Option(min=1, max=40, help="Last coefficient, in our own definition.")] = 24,
+    include_c0: Annotated[bool, typer.Option("--c0", help="Count the loudness too, in our own definition.")] = False,
+    rate: Annotated[int | None, typer.Option(min=8000, help="Resample both to this many Hz first.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes for folders; one a core without.")] = None,
+) -> None:
+    """Measure mel-cepstral distortion, with pitch, voicing, pace and mel differences along the same path.
+
+    Example: malsori mcd recording.wav spoken.wav
+    Example: malsori mcd recordings/ spoken/ --as espnet --json
+    """
+    from malsori.metrics.speech import compare_files, compare_folders, pair_folders
+
+    if reference.is_dir() != hypothesis.is_dir():
+        raise MetricError(
+            f"{reference}, {hypothesis}: one is a folder, the other is none; give two files or two folders"
+        )
+    if not reference.is_dir():
+        found = compare_files(reference, hypothesis, rate, definition.value, order, include_c0)
+        print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else _difference_as_text(found.as_json()))
+        return
+    pairs = pair_folders(reference, hypothesis)
+    jobs = workers or min(os.cpu_count() or 1, len(pairs))
+    results = compare_folders(pairs, rate, definition.value, order, include_c0, jobs)
+    _tell_folder([*watched(results, len(pairs))], as_json)
+
+
+def _tell_folder(results: "list[tuple[str, SpeechDifference | MalsoriError]]", as_json: bool) -> None:
+    """Print each pair and the means; pairs that could not be measured are told and make the command fail."""
+    from malsori.metrics.speech import mean_of
+
+    failed = {name: found for name, found in results if isinstance(found, MalsoriError)}
+    measured = {name: found for name, found in results if not isinstance(found, MalsoriError)}
+    for error in failed.values():
+        print(f"malsori: {error}", file=sys.stderr)
+    if not measured:
+        raise MetricError(f"none of {len(failed)} pairs could be measured")
+    means = mean_of([*measured.values()])
+    if as_json:
+        rows = [{"id": name} | found.as_json() for name, found in measured.items()]
+        skipped = {name: str(error) for name, error in failed.items()}
+        print(json.dumps(means | {"rows": rows, "failed": skipped}, ensure_ascii=False))
+    else:
+        for name, found in measured.items():
+            print(f"{name}\t{found.mcd_db:.3f} dB")
+        print(_difference_as_text(means))
+    if failed:
+        raise MetricError(f"{len(failed)} of {len(results)} pairs could not be measured; the means are without them")
+
+
+def _difference_as_text(values: dict[str, float | str | None]) -> str:
+    lines = [
+        f"{name:20}{value:>12.4f}"
+        if isinstance(value, float)
+        else f"{name:20}{value if value is not None else '-':>12}"
+        for name, value in values.items()
+        if name != "definition"
+    ]
+    return "\n".join([*lines, str(values["definition"])])

@@ -36,10 +36,10 @@ def write(text: str, out: Path | None) -> None:
         out.write_text(text, encoding="utf-8")
 
 
-def watched(items: list[Any]) -> Iterable[Any]:
-    """Show a progress bar on a terminal while items are worked through."""
+def watched(items: Iterable[Any], total: int | None = None) -> Iterable[Any]:
+    """Show a progress bar on a terminal while items are worked through; their total, if they do not know it."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(items, console=console, description="", disable=not console.is_terminal)
+    return track(items, console=console, description="", total=total, disable=not console.is_terminal)

@@ -1,0 +1,78 @@
+"""The score card as a page: rates with their intervals, confusions, groups, and the worst utterances in colour."""
+
+from pathlib import Path
+
+from malsori.metrics import breakdown
+from malsori.metrics.error_rate import TextRules
+from malsori.metrics.score_card import RATES, ScoreCard
+from malsori.metrics.transcripts import TextPairs
+from malsori.report.page import Page, marked, paragraph, table
+from malsori.text.frontend import Frontend
+
+#: What the rates are called on the page.
+TITLES = {
+    "cer": "CER · 글자",
+    "cer_no_space": "CER, no spaces · 띄어쓰기 빼고",
+    "wer": "WER · 어절",
+    "swer": "WER, spaces normalised · 띄어쓰기 맞추고",
+    "jamo_error_rate": "Jamo · 자모",
+    "sentence_error_rate": "Sentences · 문장",
+}
+
+
+def save_score_page(card: ScoreCard, pairs: TextPairs, rules: TextRules, path: Path) -> None:
+    """Write one self-contained page about a score card and the texts it is of."""
+    page = Page("성적표 · Score card", card.signature)
+    page.section("오류율 · Error rates", _rates(card), paragraph(f"띄어쓰기 · spacing F1 {card.spacing_f1:.3f}"))
+    page.section(
+        "혼동 · Most frequent confusions",
+        _confusions(breakdown.confused_syllables(pairs, rules, 12)),
+        _confusions(breakdown.confused_jamo(pairs, rules, 12)),
+    )
+    groups = {
+        "화자 · By speaker": breakdown.by_speaker(pairs, rules),
+        "길이 · By length in syllables": breakdown.by_length(pairs, rules),
+        "빠르기 · By speaking rate": breakdown.by_speaking_rate(pairs, rules),
+        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(pairs, Frontend(), rules),
+    }
+    for title, members in groups.items():
+        if members:
+            page.section(title, _groups(members))
+    page.section("가장 틀린 발화 · Worst utterances", _worst(pairs, rules))
+    page.save(path)
+
+
+def _rates(card: ScoreCard) -> str:
+    header = ["", "rate", "95 %", "substituted", "deleted", "inserted", "of"]
+    rows = []
+    for name in RATES:
+        rate, interval = card.rates[name], card.intervals[name]
+        span = f"{interval[0]:.2%} - {interval[1]:.2%}" if interval else "one utterance: none"
+        counts = [rate.substitutions, rate.deletions, rate.insertions, rate.reference_length]
+        rows.append([TITLES[name], f"{rate.rate:.2%}", span, *(f"{count:,}" for count in counts)])
+    return table(header, rows)
+
+
+def _confusions(found: list[breakdown.Confusion]) -> str:
+    names = {"": "", "onset": "초성", "nucleus": "중성", "coda": "종성"}
+    rows = [[each.said or "(none)", each.heard or "(none)", f"{each.count:,}", names[each.position]] for each in found]
+    return table(["said · 말한 것", "heard · 들은 것", "times", "place"], rows)
+
+
+def _groups(groups: list[breakdown.Group]) -> str:
+    rows = [[group.name, f"{group.members:,}", f"{group.rate.rate:.2%}", f"{group.rate.edits:,}"] for group in groups]
+    return table(["", "members", "rate", "errors"], rows)
+
+
+def _worst(pairs: TextPairs, rules: TextRules) -> str:
+    said, heard = rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts)
+    rows = [
+        [
+            pairs.references[place].id or str(place + 1),
+            f"{rate.rate:.0%}",
+            said[place],
+            marked(said[place], heard[place]),
+        ]
+        for place, rate in breakdown.worst(pairs, rules)
+    ]
+    return table(["utterance", "CER", "said", "heard"], rows)
