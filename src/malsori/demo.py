@@ -70,7 +70,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     acoustic, listener = voice.acoustic.facts, recognizer.model.facts
     return (
         f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it never saw; the "
-        f"built-in recogniser ({listener.system}) writes down what it hears, with no language model's help. "
+        f"built-in recogniser ({listener.system}) writes down what it hears. "
         f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
     )
 

@@ -94,7 +94,7 @@ def evaluate(
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
     if model.facts.system == "conformer":
-        return _recognizer(Recognizer(model), corpus, split, watch(cuts))
+        return _recognizer(load_recognizer(name), corpus, split, watch(cuts))
     if model.facts.system in ("vocos", "hifigan"):
         return _vocoder(model, corpus, split, watch(cuts))
     voice = load_voice(name)

@@ -16,18 +16,39 @@ from malsori.align.phonemes import alignment_of, time_phonemes
 from malsori.align.spans import Alignment, Span
 from malsori.audio.io import load_audio, resample
 from malsori.audio.mel import log_mel
-from malsori.decode.ctc import Hypothesis, greedy_hypothesis
+from malsori.decode.ctc import BeamOptions, Hypothesis, greedy_hypothesis, prefix_beam_search
+from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.errors import AlignmentError, ModelError, TextError
-from malsori.models.catalogue import first_built_in, load_saved
+from malsori.models.catalogue import first_built_in, locate
 from malsori.models.listening import SHORTEST_SECONDS, hear
-from malsori.models.saved import SavedModel
+from malsori.models.saved import SavedModel, open_model
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo
 
 _SYSTEMS = ("conformer",)
 #: Longer sound is cut at its quietest places into pieces of at most this length, as long as training ever heard.
 LONGEST_PIECE_SECONDS = 18.0
+_TOKEN_FLOOR = -7.0  # symbols less probable than e^-7 in a frame are not tried: a third of the time, the same texts
 _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
+
+
+#: Stands beside the weights where a recogniser has a language model.
+LANGUAGE_MODEL = "language_model.safetensors"
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """How a recogniser decides what it heard.
+
+    Attributes:
+        beam: texts kept in mind at a time; 1 takes each frame's best symbol and asks no language model.
+        language_weight: what the language model counts beside the sound.
+        token_bonus: added for each jamo, against the language model's liking for short texts.
+    """
+
+    beam: int = 16
+    language_weight: float = 0.3
+    token_bonus: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,10 +95,13 @@ class Transcript:
 class Recognizer:
     """A trained network with its decoder. Raises: ModelError if the model is no recogniser."""
 
-    def __init__(self, model: SavedModel) -> None:
+    def __init__(
+        self, model: SavedModel, language_model: NgramModel | None = None, options: ListenOptions | None = None
+    ) -> None:
         if model.facts.system not in _SYSTEMS:
             raise ModelError(f"a {model.facts.system} does not listen; a recogniser is one of: {', '.join(_SYSTEMS)}")
-        self.model, self.frontend = model, Frontend()
+        self.model, self.language_model, self.frontend = model, language_model, Frontend()
+        self.options = options or ListenOptions()
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -126,10 +150,20 @@ class Recognizer:
     def _listen(self, wave: np.ndarray, rate: int, offset: float) -> Segment:
         """Return one piece's words."""
         heard = hear(self.model, wave, rate)
-        hypothesis = greedy_hypothesis(heard.jamo)
+        hypothesis = self._decide(heard.jamo)
         words = tuple(self._words(hypothesis, heard.frame_seconds, offset))
         text = " ".join(word.text for word in words)
         return Segment(offset, offset + heard.seconds, text, words)
+
+    def _decide(self, log_probs: np.ndarray) -> Hypothesis:
+        """Return the most probable text of one piece."""
+        if self.options.beam == 1:
+            return greedy_hypothesis(log_probs)
+        weight, bonus = self.options.language_weight, self.options.token_bonus
+        if self.language_model is None:
+            weight = bonus = 0.0
+        beam = BeamOptions(self.options.beam, weight, bonus, token_floor=_TOKEN_FLOOR)
+        return prefix_beam_search(log_probs, beam, self.language_model)[0]
 
     def _words(self, hypothesis: Hypothesis, frame_seconds: float, offset: float) -> Iterator[HeardWord]:
         """Yield the words between the spaces of a hypothesis."""
@@ -147,14 +181,16 @@ class Recognizer:
             members = []
 
 
-def load_recognizer(name: str | None = None) -> Recognizer:
-    """Return a recogniser, ready to listen.
+def load_recognizer(name: str | None = None, options: ListenOptions | None = None) -> Recognizer:
+    """Return a recogniser, ready to listen, with the language model that lies in its folder, if one does.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
     Raises: ModelError if there is none.
     """
-    return Recognizer(load_saved(name or first_built_in(*_SYSTEMS)))
+    folder = locate(name or first_built_in(*_SYSTEMS))
+    counted = folder / LANGUAGE_MODEL
+    return Recognizer(open_model(folder), load_ngram(counted) if counted.is_file() else None, options)
 
 
 def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None) -> Alignment:

@@ -71,14 +71,15 @@ def transcribe(
     ] = TranscriptForm.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
+    beam: Annotated[int, typer.Option(min=1, help="Texts kept in mind; 1 asks no language model.")] = 16,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
     Example: malsori transcribe talk.m4a --format srt
     """
-    from malsori.recognizer import load_recognizer
+    from malsori.recognizer import ListenOptions, load_recognizer
 
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, ListenOptions(beam=beam))
     if language not in recognizer.languages:
         raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
     for path in files:

@@ -113,33 +113,36 @@ def read_ground_truth(path: Path) -> dict[str, np.ndarray]:
         raise CorpusError(f"{path}: {error}; run 'malsori corpus prepare' again") from error
 
 
-def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str) -> None:
-    """Write arrays by name with the key that says what they were made from, whole or not at all."""
+def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str, aligned_by: str = "") -> None:
+    """Write arrays by name, whole or not at all, with the key of what they were made from and that of their aligner."""
     from safetensors.numpy import save_file
 
+    notes = {"key": key, "aligned_by": aligned_by}
     with written_whole(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, {"key": key})
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, notes)
 
 
-def add_ground_truth(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def add_ground_truth(path: Path, arrays: dict[str, np.ndarray], aligned_by: str = "") -> None:
     """Add arrays to a ground truth file, or replace those of the same name, its key kept: preparing again keeps them.
 
+    Args:
+        aligned_by: names what the durations among the arrays come from, for `read_key(path, "aligned_by")`.
     Raises: CorpusError if durations are among them and do not sum to the frames of the mel spectrogram.
     """
     merged = read_ground_truth(path) | arrays
     frames = len(merged["mel"])
     if "durations" in merged and int(merged["durations"].sum()) != frames:
         raise CorpusError(f"{path}: durations sum to {int(merged['durations'].sum())}, the mel has {frames} frames")
-    write_ground_truth(path, merged, read_key(path))
+    write_ground_truth(path, merged, read_key(path), aligned_by or read_key(path, "aligned_by"))
 
 
-def read_key(path: Path) -> str:
-    """Return the key a ground truth file was written with; "" if there is no whole file."""
+def read_key(path: Path, name: str = "key") -> str:
+    """Return the key a ground truth file was written with ("aligned_by": its aligner's); "" if there is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("key", "")
+            return (file.metadata() or {}).get(name, "")
     except (FileNotFoundError, SafetensorError):
         return ""
 

@@ -8,10 +8,8 @@ A key packs up to nine ids of seven bits into one integer, so a table is sorted 
 on disk, and a look-up is a bisection.
 """
 
-import math
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +47,6 @@ class NgramModel:
 
     def __init__(self, tables: list[_Table]) -> None:
         self._tables = tables
-        self._floor = -math.log(len(JAMO))  # order 0: any symbol alike
 
     @property
     def order(self) -> int:
@@ -81,15 +78,14 @@ class NgramModel:
 
     def _log_prob(self, packed: int, length: int, token_id: int) -> float:
         penalty = 0.0
-        for size in range(length, -1, -1):
+        for size in range(length, 0, -1):
             context = packed & _mask(size)
             place = self._tables[size].find(context << _BITS | token_id)
             if place >= 0:
                 return penalty + self._tables[size].log_probs[place]
-            if size:
-                place = self._tables[size - 1].find(context)
-                penalty += self._tables[size - 1].backoffs[place] if place >= 0 else 0.0
-        return penalty + self._floor
+            place = self._tables[size - 1].find(context)
+            penalty += self._tables[size - 1].backoffs[place] if place >= 0 else 0.0
+        return penalty + self._tables[0].log_probs[token_id]
 
 
 def count_model(texts: Iterable[str], order: int, least: int = 2) -> NgramModel:
@@ -103,16 +99,13 @@ def count_model(texts: Iterable[str], order: int, least: int = 2) -> NgramModel:
     """
     if not 2 <= order <= MAX_ORDER:
         raise TextError(f"an order of {order} cannot be counted; 2 to {MAX_ORDER} can")
-    counts: list[Counter[int]] = [Counter() for _ in range(order)]
-    for text in texts:
-        ids = JAMO.encode(to_jamo(text))
-        if ids:
-            _count([_EDGE, *ids, _EDGE], counts)
-    if not counts[0]:
+    lines = [JAMO.encode(to_jamo(text)) for text in texts]
+    stream = np.array([_EDGE, *(token for line in lines if line for token in [*line, _EDGE])], dtype=np.int64)
+    if len(stream) < 2:
         raise TextError("no text to count: every line is empty")
-    for size in range(3, order):
-        counts[size] = Counter({key: count for key, count in counts[size].items() if count >= least})
-    return NgramModel(_estimate(counts))
+    singles = np.arange(len(JAMO)), np.bincount(stream, minlength=len(JAMO))  # every symbol, seen or not
+    counted = [singles, *(_count(stream, size, least if size > 3 else 1) for size in range(2, order + 1))]
+    return NgramModel(_estimate(counted))
 
 
 def save_ngram(model: NgramModel, path: Path) -> None:
@@ -145,46 +138,34 @@ def load_ngram(path: Path) -> NgramModel:
     return NgramModel(tables)
 
 
-def _count(ids: Sequence[int], counts: list[Counter[int]]) -> None:
-    """Count every n-gram that ends inside a text; the opening edge is only a context."""
-    packed = ids[0]
-    for place, token in enumerate(ids[1:], start=1):
-        packed = packed << _BITS | token
-        for size in range(min(place + 1, len(counts))):
-            counts[size][packed & _mask(size + 1)] += 1
-        packed &= _mask(len(counts))
+def _count(stream: np.ndarray, size: int, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the packed n-grams of a stream that do not cross an edge, sorted, and how often each occurs."""
+    windows = len(stream) - size + 1
+    packed = np.zeros(windows, dtype=np.int64)
+    for place in range(size):
+        packed = packed << _BITS | stream[place : place + windows]
+    edges = np.concatenate([[0], np.cumsum(stream == _EDGE)])
+    inner = edges[size - 1 : size - 1 + windows] - edges[1 : 1 + windows] if size > 2 else np.zeros(windows)
+    keys, counts = np.unique(packed[inner == 0], return_counts=True)
+    return keys[counts >= least], counts[counts >= least]
 
 
-def _estimate(counts: list[Counter[int]]) -> list[_Table]:
-    """Return the back-off tables of counted n-grams."""
-    contexts: list[dict[int, list[int]]] = []  # by length: context → [occurrences, different tokens after it]
-    for counted in counts:
-        seen: dict[int, list[int]] = {}
-        for key, count in counted.items():
-            entry = seen.setdefault(key >> _BITS, [0, 0])
-            entry[0] += count
-            entry[1] += 1
-        contexts.append(seen)
-    probabilities: list[dict[int, float]] = []
-    tables = []
-    for size, counted in enumerate(counts):
-        found: dict[int, float] = {}
-        for key, count in counted.items():
-            total, kinds = contexts[size][key >> _BITS]
-            shorter = probabilities[size - 1][key & _mask(size)] if size else 1 / len(JAMO)
-            found[key] = (count + kinds * shorter) / (total + kinds)
-        probabilities.append(found)
-    for size, found in enumerate(probabilities):
-        after = contexts[size + 1] if size + 1 < len(contexts) else {}
-        keys = sorted(found.keys() | after.keys()) if size == 0 else sorted(found)
-        backoffs = [_backoff(after.get(key)) for key in keys]
-        tables.append(_Table(keys, [math.log(found.get(key, 1e-9)) for key in keys], backoffs))
+def _estimate(counted: list[tuple[np.ndarray, np.ndarray]]) -> list[_Table]:
+    """Return the back-off tables of counted n-grams, from the shortest up."""
+    tables: list[_Table] = []
+    shorter, shorter_keys = np.array([1 / len(JAMO)]), np.array([0])
+    for size, (keys, counts) in enumerate(counted):
+        contexts, first, which = np.unique(keys >> _BITS, return_index=True, return_inverse=True)
+        totals, kinds = np.add.reduceat(counts, first), np.diff(np.append(first, len(keys)))
+        if tables:
+            given_back = dict(zip(contexts.tolist(), np.log(kinds / (totals + kinds)).tolist(), strict=True))
+            longest = tables[-1]
+            tables[-1] = _Table(longest.keys, longest.log_probs, [given_back.get(key, 0.0) for key in longest.keys])
+        below = shorter[np.searchsorted(shorter_keys, keys & _mask(size))]
+        found = (counts + kinds[which] * below) / (totals + kinds)[which]
+        tables.append(_Table(keys.tolist(), np.log(found).tolist(), [0.0] * len(keys)))
+        shorter, shorter_keys = found, keys
     return tables
-
-
-def _backoff(context: list[int] | None) -> float:
-    """Return log(t / (c + t)), the weight that the shorter context gets; 0 for a context never followed."""
-    return math.log(context[1] / (context[0] + context[1])) if context else 0.0
 
 
 def _mask(tokens: int) -> int:
