@@ -1,9 +1,9 @@
 # Every target sets up what it needs in .venv: nothing but Python 3.11 (or newer), pip and make has to be there.
-# Another build of torch:  make TORCH_INDEX=https://download.pytorch.org/whl/cu130 demo
+# Another build of torch (CPU only, or for a GPU): make demo TORCH_INDEX=URL, as PyTorch's "Start Locally" page gives it.
 
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -27,11 +27,9 @@ fix: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# torch comes first and from its own index: the ordinary one holds the CUDA build, of several gigabytes.
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "malsori needs Python 3.11 or newer: none found on the PATH." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --retries 1 --timeout 30 --index-url $(TORCH_INDEX) --no-deps \
-		-c constraints.txt torch || echo "No torch at $(TORCH_INDEX): taking the one of the ordinary index."
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) -c constraints.txt torch)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --editable ".[dev]"
 	@touch $@
