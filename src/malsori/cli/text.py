@@ -1,7 +1,104 @@
 """Korean text: normalise, pronounce, split into phonemes, explain every stage."""
 
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from malsori.errors import TextError
+
+if TYPE_CHECKING:
+    from malsori.text.frontend import Frontend, Reading
 
 app = typer.Typer()
 text_app = typer.Typer(help="Korean text: normalise, pronounce, split into phonemes.", no_args_is_help=True)
 app.add_typer(text_app, name="text")
+
+#: A text such as -5 is no option.
+_ANY_TEXT = {"ignore_unknown_options": True}
+_Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="A line each; standard input without.")]
+_Lexicon = Annotated[
+    Path | None, typer.Option(help="Your words: a word, a tab, how it is respelled (닭장차<TAB>닥짱차); a word a line.")
+]
+_Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyser where rules cannot decide.")]
+
+
+@text_app.command("normalize", context_settings=_ANY_TEXT)
+def normalize(texts: _Texts = None) -> None:
+    """Write text as it is read aloud: 3개 becomes 세 개. A line in, a line out."""
+    from malsori.text.normalize import normalize as normalized
+
+    _filter(texts, lambda line: normalized(line).text)
+
+
+@text_app.command("pronounce", context_settings=_ANY_TEXT)
+def pronounce(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True) -> None:
+    """Write text as it sounds, by the standard pronunciation: 국물 becomes 궁물. A line in, a line out."""
+    frontend = _frontend(lexicon, morphology)
+    _filter(texts, lambda line: frontend.read(line).pronounced)
+
+
+@text_app.command("phonemes", context_settings=_ANY_TEXT)
+def phonemes(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True) -> None:
+    """Write the phonemes a voice speaks, parted by spaces; ␣ is a word boundary. A line in, a line out."""
+    frontend = _frontend(lexicon, morphology)
+    _filter(texts, lambda line: _visible(frontend.read(line).phonemes))
+
+
+@app.command("explain", context_settings=_ANY_TEXT)
+def explain(
+    text: Annotated[str, typer.Argument(help="Korean text.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    lexicon: _Lexicon = None,
+    morphology: _Morphology = True,
+) -> None:
+    """Show every stage of a text: normalised, the rules that applied, phonemes, ids, the shapes a model sees."""
+    frontend = _frontend(lexicon, morphology)
+    reading = frontend.read(text)
+    stages = _stages(reading, frontend.ids(reading))
+    if as_json:
+        print(json.dumps(stages, ensure_ascii=False))
+        return
+    print(f"written     {reading.written}\nnormalized  {reading.normalized}")
+    for hit in reading.rules:
+        print(f"  {hit.source} → {hit.target} ({hit.article})")
+    print(f"pronounced  {reading.pronounced}\nphonemes    {_visible(reading.phonemes)}")
+    count = len(reading.phonemes)
+    print(f"ids         {' '.join(map(str, stages['ids']))}")
+    print(f"shape       ids (tokens = {count}) → embedding (tokens = {count}, features)")
+
+
+def _stages(reading: "Reading", ids: list[int]) -> dict:
+    """Return the object that --json prints."""
+    return {
+        "written": reading.written,
+        "normalized": reading.normalized,
+        "pronounced": reading.pronounced,
+        "rules": [{"from": hit.source, "to": hit.target, "article": hit.article} for hit in reading.rules],
+        "phonemes": list(reading.phonemes),
+        "ids": ids,
+    }
+
+
+def _frontend(lexicon: Path | None, morphology: bool) -> "Frontend":
+    from malsori.text.frontend import Frontend
+
+    return Frontend(lexicon, morphology)
+
+
+def _visible(phonemes: tuple[str, ...]) -> str:
+    """Return phonemes parted by spaces, the word boundary made visible."""
+    return " ".join("␣" if phoneme == " " else phoneme for phoneme in phonemes)
+
+
+def _filter(texts: list[str] | None, change: Callable[[str], str]) -> None:
+    """Print a line for each line in, in order; an empty line stays empty. Raises: TextError naming the line."""
+    lines: Iterable[str] = (line for text in texts for line in text.split("\n")) if texts else sys.stdin
+    for number, line in enumerate(lines, 1):
+        try:
+            print(change(line.rstrip("\n")) if line.strip() else "")
+        except TextError as error:
+            raise TextError(f"line {number}: {error}") from error

@@ -11,7 +11,7 @@ from functools import cache
 from malsori.text.hangul import decompose, is_syllable
 from malsori.text.latin import LETTERS, read_code, read_latin, spell
 from malsori.text.numbers import Counter, cardinal, count, digit_by_digit, find_counter, native, sino
-from malsori.text.tables import table
+from malsori.text.tables import choice, table
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
 _SCALE = (
@@ -19,7 +19,6 @@ _SCALE = (
     r"[^가-힣]|$))"
 )
 _TILDE = r"\s?[~∼〜～–—]\s?"
-_EVENT = r"(?:전쟁|운동|혁명|사건|사태|절|참변|광복|민주|항쟁|선언|테러|총선|대선|정상|합의|만세|쿠데타|학살|기념|광장|대책|담화|개헌|의거|사변|지방선거)"
 _PAIRS = ("", "한두", "두세", "서너", "네다섯", "대여섯", "예닐곱", "일고여덟", "여덟아홉")
 _CURRENCIES = {"$": "달러", "€": "유로", "£": "파운드", "¥": "엔", "￥": "엔", "₩": "원", "￦": "원", "US$": "달러"}
 _OPERATORS = {"+": "더하기", "-": "빼기", "−": "빼기", "×": "곱하기", "*": "곱하기", "÷": "나누기", "/": "나누기"}
@@ -49,7 +48,7 @@ def expressions() -> tuple[re.Pattern[str], dict[str, tuple[re.Pattern[str], Rea
     loose = "|".join(re.escape(unit) for unit in units if len(unit) > 1 and unit not in ("in", "ms", "pt", "hr"))
     unit = rf"(?:(?:{tight})|\s(?:{loose}))(?![A-Za-z0-9²³])"
     number, scale = _NUMBER, _SCALE
-    tail = r"(?=\s?(?:[만억%℃]|명|개|일|년|월|시|분|살|세|장|권|회|번|층|차|도|점|위|대|호|쪽|페이지|주|원|배|인분|학년|cm|kg|km|m|g))"
+    tail = r"(?=\s?(?:[만억%℃명개일년월시분살세장권회번층차도점위대호쪽주원배]|페이지|인분|학년|cm|kg|km|m|g))"
     patterns: dict[str, tuple[str, Reader]] = {
         "url": (
             r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}|(?:https?://|www\.)[A-Za-z0-9./?=&_%#~:+-]*[A-Za-z0-9/]"
@@ -68,7 +67,7 @@ def expressions() -> tuple[re.Pattern[str], dict[str, tuple[re.Pattern[str], Rea
         ),
         "event": (
             r"(?<![\d.])(?P<first>1[0-2]|[1-9])(?:\s?[·ㆍ‧・∙]\s?(?P<second>\d\d?)(?!\d)(?!\s?[·ㆍ‧・∙])|\.\s?"
-            rf"(?P<other>\d\d?)(?=\s?{_EVENT}))",
+            rf"(?P<other>\d\d?)(?=\s?{choice('events')}))",
             _read_event,
         ),
         "version": (r"(?<![\d.])\d+(?:\.\d+){2,}(?![\d])", _read_version),

@@ -1,4 +1,4 @@
-"""Latin letters as Korean reads them: words by a table, acronyms letter by letter, the rest by the shape of the word."""
+"""Latin letters as Korean reads them: words by a table, acronyms by letters, the rest by the shape of the word."""
 
 import re
 from functools import lru_cache
@@ -48,17 +48,6 @@ _GRAPHEMES = re.compile(
     r"tion|sion|igh|eau|sch|tch|ck|ch|sh|ph|th|wh|qu|ng|gh|ll|ss|tt|pp|ff|mm|nn|dd|bb|gg|rr|zz|cc|kn|wr|oo|ee|ea|ai|ay|oa|ou|ow|oi|"
     r"oy|au|aw|ew|ie|ei|ey|ar|er|ir|or|ur|[a-z]"
 )
-_CONSONANTS = {
-    "b": "ㅂ", "bb": "ㅂ", "c": "ㅋ", "cc": "ㅋ", "ck": "ㅋ", "ch": "ㅊ", "tch": "ㅊ", "d": "ㄷ", "dd": "ㄷ", "f": "ㅍ", "ff": "ㅍ",
-    "g": "ㄱ", "gg": "ㄱ", "gh": "ㄱ", "h": "ㅎ", "j": "ㅈ", "k": "ㅋ", "kn": "ㄴ", "l": "ㄹ", "ll": "ㄹ", "m": "ㅁ", "mm": "ㅁ", "n": "ㄴ",
-    "nn": "ㄴ", "ng": "-ㅇ", "p": "ㅍ", "pp": "ㅍ", "ph": "ㅍ", "r": "ㄹ", "rr": "ㄹ", "s": "ㅅ", "ss": "ㅅ", "sch": "ㅅ", "sh": "ㅅ",
-    "t": "ㅌ", "tt": "ㅌ", "th": "ㅅ", "v": "ㅂ", "wr": "ㄹ", "z": "ㅈ", "zz": "ㅈ",
-}  # fmt: skip
-_VOWELS = {
-    "a": "ㅐ", "e": "ㅔ", "i": "ㅣ", "o": "ㅗ", "u": "ㅓ", "y": "ㅣ", "oo": "ㅜ", "ee": "ㅣ", "ea": "ㅣ", "ai": "ㅔㅣ", "ay": "ㅔㅣ",
-    "oa": "ㅗ", "ou": "ㅏㅜ", "ow": "ㅏㅜ", "oi": "ㅗㅣ", "oy": "ㅗㅣ", "au": "ㅗ", "aw": "ㅗ", "ew": "ㅠ", "ie": "ㅣ", "ei": "ㅔㅣ",
-    "ey": "ㅣ", "ar": "ㅏ", "er": "ㅓ", "ir": "ㅓ", "or": "ㅗ", "ur": "ㅓ", "igh": "ㅏㅣ", "eau": "ㅗ",
-}  # fmt: skip
 _LONG = {"a": "ㅔㅣ", "i": "ㅏㅣ", "o": "ㅗ", "u": "ㅠ", "e": "ㅣ", "y": "ㅏㅣ"}
 _CODA_OF = {"ㅋ": "ㄱ", "ㄱ": "ㄱ", "ㅍ": "ㅂ", "ㅂ": "ㅂ", "ㅌ": "ㅅ", "ㄴ": "ㄴ", "ㅁ": "ㅁ", "ㄹ": "ㄹ", "-ㅇ": "ㅇ"}
 
@@ -168,18 +157,9 @@ def _sounds(word: str) -> list[str]:
         word = re.sub(r"([aiou])([bcdfgklmnprstvz])e$", lambda match: match[1].upper() + match[2], word)
     elif len(word) > 3 and word.endswith("e") and word[-2] not in "aeiouy":
         word = word[:-1]
+    spellings = mapping("graphemes.tsv")
     sounds: list[str] = []
     for grapheme in re.findall(rf"[AIOU]|{_GRAPHEMES.pattern}", word):
-        if grapheme.isupper():
-            sounds += _LONG[grapheme.lower()]
-        elif grapheme in ("tion", "sion"):
-            sounds += ["ㅅ", "ㅕ", "ㄴ"]
-        elif grapheme in _VOWELS:
-            sounds += _VOWELS[grapheme]
-        elif grapheme == "x":
-            sounds += ["ㄱ", "ㅅ"]
-        elif grapheme in ("qu", "w", "wh"):
-            sounds += (["ㅋ"] if grapheme == "qu" else []) + ["ㅜ"]
-        else:
-            sounds.append(_CONSONANTS[grapheme])
+        heard = _LONG[grapheme.lower()] if grapheme.isupper() else spellings[grapheme]
+        sounds += [heard] if heard.startswith("-") else heard
     return sounds

@@ -21,7 +21,7 @@ from malsori.text.pronounce import (
     TENSE_LEXICAL,
     TENSE_SINO,
 )
-from malsori.text.tables import mapping, table
+from malsori.text.tables import choice, table, words
 
 #: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
 _SUFFIXES_IN_L = frozenset("력란론로량령료례류")
@@ -29,12 +29,6 @@ _ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
 _HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
 _ADVERBS = frozenset(("못", "잘"))
 _SINO_NUMERAL = re.compile(r"[영공일이삼사오육칠팔구십백천만억조]+$")
-_COUNTERS = "개|살|시(?![가-힣]{2})|달|번|권"
-_NUMERALS = re.compile(
-    r"(?P<six>[십백천만](?=육))|(?P<native>(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?=여섯|여덟))|(?P<ten>[칠팔](?=십))"
-    rf"|(?P<count>(?:(?<![가-힣])열|여덟)(?=(?: ?(?:{_COUNTERS})| (?:시간|장|대|병|잔|곳|가지|자루|상자|봉지|조각|군데|그루"
-    r"|사람|방울|접시|단|줄|집|갈래|배|벌|박스|그릇|세트)(?![가-힣]{3}))))"
-)
 #: Stems in ㄴ and ㅁ, for a word cited alone, where nothing tells Kiwi that 감다 is not 가 + -ㅁ다.
 _CITED = re.compile(
     r"(?<![가-힣])(?:껴안|끌어안|얼싸안|[가-힣]{0,3}넘|감|휘감|남|살아남|담|뿜|삼|숨|심|참|품|검|더듬|쓰다듬|가다듬|보듬|머금|굶|젊|닮"
@@ -90,7 +84,7 @@ class Marks:
 def mark(text: str, tokens: Sequence[Token]) -> Marks:
     """Return the marks that numerals, cited stems and (where there are any) morphemes put on a text."""
     marks = Marks(text)
-    for match in _NUMERALS.finditer(text):
+    for match in _numerals().finditer(text):
         sort = match.lastgroup
         marks.put(match.end() - 1, {"ten": TENSE_SINO, "count": TENSE_COMPOUND}.get(sort or "", INSERT))
     for match in _CITED.finditer(text):
@@ -132,7 +126,7 @@ def _adnominal(marks: Marks, ending: Token) -> None:
 def _inside(marks: Marks, token: Token) -> None:
     """Mark Sino-Korean ㄹ + ㄷㅅㅈ (제26항) and ㄴ + 력, 론, 로 ... (제20항 다만) inside one noun."""
     text = marks.text
-    sino, initial = _words("sino_l"), _words("sino_l_initial")
+    sino, initial = words("sino_l"), words("sino_l_initial")
     for offset in range(token.start, token.end - 1):
         first, second = text[offset], text[offset + 1]
         if second in _sino_lenis() and first != second:
@@ -144,7 +138,7 @@ def _inside(marks: Marks, token: Token) -> None:
 
 def _nasal(marks: Marks, offset: int) -> None:
     """Mark the junction of a noun in ㄴ and a suffix in ㄹ, unless the two make a noun of their own."""
-    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in _words("lateral"):
+    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in words("lateral"):
         marks.put(offset, NASAL)
 
 
@@ -164,9 +158,8 @@ def _between(marks: Marks, token: Token, following: Token) -> None:
             marks.put(offset, CONTENT)
     elif adjoining and following.form == "적" and following.tag == "XSN" and len(token.form) == 1:
         marks.put(offset, TENSE_LEXICAL)
-    elif adjoining and following.end - following.start == 1 and token.end - token.start > 1:
-        if text[following.start] in _SUFFIXES_IN_L and following.tag in ("NNG", "XSN"):
-            _nasal(marks, offset)
+    elif adjoining and following.form in _SUFFIXES_IN_L and len(token.form) > 1 and following.tag in ("NNG", "XSN"):
+        _nasal(marks, offset)
 
 
 def _is_content(token: Token, following: Token) -> bool:
@@ -176,7 +169,7 @@ def _is_content(token: Token, following: Token) -> bool:
 
 def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool:
     """Return whether speech inserts ㄴ between two morphemes, the second in 이, 야, 여, 요, 유."""
-    if following.form in _words("never_insert"):
+    if following.form in words("never_insert"):
         return (token.tag == "MM" and following.form == "일") or (token.tag == "ETM" and following.form == "일")
     if adjoining:
         if following.tag == "XSN":
@@ -188,9 +181,13 @@ def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool
 
 
 @cache
-def _words(name: str) -> frozenset[str]:
-    """Return one list of the table of patterns."""
-    return frozenset(mapping("patterns.tsv")[name].split())
+def _numerals() -> re.Pattern[str]:
+    """Return the pattern of numerals that sound unlike other words: 십육 심뉵, 열여덟 열려덜, 칠십 칠씹, 열 개 열깨."""
+    tensed = rf" ?(?:{choice('tensed_counters')}|시(?![가-힣]{{2}}))| {choice('tensed_spaced')}(?![가-힣]{{3}})"
+    return re.compile(
+        r"(?P<six>[십백천만](?=육))|(?P<native>(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?=여섯|여덟))"
+        rf"|(?P<ten>[칠팔](?=십))|(?P<count>(?:(?<![가-힣])열|여덟)(?={tensed}))"
+    )
 
 
 @cache

@@ -47,45 +47,6 @@ _SILENT = frozenset(
 _SILENT |= frozenset(
     "ªº¨¸¯¬¦¡¿♠♣♤♧◈▣▤▥▦▧▨▩▪▫◦◾◽◼◻█▌▐░▒▓─━│┃┌┐└┘├┤┬┴┼═║╔╗╚╝￣＿ˇ˘˝˛˙ˆ˜〃〄〒〓⊙∴∵∠⊥⌒∂∇≡≒∽∝∫∬∈∋⊆⊇⊂⊃∪∩∧∨￢∀∃ㅤ"
 )
-_SIGNS = {
-    "&": " 앤드 ", "@": " 골뱅이 ", "#": " 샵 ", "+": " 플러스 ", "=": " 는 ", "×": " 곱하기 ", "÷": " 나누기 ", "±": " 플러스마이너스 ",
-    "%": "퍼센트", "‰": "퍼밀", "℃": "도", "℉": "화씨 도", "°": "도", "√": "루트 ", "∞": "무한대", "$": "달러", "€": "유로", "£": "파운드",
-    "¥": "엔", "₩": "원", "￦": "원", "￥": "엔", "¢": "센트", "½": "이분의 일", "⅓": "삼분의 일", "⅔": "삼분의 이", "¼": "사분의 일",
-    "¾": "사분의 삼", "≠": " 같지 않다 ", "≥": " 크거나 같다 ", "≤": " 작거나 같다 ", "∑": "시그마", "∏": "파이", "℡": "전화", "㈜": "주식회사 ",
-    "㏇": "주식회사 ", "α": "알파", "β": "베타", "γ": "감마", "δ": "델타", "ε": "엡실론", "θ": "세타", "λ": "람다", "μ": "뮤", "π": "파이",
-    "σ": "시그마", "τ": "타우", "φ": "파이", "ω": "오메가", "Δ": "델타", "Σ": "시그마", "Ω": "오메가", "²": "제곱", "³": "세제곱",
-}  # fmt: skip
-_JAMO_NAMES = dict(
-    zip(
-        "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎㄲㄸㅃㅆㅉ",
-        [
-            "기역",
-            "니은",
-            "디귿",
-            "리을",
-            "미음",
-            "비읍",
-            "시옷",
-            "이응",
-            "지읒",
-            "치읓",
-            "키읔",
-            "티읕",
-            "피읖",
-            "히읗",
-            "쌍기역",
-            "쌍디귿",
-            "쌍비읍",
-            "쌍시옷",
-            "쌍지읒",
-        ],
-        strict=True,
-    )
-)
-_JAMO_WORDS = {
-    "ㅇㅋ": "오케이", "ㄱㅅ": "감사", "ㅊㅋ": "축하", "ㅅㄱ": "수고", "ㄴㄴ": "노노", "ㅇㅇ": "응응", "ㄷㄷ": "덜덜", "ㅂㅂ": "바이바이",
-    "ㄱㄱ": "고고", "ㅂㅇ": "바이", "ㅎㅇ": "하이",
-}  # fmt: skip
 _CLUSTERS = {
     "ㄳ": "ㄱㅅ",
     "ㄵ": "ㄴㅈ",
@@ -198,8 +159,8 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
             return f" {name} ", position + length
     if sign in "~∼〜～" and _joins(written, position):
         return "에서 ", position + 1
-    if sign in _BREAKS or sign in _SIGNS:
-        return _BREAKS.get(sign) or _SIGNS[sign], position + 1
+    if sign in _BREAKS or sign in _signs():
+        return _BREAKS.get(sign) or _signs()[sign], position + 1
     if sign in _SILENT:
         return "" if sign in "\"'`´“”‘’)]}」』〉》>~" else " ", position + 1
     plain = unicodedata.normalize("NFKC", sign)
@@ -211,8 +172,8 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
     if roman:
         return sino(roman), position + 1
     raise TextError(
-        f"{describe(sign)} at position {position} of {written!r} has no Korean reading; accepted: Hangul, digits, Latin "
-        "letters, common Hanja, signs and emoji. Write it in Hangul, or add it to the table emoji.tsv."
+        f"{describe(sign)} at position {position} of {written!r} has no Korean reading; accepted: Hangul, digits, "
+        "Latin letters, common Hanja, signs and emoji. Write it in Hangul."
     )
 
 
@@ -227,14 +188,20 @@ def _joins(written: str, position: int) -> bool:
 
 def _read_jamo(jamo: str) -> str:
     """Return bare jamo as they are said: ㅋㅋ is laughter, ㅇㅋ a word, ㅠ a vowel, ㄱㄴㄷ the names of letters."""
-    if jamo in _JAMO_WORDS:
-        return f" {_JAMO_WORDS[jamo]} "
+    if len(jamo) > 1 and jamo in _signs():
+        return _signs()[jamo]
     if jamo[0] in NUCLEI:
         return "".join(compose(SILENT, vowel) for vowel in jamo[:3])
     if len(jamo) > 1 and set(jamo) <= set("ㅋㅎ"):
         return " " + "".join(compose(consonant, "ㅡ") for consonant in jamo[:3])
     letters = "".join(_CLUSTERS.get(letter, letter) for letter in jamo)
-    return " ".join(_JAMO_NAMES.get(letter, "") for letter in letters)
+    return "".join(_signs()[letter] for letter in letters)
+
+
+@cache
+def _signs() -> dict[str, str]:
+    """Return how signs and bare jamo are said."""
+    return {sign: spoken.replace("_", " ") for sign, spoken in mapping("signs.tsv").items()}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Numbers as Korean says them: Sino-Korean (일 이 삼), native (하나 둘 셋), digit by digit (공 일 이), and before counters.
+"""Numbers as Korean says them: Sino-Korean (일 이 삼), native (하나 둘 셋), digit by digit (공 일 이); with counters.
 
 Which of them a counter takes is a table (counters.tsv); a few counters mean two things (3번: three times, number
 three) and are told apart by the words around them.
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from malsori.text.tables import table
+from malsori.text.tables import choice, table
 
 DIGITS = "영일이삼사오육칠팔구"
 TELEPHONE_DIGITS = "공일이삼사오육칠팔구"
@@ -104,26 +104,6 @@ _AFTER_COUNTER = re.compile(
     r"(?:은|는|이|가|을|를|에|의|도|만|로|과|와|까지|부터|보다|씩|쯤|째|짜리|정도|이상|당|여|나|밖|뿐|처럼|라|인|입|였|이었|예|들|간|안|"
     r"동안|전|후|뒤|마다|중|내|치|꼴|가량|남짓|안팎|미만|이하|하고|랑|대|말|반|끼리|면|니|지|고|며|다|차|된|된지|동|께|한|으|였|[^가-힣]|$)"
 )
-_MACHINES = re.compile(
-    r"(?:차|차량|트럭|버스|택시|컴퓨터|노트북|요트|크루저|딩기|보트|선박|헬기|기|드론|로봇|카메라|냉장고|에어컨|티비|TV|텔레비전|자전거|"
-    r"오토바이|킥보드|휠체어|피아노|기타|바이올린|폰|프린터|서버|장비|크레인|탱크|열차|엘리베이터|모니터|PC|컴퓨터를|차를|총|딱|단|겨우)"
-    r"[가-힣]{0,2}\s?$"
-)
-_PEOPLE = re.compile(
-    r"(?:손님|고객|고객님|선생님|어르신|승객|관객|참가자|참석자|회원|어머님|아버님|할머니|할아버지|방문객|환자|교수님|직원|가족|일행|성인|"
-    r"어른|신사|숙녀|기사님|전문가|작가님|강사|스님|신부님|모두|총|인원)\s?$"
-)
-_NUMBERED = re.compile(
-    r"번\s?(?:[가-힣]{0,2}(?:출구|문제|버스|승강장|창구|게이트|플랫폼)|국도|홈|타자|선수|트랙|아이언|우드|후보|채널|질문|참가자|좌석|자리|방|"
-    r"염색체|정답|보기|답|교향곡|카드|구역|레인|주자|척추|칸|항목|시드|도로|고속도로|사물함|계좌|출입구|고객|손님|학생|지|길|이상|테이블|"
-    r"마|줄|조|호|배역|기둥|코스|홀|유니폼|등번호|투수|골키퍼|공격수|국|을 누|을 눌|을 선택|이 정답|을 고|입니다|이다|이 답|은 누|버튼|노선|역)"
-)
-_NUMBERED_BEFORE = re.compile(
-    r"(?:\d반|학번|등번호|버스|노선|문제|정답[은이]?|답은|보기|기호|좌석|창구|게이트|채널|번호는?|출구는?|번에서)\s?$"
-)
-_TIMES = re.compile(
-    r"번\s?(?:씩|이나|째|정도|만|연속|더|넘|가량|안|도|반복|쯤|꼴|에 걸|했|먹|봤|읽|가|갔|왔|시도|이상)"
-)
 
 
 @cache
@@ -171,19 +151,19 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
 def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
     """Return whether 번, 대, 분, 장, 점, 편, 권 or 건 counts things (native numbers) or numbers them (Sino-Korean)."""
     if counter == "번":
-        if (_NUMBERED.match(after) or _NUMBERED_BEFORE.search(before)) and not _TIMES.match(after):
-            return False
-        return value < 20 or bool(_TIMES.match(after))
+        times = re.match(rf"번\s?{choice('times')}", after)
+        numbered = re.match(rf"번\s?(?:{choice('numbered')}|[가-힣]{{0,2}}{choice('numbered_heads')})", after)
+        if times or not (numbered or re.search(rf"{choice('numbered_before')}\s?$", before)):
+            return value < 20 or times is not None
+        return False
     if counter == "대":
-        if _MACHINES.search(before):
-            return True
-        return not (value >= 10 and value % 10 == 0) and not re.match(r"대\s[가-힣]", after)
+        machine = re.search(rf"{choice('machines')}[가-힣]{{0,2}}\s?$", before)
+        return machine is not None or (value % 10 != 0 and not re.match(r"대\s[가-힣]", after))
     if counter == "분":
-        return bool(_PEOPLE.search(before)) or bool(
-            re.match(r"분(?:이|께서|을|만)?\s?(?:오셨|오시|계|모시|께서|입장)", after)
-        )
+        guests = re.match(r"분(?:이|께서|을|만)?\s?(?:오셨|오시|계|모시|께서|입장)", after)
+        return guests is not None or re.search(rf"{choice('people')}\s?$", before) is not None
     if counter == "장":
-        return not re.match(r"장\s?\d+절", after)
+        return re.match(r"장\s?\d+절", after) is None
     if counter == "점":
-        return bool(re.search(r"(?:그림|작품|유물|회화|조각|가구|의류|물품)\s?$", before))
+        return re.search(rf"{choice('pieces')}\s?$", before) is not None
     return value < 100

@@ -36,10 +36,11 @@ def _coda_in(code: int, codas: str) -> bool:
     return index > 0 and CODAS[index - 1] in codas
 
 
-#: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda before
-#: 이, 야, 여, 요, 유 or before the vowel of what may be a word of its own, a one-syllable word before -적.
+#: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda
+#: before 이, 야, 여, 요, 유 or before the vowel of what may be a word of its own, a one-syllable word before -적.
 _UNDECIDED = re.compile(
-    f"[{_syllables(codas='ㄴㄵㅁㄻ')}][{_syllables('ㄱㄷㅅㅈ')}]|[{_syllables(codas='ㄹ')}] ?[{_syllables('ㄱㄷㅂㅅㅈ')}]"
+    f"[{_syllables(codas='ㄴㄵㅁㄻ')}][{_syllables('ㄱㄷㅅㅈ')}]"
+    f"|[{_syllables(codas='ㄹ')}] ?[{_syllables('ㄱㄷㅂㅅㅈ')}]"
     f"|[{_syllables(codas='ㄴ')}][{_syllables('ㄹ')}]|[{_syllables(codas=CODAS)}] ?[야-얳여-옇예-옣요-욯유-윻잂-잎]"
     f"|[{_syllables(codas=CODAS)}](?: [이-잏]|이(?=[가-힣])(?![다며고나라니었에지란든야죠기자면는네군]))"
     f"|[{_syllables(codas='ㄱㄲㄷㅂㅅㅈㅊㅋㅌㅍㅎㄳㄺㅄ')}](?![아어았었으은을이에의였여있])[{_syllables('ㅇ')}]"
@@ -79,12 +80,11 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
     """
     marks = mark(text, tokens)
     spelled = list(text)
-    _mark_clusters(text, spelled, marks)
     offsets = [offset for offset, character in enumerate(text) if is_syllable(character)]
     place = {offset: index for index, offset in enumerate(offsets)}
     starts, ends = _analysed_places(text, tokens) if tokens else _plain_places(text)
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
-    words = []
+    words = _mark_clusters(text, spelled, marks, place)
     for match in lexicon.find(text, starts, ends):
         if not particles.isdisjoint(range(match.start + 1, match.end)):
             continue
@@ -99,12 +99,16 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
     )
 
 
-def _mark_clusters(text: str, spelled: list[str], marks: Marks) -> None:
-    """Mark stems in a double coda and respell those that keep their ㅂ."""
+def _mark_clusters(text: str, spelled: list[str], marks: Marks, place: dict[int, int]) -> list[PlannedWord]:
+    """Mark stems in a double coda, respell those that keep their ㅂ and return these."""
     for match in _CLUSTER_STEM.finditer(text):
         marks.put(match.start(), STEM)
+    kept = []
     for match in _KEPT_B.finditer(text):
         spelled[match.start()] = "밥" if match[0] == "밟" else "넙"
+        index = place[match.start()]
+        kept.append(PlannedWord(index, index + 1, Entry(match[0], spelled[match.start()], "10")))
+    return kept
 
 
 def _analysed_places(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[int]]:

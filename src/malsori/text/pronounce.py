@@ -25,8 +25,14 @@ TENSE = {TENSE_SINO: "26", TENSE_ADNOMINAL: "27", TENSE_COMPOUND: "28", TENSE_LE
 NEUTRAL = dict(zip("ㄱㄲㅋㄳㄺ", "ㄱ" * 5, strict=True)) | dict(zip("ㄷㅅㅆㅈㅊㅌㅎ", "ㄷ" * 7, strict=True))
 NEUTRAL |= dict(zip("ㅂㅍㅄㄿ", "ㅂ" * 4, strict=True)) | dict(zip("ㄴㄵㄶ", "ㄴ" * 3, strict=True))
 NEUTRAL |= dict(zip("ㄹㄼㄽㄾㅀ", "ㄹ" * 5, strict=True)) | {"ㅁ": "ㅁ", "ㄻ": "ㅁ", "ㅇ": "ㅇ", "": ""}
-SPLIT = {"ㄳ": "ㄱㅅ", "ㄵ": "ㄴㅈ", "ㄶ": "ㄴㅎ", "ㄺ": "ㄹㄱ", "ㄻ": "ㄹㅁ", "ㄼ": "ㄹㅂ", "ㄽ": "ㄹㅅ", "ㄾ": "ㄹㅌ"}
-SPLIT |= {"ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ"}
+SPLIT = {
+    cluster: (parts[0], parts[1])
+    for cluster, parts in zip(
+        "ㄳㄵㄶㄺㄻㄼㄽㄾㄿㅀㅄ",
+        ["ㄱㅅ", "ㄴㅈ", "ㄴㅎ", "ㄹㄱ", "ㄹㅁ", "ㄹㅂ", "ㄹㅅ", "ㄹㅌ", "ㄹㅍ", "ㄹㅎ", "ㅂㅅ"],
+        strict=True,
+    )
+}
 FORTIS = {"ㄱ": "ㄲ", "ㄷ": "ㄸ", "ㅂ": "ㅃ", "ㅅ": "ㅆ", "ㅈ": "ㅉ"}
 ASPIRATE = {"ㄱ": "ㅋ", "ㄷ": "ㅌ", "ㅂ": "ㅍ", "ㅈ": "ㅊ"}
 NASALS = {"ㄱ": "ㅇ", "ㄷ": "ㄴ", "ㅂ": "ㅁ"}
@@ -109,7 +115,7 @@ def _link(coda: str, nucleus: str, kind: str, marks: str, articles: list[str]) -
     if coda in ("ㄶ", "ㅀ"):
         articles.append("12")
         return "", SPLIT[coda][0]
-    stays, moves = SPLIT.get(coda, ("", coda)) if coda in SPLIT else ("", coda)
+    stays, moves = SPLIT.get(coda, ("", coda))
     if moves in PALATAL and nucleus in "ㅣㅕ" and kind == INSIDE and CONTENT not in marks:
         articles.append("17")
         return stays, PALATAL[moves]
@@ -138,7 +144,7 @@ def _before_h(coda: str, nucleus: str, tail: str, kind: str, articles: list[str]
     begins a morpheme of its own and meets what the coda is reduced to (낮 한때 나탄때, 값하다 가파다).
     """
     passive = kind == INSIDE and (nucleus == "ㅣ" or (nucleus == "ㅕ" and tail in ("", "ㅆ", "ㅅ")))
-    stays, moves = SPLIT.get(coda, ("", coda)) if coda in SPLIT else ("", coda)
+    stays, moves = SPLIT.get(coda, ("", coda))
     if not passive or moves not in "ㄱㄷㅂㅈ":
         stays, moves = "", NEUTRAL[coda]
     if moves not in ASPIRATE:

@@ -38,6 +38,18 @@ def table(name: str, columns: int = 2) -> tuple[tuple[str, ...], ...]:
 
 
 @cache
+def words(name: str) -> frozenset[str]:
+    """Return one list of the table of patterns; a space inside a word is written _ there."""
+    return frozenset(word.replace("_", " ") for word in mapping("patterns.tsv")[name].split())
+
+
+@cache
+def choice(name: str) -> str:
+    """Return a regular expression that matches any word of one list of the table of patterns, longest first."""
+    return f"(?:{'|'.join(sorted(words(name), key=lambda word: (-len(word), word)))})"
+
+
+@cache
 def mapping(name: str) -> dict[str, str]:
     """Return a table that comes with malsori as a mapping from its first column to its second."""
     return {row[0]: row[1] for row in table(name, 3)}
