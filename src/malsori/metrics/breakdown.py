@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 POSITIONS = ("onset", "nucleus", "coda")
 
 #: First members of the groups of utterances by syllables, and by syllables a second.
-LENGTHS, RATES = (1, 10, 20, 40), (0.0, 3.0, 5.0, 7.0)
+LENGTHS, RATES = (1.0, 10.0, 20.0, 40.0), (0.0, 3.0, 5.0, 7.0)
 
 _ONSETS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 _CODAS = "∅ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
@@ -64,7 +64,7 @@ def by_speaker(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
 
 def by_length(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like length in characters without spaces."""
-    lengths = [len(units(utterance.text, "letters")) for utterance in pairs.references]
+    lengths = [float(len(units(utterance.text, "letters"))) for utterance in pairs.references]
     return _in_order(_groups(pairs, [_bucket(length, LENGTHS, "") for length in lengths], rules))
 
 

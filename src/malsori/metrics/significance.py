@@ -10,6 +10,7 @@ recognition algorithms", ICASSP 1989, for matched pairs; Noreen, "Computer-inten
 (1989), for their exchange at random.
 """
 
+import functools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,8 +22,8 @@ from malsori.errors import MetricError
 
 CONFIDENCE, DRAWS, EXCHANGES, SEED = 0.95, 1000, 10_000, 20240
 
-#: Signs that are drawn at a time, to bound the memory that exchanging takes.
-_BLOCK = 4_000_000
+#: Draws made at a time are of so many utterances, to bound the memory they take.
+_BLOCK = 1_000_000
 
 
 def bootstrap_intervals(
@@ -94,9 +95,9 @@ class Comparison:
 
 def compare(
     measure: str,
-    sums_a: Float[np.ndarray, " utterances"],
-    sums_b: Float[np.ndarray, " utterances"],
-    sizes: Float[np.ndarray, " utterances"] | None = None,
+    sums_a: Float[np.ndarray, " utterances_a"],
+    sums_b: Float[np.ndarray, " utterances_b"],
+    sizes: Float[np.ndarray, " utterances_a"] | None = None,
     confidence: float = CONFIDENCE,
     seed: int = SEED,
 ) -> Comparison:
@@ -121,7 +122,7 @@ def compare(
     tail = _widened_tail(confidence, len(sums_a))
     low, high = np.quantile(differences, [tail, 1.0 - tail])
     side = min((differences <= 0).mean(), (differences >= 0).mean())
-    rate_a, rate_b = columns[:, 0].sum() / _size(sizes.sum()), columns[:, 1].sum() / _size(sizes.sum())
+    rate_a, rate_b = columns[:, :2].sum(axis=0) / _size(columns[:, 2:].sum(axis=0))
     return Comparison(
         measure=measure,
         utterances=len(sums_a),
@@ -140,10 +141,13 @@ def _drawn_ratios(columns: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Return (draws, measures): sums over drawn utterances, the first half of the columns over the second."""
     generator = np.random.default_rng(seed)
     utterances, width = columns.shape
+    block = max(1, _BLOCK // utterances)
     totals = np.empty((draws, width))
-    for draw in range(draws):
-        drawn = np.bincount(generator.integers(utterances, size=utterances), minlength=utterances)
-        totals[draw] = drawn @ columns
+    for start in range(0, draws, block):
+        rows = min(block, draws - start)
+        drawn = generator.integers(utterances, size=(rows, utterances)) + utterances * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * utterances).reshape(rows, utterances)
+        totals[start : start + rows] = times @ columns
     return totals[:, : width // 2] / _size(totals[:, width // 2 :])
 
 
@@ -152,6 +156,7 @@ def _size(totals: np.ndarray) -> np.ndarray:
     return np.where(totals > 0, totals, 1.0)
 
 
+@functools.lru_cache(maxsize=64)
 def _widened_tail(confidence: float, utterances: int) -> float:
     """Return the share to cut off at each end: less than (1 - confidence) / 2, as Student's t is wider (Hesterberg)."""
     from scipy.stats import norm, t

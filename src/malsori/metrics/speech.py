@@ -99,7 +99,8 @@ def pair_folders(reference: Path, hypothesis: Path) -> dict[str, tuple[Path, Pat
     if alone:
         names = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
         raise MetricError(
-            f"sounds that stand in only one of {reference} and {hypothesis}: {len(alone)} ({names}); give both the same names"
+            f"sounds that stand in only one of {reference} and {hypothesis}: {len(alone)} ({names}); "
+            "give both the same names"
         )
     return {name: (ours[name], theirs[name]) for name in sorted(ours)}
 

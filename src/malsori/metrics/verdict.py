@@ -68,8 +68,8 @@ def _counted(names: list[str], said: list[str], heard: list[str], measure: str, 
     if measure not in RATES:
         raise MetricError(f"'{measure}' is no measure of transcripts: {', '.join(RATES)}")
     counts = score(said, heard, rules, draws=1).counts[measure]
-    edits = dict(zip(names, counts[:, :3].sum(axis=1).tolist(), strict=True))
-    return Measured(edits, dict(zip(names, counts[:, 3].tolist(), strict=True)))
+    edits, lengths = counts[:, :3].sum(axis=1).astype(float), counts[:, 3].astype(float)
+    return Measured(dict(zip(names, edits.tolist(), strict=True)), dict(zip(names, lengths.tolist(), strict=True)))
 
 
 def _measured(path: Path, measure: str, rules: TextRules) -> Measured:

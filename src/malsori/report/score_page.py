@@ -33,7 +33,9 @@ def save_score_page(card: ScoreCard, pairs: TextPairs, rules: TextRules, path: P
         "화자 · By speaker": breakdown.by_speaker(pairs, rules),
         "길이 · By length in syllables": breakdown.by_length(pairs, rules),
         "빠르기 · By speaking rate": breakdown.by_speaking_rate(pairs, rules),
-        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(pairs, Frontend(), rules),
+        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(
+            pairs, Frontend(morphology=False), rules
+        ),
     }
     for title, members in groups.items():
         if members:
