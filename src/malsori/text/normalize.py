@@ -16,6 +16,7 @@ from malsori.errors import TextError
 from malsori.text.expressions import expressions
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS, SILENT, compose, decompose, describe, is_syllable, to_nfc
 from malsori.text.numbers import sino
+from malsori.text.pronounce import SPLIT
 from malsori.text.tables import mapping, table
 
 _INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF, 0x00AD, 0xFE0E, 0xFE0F, 0x20E3])
@@ -47,17 +48,6 @@ _SILENT = frozenset(
 _SILENT |= frozenset(
     "ªº¨¸¯¬¦¡¿♠♣♤♧◈▣▤▥▦▧▨▩▪▫◦◾◽◼◻█▌▐░▒▓─━│┃┌┐└┘├┤┬┴┼═║╔╗╚╝￣＿ˇ˘˝˛˙ˆ˜〃〄〒〓⊙∴∵∠⊥⌒∂∇≡≒∽∝∫∬∈∋⊆⊇⊂⊃∪∩∧∨￢∀∃ㅤ"
 )
-_CLUSTERS = {
-    "ㄳ": "ㄱㅅ",
-    "ㄵ": "ㄴㅈ",
-    "ㄶ": "ㄴㅎ",
-    "ㄺ": "ㄹㄱ",
-    "ㄻ": "ㄹㅁ",
-    "ㄼ": "ㄹㅂ",
-    "ㄽ": "ㄹㅅ",
-    "ㄾ": "ㄹㅌ",
-}
-_CLUSTERS |= {"ㄿ": "ㄹㅍ", "ㅀ": "ㄹㅎ", "ㅄ": "ㅂㅅ"}
 _PLAIN = re.compile(r"[가-힣\s.,?!…]+")
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
@@ -194,7 +184,7 @@ def _read_jamo(jamo: str) -> str:
         return "".join(compose(SILENT, vowel) for vowel in jamo[:3])
     if len(jamo) > 1 and set(jamo) <= set("ㅋㅎ"):
         return " " + "".join(compose(consonant, "ㅡ") for consonant in jamo[:3])
-    letters = "".join(_CLUSTERS.get(letter, letter) for letter in jamo)
+    letters = "".join("".join(SPLIT.get(letter, letter)) for letter in jamo)
     return "".join(_signs()[letter] for letter in letters)
 
 

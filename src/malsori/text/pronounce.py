@@ -26,11 +26,19 @@ NEUTRAL = dict(zip("ㄱㄲㅋㄳㄺ", "ㄱ" * 5, strict=True)) | dict(zip("ㄷ�
 NEUTRAL |= dict(zip("ㅂㅍㅄㄿ", "ㅂ" * 4, strict=True)) | dict(zip("ㄴㄵㄶ", "ㄴ" * 3, strict=True))
 NEUTRAL |= dict(zip("ㄹㄼㄽㄾㅀ", "ㄹ" * 5, strict=True)) | {"ㅁ": "ㅁ", "ㄻ": "ㅁ", "ㅇ": "ㅇ", "": ""}
 SPLIT = {
-    cluster: (parts[0], parts[1])
-    for cluster, parts in zip(
-        "ㄳㄵㄶㄺㄻㄼㄽㄾㄿㅀㅄ",
-        ["ㄱㅅ", "ㄴㅈ", "ㄴㅎ", "ㄹㄱ", "ㄹㅁ", "ㄹㅂ", "ㄹㅅ", "ㄹㅌ", "ㄹㅍ", "ㄹㅎ", "ㅂㅅ"],
-        strict=True,
+    row[0]: (row[1], row[2])
+    for row in (
+        "ㄳㄱㅅ",
+        "ㄵㄴㅈ",
+        "ㄶㄴㅎ",
+        "ㄺㄹㄱ",
+        "ㄻㄹㅁ",
+        "ㄼㄹㅂ",
+        "ㄽㄹㅅ",
+        "ㄾㄹㅌ",
+        "ㄿㄹㅍ",
+        "ㅀㄹㅎ",
+        "ㅄㅂㅅ",
     )
 }
 FORTIS = {"ㄱ": "ㄲ", "ㄷ": "ㄸ", "ㅂ": "ㅃ", "ㅅ": "ㅆ", "ㅈ": "ㅉ"}
