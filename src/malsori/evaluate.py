@@ -20,14 +20,14 @@ from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError
 from malsori.metrics.cepstral import mcd
-from malsori.metrics.error_rate import ErrorRate, TextRules, cer, wer
+from malsori.metrics.error_rate import ErrorRate, cer, wer
 from malsori.models.catalogue import load_saved
 from malsori.models.saved import SavedModel
 from malsori.recognizer import Recognizer, load_recognizer
 from malsori.report.page import Page, marked, player, table
+from malsori.text.hangul import only_hangul
 from malsori.voice import SayOptions, Voice, load_voice
 
-_SPOKEN = TextRules(punctuation="removed")
 _SHOWN = 12  # utterances on the page: the worst
 Watch = Callable[[list[Any]], Iterable[Any]]
 
@@ -174,7 +174,7 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
 
 def _plain(recognizer: Recognizer, text: str) -> str:
     """Return a text as a recogniser should write it: spoken Hangul without punctuation."""
-    return " ".join(_SPOKEN.apply([recognizer.frontend.read(text).normalized])[0].split())
+    return only_hangul(recognizer.frontend.read(text).normalized)
 
 
 def _rates(references: list[str], hypotheses: list[str]) -> dict[str, ErrorRate]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malsori.cli.terminal import text_of
 from malsori.errors import TextError
 
 if TYPE_CHECKING:
@@ -46,6 +47,32 @@ def phonemes(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morpho
     """Write the phonemes a voice speaks, parted by spaces; ␣ is a word boundary. A line in, a line out."""
     frontend = _frontend(lexicon, morphology)
     _filter(texts, lambda line: _visible(frontend.read(line).phonemes))
+
+
+@text_app.command("model")
+def count_language_model(
+    files: Annotated[list[Path], typer.Argument(help="UTF-8 text, a sentence a line; digits are read out.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="language_model.safetensors in a recogniser's folder.")],
+    order: Annotated[int, typer.Option(help="Jamo in the longest sequence that is remembered, 2 to 9.")] = 6,
+    least: Annotated[int, typer.Option(help="Longer sequences are kept from so many occurrences on.")] = 2,
+) -> None:
+    """Count the language model that a recogniser leans on where the sound is unclear.
+
+    Example: malsori text model sentences.txt -o runs/recogniser/model/language_model.safetensors
+    """
+    from malsori.decode.ngram import count_model, save_ngram
+    from malsori.text.hangul import only_hangul
+    from malsori.text.normalize import normalize as normalized
+
+    texts, refused = [], 0
+    for line in "\n".join(text_of(str(path)) for path in files).splitlines():
+        try:
+            texts.append(only_hangul(normalized(line).text) if line.strip() else "")
+        except TextError:
+            refused += 1
+    model = count_model(texts, order, least)
+    save_ngram(model, out)
+    print(f"{out}: {len(texts)} lines counted, {refused} left out that cannot be read, {len(model)} sequences kept")
 
 
 @app.command("explain", context_settings=_ANY_TEXT)

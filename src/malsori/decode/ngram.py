@@ -48,6 +48,9 @@ class NgramModel:
     def __init__(self, tables: list[_Table]) -> None:
         self._tables = tables
 
+    def __len__(self) -> int:
+        return sum(len(table.keys) for table in self._tables)
+
     @property
     def order(self) -> int:
         """The length of the longest n-gram."""

@@ -75,6 +75,15 @@ def to_nfc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+def only_hangul(text: str) -> str:
+    """Return a text's syllables and single spaces; everything else parts words, as it does for a recogniser.
+
+    >>> only_hangul("자, 가요!")
+    '자 가요'
+    """
+    return " ".join("".join(character if is_syllable(character) else " " for character in text).split())
+
+
 def to_jamo(text: str) -> list[str]:
     """Return the written jamo of a text, the targets of recognition.
 

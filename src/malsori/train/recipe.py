@@ -35,6 +35,7 @@ class Recipe(Config):
 
     half: ship float16 weights.
     start_from: a model whose weights the network begins with, to fine-tune it; none when empty.
+    licence: of the recordings, and so of the model; stands in its card.
     weights: turn → loss → weight; the names must be exactly those the task yields.
     optimizers: one for each turn.
     """
@@ -43,6 +44,7 @@ class Recipe(Config):
     seed: int = 1
     half: bool = False
     start_from: str = ""
+    licence: str = "unknown"
     data: DataConfig
     train: LoopConfig
     optimizers: dict[str, OptimizerConfig]

@@ -28,7 +28,7 @@ from malsori.models.hifigan import Discriminators, Hifigan
 from malsori.models.saved import ModelFacts, load_exactly, read_weights
 from malsori.models.vocos import Vocos, VocosDiscriminators
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
-from malsori.text.hangul import to_jamo
+from malsori.text.hangul import only_hangul, to_jamo
 from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
 from malsori.train.recipe import Recipe
 from malsori.train.tasks import (
@@ -195,8 +195,7 @@ def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) ->
 def listening_target(frontend: Frontend, text: str) -> Target:
     """Return what a recogniser should write for a spoken text: Hangul and spaces, no punctuation."""
     reading = frontend.read(text)
-    spelt = "".join(character if "가" <= character <= "힣" else " " for character in reading.normalized)
-    plain = " ".join(spelt.split())
+    plain = only_hangul(reading.normalized)
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
     return Target(plain, JAMO.encode(to_jamo(plain)), PHONEMES.encode(sounded))
 
@@ -220,6 +219,7 @@ def _facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any) -> M
         audio=recipe.audio,
         audio_fingerprint=recipe.audio.fingerprint(),
         frontend={"version": FRONTEND_VERSION},
+        licence=recipe.licence,
         trained={"corpus": corpus.name, "recipe": recipe.fingerprint()},
         **more,
     )
