@@ -110,8 +110,8 @@ class Voice:
     def say(self, text: str, options: SayOptions | None = None) -> Speech:
         """Return the speech of a text of any length; it is spoken sentence by sentence.
 
-        Raises: TextError if there is nothing to say or a character has no reading; ModelError for an unknown speaker;
-            ValueError for a speed that is not positive.
+        Raises: TextError if there is nothing to say, a character has no reading, or the speed is outside 0.2 to 5;
+            ModelError for an unknown speaker.
         """
         options = options or SayOptions()
         if not 0.2 <= options.speed <= 5.0:
@@ -175,8 +175,6 @@ def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
 def _check_vocoder(audio: AudioConfig, vocoder: SavedModel) -> None:
     if vocoder.facts.system not in _VOCODERS:
         raise ModelError(f"a {vocoder.facts.system} is no vocoder; one of {', '.join(_VOCODERS)} is")
-    if vocoder.facts.audio_fingerprint == audio.fingerprint():
-        return
     for name, wanted in audio.model_dump().items():
         found = getattr(vocoder.facts.audio, name)
         if found != wanted:

@@ -1,0 +1,220 @@
+"""The speaking face: lengths and times that fit, options that do what they say, parts that do not fit refused."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from malsori.audio.io import load_audio
+from malsori.audio.mel import log_mel
+from malsori.config import AudioConfig
+from malsori.errors import ModelError, TextError
+from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
+from malsori.models.saved import ModelFacts, SavedModel, Statistics, save_model
+from malsori.models.vocos import Vocos, VocosConfig, VocosOutput
+from malsori.text.frontend import FRONTEND_VERSION, Frontend
+from malsori.text.symbols import PHONEMES
+from malsori.voice import SayOptions, Speech, Voice, load_voice
+
+AUDIO = AudioConfig()
+TEXT = "나무가 높다."
+SPEAKERS = ("kim", "lee")
+
+
+def facts(system: str, model: Any, audio: AudioConfig = AUDIO, **more: Any) -> ModelFacts:
+    return ModelFacts(
+        system=system, model=model.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint(), **more
+    )
+
+
+def acoustic(**more: Any) -> SavedModel:
+    """An acoustic model that has learnt nothing but that a phoneme lasts some seven frames."""
+    torch.manual_seed(0)
+    sizes = FastSpeech2Config(
+        speakers=2, features=16, encoder_layers=1, decoder_layers=1, filter_features=16, kernel=3, predictor_features=8
+    )
+    network = FastSpeech2(sizes).eval()
+    network.adaptor.duration_predictor.project.bias.data.fill_(math.log1p(7))
+    network.project.bias.data.fill_(-4.0)
+    about = {"frontend": {"version": FRONTEND_VERSION}, "speakers": SPEAKERS} | more
+    moderate = {"pitch_mean": 5.0, "pitch_deviation": 0.25, "energy_mean": 1.0, "energy_deviation": 1.0}
+    about["statistics"] = {name: Statistics(**moderate) for name in SPEAKERS}
+    return SavedModel(facts("fastspeech2", sizes, **about), {"phonemes": PHONEMES}, network)
+
+
+def vocoder(audio: AudioConfig = AUDIO) -> SavedModel:
+    torch.manual_seed(1)
+    sizes = VocosConfig(features=8, blocks=1)
+    return SavedModel(facts("vocos", sizes, audio), {}, Vocos(sizes).eval())
+
+
+@pytest.fixture(scope="module")
+def voice() -> Voice:
+    voice = Voice(acoustic(), vocoder())
+    voice.frontend = Frontend(morphology=False)
+    return voice
+
+
+def listen_in(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return a list to which each call of the acoustic network adds what it was given."""
+    calls: list[dict[str, Any]] = []
+    infer = voice.acoustic.network.infer
+
+    def heard(token_ids: Any, token_lengths: Any, speaker_ids: Any, **controls: Any) -> Any:
+        calls.append({"token_ids": token_ids, "token_lengths": token_lengths, "speaker_ids": speaker_ids} | controls)
+        return infer(token_ids, token_lengths, speaker_ids, **controls)
+
+    monkeypatch.setattr(voice.acoustic.network, "infer", heard)
+    return calls
+
+
+def check_times(speech: Speech) -> None:
+    """Wave, mel and times are as long as each other; spans are ordered, nested and inside."""
+    assert len(speech.wave) == len(speech.mel) * AUDIO.hop_samples
+    assert speech.seconds == pytest.approx(len(speech.wave) / AUDIO.sample_rate)
+    alignment = speech.alignment
+    assert alignment.duration == pytest.approx(speech.seconds)
+    for tier in alignment.tiers.values():
+        edges = [edge for span in tier for edge in (span.start, span.end)]
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= speech.seconds + 1e-9
+    assert alignment.syllables[0].start == alignment.words[0].start == alignment.phones[0].start
+    assert alignment.syllables[-1].end == alignment.words[-1].end == alignment.phones[-1].end
+    assert [span.text for span in alignment.syllables] == list(speech.reading.syllables)
+    assert [span.text for span in alignment.words] == [word.written for word in speech.reading.words]
+
+
+def test_speech_is_as_long_as_its_mel_and_its_times(voice: Voice) -> None:
+    speech = voice.say(TEXT)
+    check_times(speech)
+    assert speech.sample_rate == 22050 and speech.wave.dtype == np.float32 and np.isfinite(speech.wave).all()
+    assert speech.mel.shape[1] == 80 and speech.real_time_factor > 0
+    assert speech.reading.written == TEXT and len(speech.alignment.words) == 2
+
+
+def test_the_network_is_given_the_phonemes_that_training_would_read(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = listen_in(voice, monkeypatch)
+    voice.say(TEXT, SayOptions(speaker="lee"))
+    reading = Frontend(morphology=False).read(TEXT)
+    assert calls[0]["token_ids"].tolist() == [PHONEMES.encode(reading.phonemes)]
+    assert calls[0]["token_lengths"].tolist() == [len(reading.phonemes)] and calls[0]["speaker_ids"].tolist() == [1]
+
+
+def test_the_same_text_sounds_the_same(voice: Voice) -> None:
+    assert np.array_equal(voice.say(TEXT).wave, voice.say(TEXT).wave)
+
+
+def test_twice_the_speed_is_half_the_time(voice: Voice) -> None:
+    fast, slow = voice.say(TEXT, SayOptions(speed=2.0)), voice.say(TEXT, SayOptions(speed=0.5))
+    check_times(fast)
+    check_times(slow)
+    assert slow.seconds / fast.seconds == pytest.approx(4, rel=0.1)
+
+
+def test_an_octave_is_counted_in_the_speakers_own_deviations(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = listen_in(voice, monkeypatch)
+    voice.say(TEXT, SayOptions(pitch=12.0, energy=-1.5))
+    assert calls[0]["pitch_shift"] == pytest.approx(math.log(2) / 0.25) and calls[0]["energy_shift"] == -1.5
+
+
+def test_the_first_speaker_speaks_unless_another_is_asked_for(voice: Voice) -> None:
+    plain, kim, lee = (voice.say(TEXT, SayOptions(speaker=name)) for name in (None, "kim", "lee"))
+    assert np.array_equal(plain.wave, kim.wave) and not np.array_equal(kim.mel, lee.mel)
+
+
+def test_an_unknown_speaker_is_refused_with_the_nearest(voice: Voice) -> None:
+    with pytest.raises(ModelError, match=r"no speaker 'kin'\. Did you mean 'kim'\?"):
+        voice.say(TEXT, SayOptions(speaker="kin"))
+
+
+@pytest.mark.parametrize("text", ["", "   ", "...", "?!"])
+def test_where_there_is_nothing_to_say_it_is_told(voice: Voice, text: str) -> None:
+    with pytest.raises(TextError, match="nothing to say"):
+        voice.say(text)
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, 0.1, 6.0, math.nan, math.inf])
+def test_a_speed_nobody_speaks_at_is_refused(voice: Voice, speed: float) -> None:
+    with pytest.raises(TextError, match=r"speed .* is outside 0\.2 to 5\.0"):
+        voice.say(TEXT, SayOptions(speed=speed))
+
+
+@pytest.mark.parametrize(("loudest", "peak"), [(3.0, 0.99), (0.2, 0.2)])
+def test_a_peak_beyond_full_scale_is_brought_down_and_a_soft_voice_left_soft(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch, loudest: float, peak: float
+) -> None:
+    def infer(mel: torch.Tensor) -> VocosOutput:
+        return VocosOutput(torch.linspace(-loudest, loudest / 2, mel.shape[1] * AUDIO.hop_samples)[None])
+
+    assert voice.vocoder is not None
+    monkeypatch.setattr(voice.vocoder.network, "infer", infer)
+    wave = voice.say(TEXT).wave
+    assert wave[0] == pytest.approx(-peak) and wave[-1] == pytest.approx(peak / 2)
+
+
+def test_without_a_vocoder_griffin_lim_speaks_the_mel(voice: Voice) -> None:
+    plain = Voice(voice.acoustic, None)
+    plain.frontend = voice.frontend
+    speech = plain.say("나무")
+    check_times(speech)
+    again = log_mel(torch.from_numpy(speech.wave)[None], AUDIO)[0].numpy()
+    assert np.abs(again - speech.mel).mean() < 1.0
+
+
+def test_speech_is_saved_as_a_sound_file(voice: Voice, tmp_path: Path) -> None:
+    speech = voice.say(TEXT)
+    speech.save(tmp_path / "a.wav")
+    read = load_audio(tmp_path / "a.wav", 22050)
+    assert len(read) == len(speech.wave) and np.abs(read - speech.wave).max() < 1e-4
+
+
+# Parts that do not fit
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hop_samples": 300}, r"audio\.hop_samples is 256 in the voice and 300 in the vocoder"),
+        ({"sample_rate": 24000}, r"audio\.sample_rate is 22050 in the voice and 24000 in the vocoder"),
+        ({"max_hz": 11025.0}, r"audio\.max_hz is 8000\.0 in the voice and 11025\.0 in the vocoder"),
+    ],
+)
+def test_a_vocoder_of_another_sound_is_refused_naming_the_setting_and_both_values(
+    changes: dict[str, Any], message: str
+) -> None:
+    other = vocoder(AUDIO.model_copy(update=changes))
+    with pytest.raises(ModelError, match=message):
+        Voice(acoustic(), other)
+    # the settings count, not what an edited file says of them
+    stale = replace(other, facts=other.facts.model_copy(update={"audio_fingerprint": AUDIO.fingerprint()}))
+    with pytest.raises(ModelError, match=message):
+        Voice(acoustic(), stale)
+
+
+def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
+    with pytest.raises(ModelError, match="a vocos does not speak; a voice needs one of: fastspeech2"):
+        Voice(vocoder(), None)
+    with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of vocos, hifigan is"):
+        Voice(acoustic(), acoustic())
+
+
+@pytest.mark.parametrize("frontend", [{}, {"version": "0"}])
+def test_a_voice_that_learnt_to_read_otherwise_is_refused(frontend: dict[str, str]) -> None:
+    with pytest.raises(ModelError, match="trained with front-end"):
+        Voice(acoustic(frontend=frontend), None)
+
+
+def test_a_voice_is_loaded_from_folders_and_sounds_as_it_did(voice: Voice, tmp_path: Path) -> None:
+    save_model(voice.acoustic, tmp_path / "voice" / "model")
+    assert voice.vocoder is not None
+    save_model(voice.vocoder, tmp_path / "vocoder")
+    loaded = load_voice(str(tmp_path / "voice"), str(tmp_path / "vocoder"))
+    loaded.frontend = voice.frontend
+    assert loaded.speakers == SPEAKERS and loaded.audio == AUDIO
+    assert np.array_equal(loaded.say(TEXT).wave, voice.say(TEXT).wave)
+    assert load_voice(str(tmp_path / "voice"), "griffin-lim").vocoder is None
