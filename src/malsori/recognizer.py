@@ -20,7 +20,7 @@ from malsori.decode.ctc import BeamOptions, Hypothesis, greedy_hypothesis, prefi
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.models.catalogue import first_built_in, locate
-from malsori.models.listening import SHORTEST_SECONDS, hear
+from malsori.models.listening import SHORTEST_SECONDS, Heard, hear
 from malsori.models.saved import SavedModel, open_model
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo
@@ -150,8 +150,7 @@ class Recognizer:
     def _listen(self, wave: np.ndarray, rate: int, offset: float) -> Segment:
         """Return one piece's words."""
         heard = hear(self.model, wave, rate)
-        hypothesis = self._decide(heard.jamo)
-        words = tuple(self._words(hypothesis, heard.frame_seconds, offset))
+        words = tuple(self._words(self._decide(heard.jamo), heard, offset))
         text = " ".join(word.text for word in words)
         return Segment(offset, offset + heard.seconds, text, words)
 
@@ -165,8 +164,8 @@ class Recognizer:
         beam = BeamOptions(self.options.beam, weight, bonus, token_floor=_TOKEN_FLOOR)
         return prefix_beam_search(log_probs, beam, self.language_model)[0]
 
-    def _words(self, hypothesis: Hypothesis, frame_seconds: float, offset: float) -> Iterator[HeardWord]:
-        """Yield the words between the spaces of a hypothesis."""
+    def _words(self, hypothesis: Hypothesis, heard: Heard, offset: float) -> Iterator[HeardWord]:
+        """Yield the words between the spaces of a hypothesis; the network's last frame may reach beyond the sound."""
         symbols = self.model.symbols["jamo"].decode(hypothesis.ids)
         members: list[int] = []
         for place, symbol in enumerate([*symbols, " "]):
@@ -174,10 +173,11 @@ class Recognizer:
                 members.append(place)
                 continue
             if members:
-                start, end = hypothesis.starts[members[0]], hypothesis.ends[members[-1]]
+                frames = hypothesis.starts[members[0]], hypothesis.ends[members[-1]]
+                start, end = (offset + min(frame * heard.frame_seconds, heard.seconds) for frame in frames)
                 confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
                 text = from_jamo(symbols[m] for m in members)
-                yield HeardWord(text, offset + start * frame_seconds, offset + end * frame_seconds, confidence)
+                yield HeardWord(text, start, end, confidence)
             members = []
 
 

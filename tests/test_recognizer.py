@@ -1,0 +1,229 @@
+"""The listening face: a network that knows a few tones by ear hears words where they were planted."""
+
+import itertools
+import json
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from malsori.audio.io import resample, save_audio
+from malsori.config import RECOGNITION_AUDIO
+from malsori.errors import AlignmentError, AudioError, ModelError, TextError
+from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
+from malsori.models.saved import ModelFacts, SavedModel, save_model
+from malsori.recognizer import LONGEST_PIECE_SECONDS, ListenOptions, Recognizer, Transcript, load_recognizer
+from malsori.text.frontend import Frontend
+from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
+
+RATE = 16000
+#: Each jamo is a tone of its own, a space between words is one too; silence is CTC's blank.
+TONES_HZ = {"ㄴ": 400.0, "ㅏ": 700.0, "ㅁ": 1100.0, "ㅜ": 1700.0, "ㅎ": 2600.0, " ": 4000.0}
+TONE_SECONDS = 0.1
+SURE = 0.9
+
+
+def tone(symbol: str, seconds: float = TONE_SECONDS, rate: int = RATE) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
+    return (0.3 * np.sin(2 * np.pi * TONES_HZ[symbol] * time)).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 1e-5, round(seconds * RATE)).astype(np.float32)
+
+
+def whistle(symbols: str) -> np.ndarray:
+    """The tones of some jamo one after the other."""
+    return np.concatenate([tone(symbol) for symbol in symbols])
+
+
+class Ear(nn.Module):
+    """Hears the tone that is loudest in a frame; of two mel frames it writes one, as the Conformer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bands = torch.tensor([self.band(symbol) for symbol in TONES_HZ])
+
+    @staticmethod
+    def band(symbol: str) -> int:
+        from malsori.audio.mel import log_mel
+
+        return int(log_mel(torch.from_numpy(tone(symbol))[None], RECOGNITION_AUDIO)[0, 5].argmax())
+
+    def infer(self, mel: Tensor, mel_lengths: Tensor) -> ConformerOutput:
+        frames = 2 * -(-mel.shape[1] // 4)
+        seen = mel[:, (2 * torch.arange(frames)).clamp(max=mel.shape[1] - 1)]
+        level = seen[..., self.bands]
+        loudest = torch.where(level.amax(-1) > -3.0, level.argmax(-1) + 1, 0)  # 0: silence
+        return ConformerOutput(
+            self._say(JAMO, loudest), self._say(PHONEMES, torch.where(loudest == len(TONES_HZ), 0, loudest)),
+            torch.full((1,), frames),
+        )  # fmt: skip
+
+    @staticmethod
+    def _say(table: SymbolTable, heard: Tensor) -> Tensor:
+        ids = torch.tensor(table.encode(["_", *TONES_HZ]))[heard]
+        probability = torch.full((*heard.shape, len(table)), (1 - SURE) / (len(table) - 1))
+        return probability.scatter(-1, ids[..., None], SURE).log()
+
+
+def facts(sizes: ConformerConfig) -> ModelFacts:
+    audio = RECOGNITION_AUDIO
+    return ModelFacts(system="conformer", model=sizes.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint())
+
+
+def listener(beam: int) -> Recognizer:
+    model = SavedModel(facts(ConformerConfig()), {"jamo": JAMO, "phonemes": PHONEMES}, Ear())
+    recognizer = Recognizer(model, options=ListenOptions(beam=beam))
+    recognizer.frontend = Frontend(morphology=False)
+    return recognizer
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return listener(beam=1)
+
+
+def times(spans: Sequence) -> list[tuple[str, float, float]]:
+    return [(span.text, span.start, span.end) for span in spans]
+
+
+def assert_near(found: list[tuple[str, float, float]], wanted: list[tuple[str, float, float]], within: float) -> None:
+    assert [text for text, _, _ in found] == [text for text, _, _ in wanted]
+    np.testing.assert_allclose([row[1:] for row in found], [row[1:] for row in wanted], atol=within)
+
+
+def check_transcript(transcript: Transcript) -> None:
+    """Times are ordered and inside, the text is what the segments say, in NFC, and JSON can hold it."""
+    assert unicodedata.is_normalized("NFC", transcript.text) and transcript.language == "ko"
+    assert transcript.text == " ".join(segment.text for segment in transcript.segments)
+    edges = [edge for segment in transcript.segments for edge in (segment.start, segment.end)]
+    assert edges == sorted(edges) and all(0 <= edge <= transcript.duration for edge in edges)
+    for segment in transcript.segments:
+        assert segment.text == " ".join(word.text for word in segment.words)
+        inner = [edge for word in segment.words for edge in (word.start, word.end)]
+        assert inner == sorted(inner) and segment.start <= inner[0] and inner[-1] <= segment.end + 1e-9
+        assert all(0 <= word.confidence <= 1 for word in segment.words)
+    said = json.loads(json.dumps(transcript.as_json()))
+    assert set(said) == {"text", "language", "duration", "segments"}
+    assert all(set(segment) == {"start", "end", "text", "words"} for segment in said["segments"])
+    words = [word for segment in said["segments"] for word in segment["words"]]
+    assert all(set(word) == {"text", "start", "end", "confidence"} for word in words)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_words_are_heard_where_they_were_said(beam: int) -> None:
+    wave = np.concatenate([silence(0.3), whistle("ㄴㅏㅁㅜ ㅎㅏ"), silence(0.2)])
+    transcript = listener(beam).transcribe(wave, RATE)
+    check_transcript(transcript)
+    assert transcript.text == "나무 하" and transcript.duration == pytest.approx(1.2)
+    (segment,) = transcript.segments
+    assert_near(times(segment.words), [("나무", 0.3, 0.7), ("하", 0.8, 1.0)], within=0.03)
+    assert [word.confidence for word in segment.words] == pytest.approx([SURE, SURE])
+
+
+def test_a_file_and_its_wave_at_any_rate_are_heard_alike(recognizer: Recognizer, tmp_path: Path) -> None:
+    wave = np.concatenate([silence(0.2), whistle("ㄴㅏ ㅁㅜ"), silence(0.2)])
+    at_44100 = resample(wave, RATE, 44100)
+    save_audio(tmp_path / "a.wav", at_44100, 44100)
+    wanted = recognizer.transcribe(wave, RATE)
+    for found in (recognizer.transcribe(at_44100, 44100), recognizer.transcribe(tmp_path / "a.wav")):
+        assert found.text == wanted.text == "나 무" and found.duration == pytest.approx(wanted.duration, abs=1e-3)
+        assert_near(times(found.segments[0].words), times(wanted.segments[0].words), within=0.021)
+
+
+def test_silence_says_nothing(recognizer: Recognizer) -> None:
+    transcript = recognizer.transcribe(silence(2.0), RATE)
+    check_transcript(transcript)
+    assert transcript.text == "" and transcript.segments == ()
+
+
+@pytest.mark.parametrize("hops", range(40, 44))
+def test_no_word_ends_after_its_sound(recognizer: Recognizer, hops: int) -> None:
+    # the network writes frames in pairs: the last one may stand behind the end
+    wave = tone("ㅏ", hops * 0.01)
+    transcript = recognizer.transcribe(wave, RATE)
+    check_transcript(transcript)
+    assert transcript.segments[0].words[-1].end == pytest.approx(hops * 0.01, abs=0.01)
+
+
+def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Recognizer) -> None:
+    starts = [1.3 * number for number in range(36)]  # 46.8 s
+    pieces, wanted = [], []
+    for number, start in enumerate(starts):
+        word = ("ㄴㅏ", "ㅁㅜ", "ㅎㅏㄴㅏ")[number % 3]
+        sound = whistle(word + " ")
+        pieces += [sound, silence(1.3 - len(sound) / RATE)]
+        wanted.append((("나", "무", "하나")[number % 3], start, start + len(word) * TONE_SECONDS))
+    transcript = recognizer.transcribe(np.concatenate(pieces), RATE)
+    check_transcript(transcript)
+    assert len(transcript.segments) >= 3
+    assert all(segment.end - segment.start <= LONGEST_PIECE_SECONDS for segment in transcript.segments)
+    assert [segment.start for segment in transcript.segments[1:]] == [
+        segment.end for segment in transcript.segments[:-1]
+    ]
+    assert_near(times([word for segment in transcript.segments for word in segment.words]), wanted, within=0.04)
+
+
+def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:
+    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * LONGEST_PIECE_SECONDS), RATE)
+    check_transcript(transcript)
+    assert all(segment.end - segment.start <= LONGEST_PIECE_SECONDS for segment in transcript.segments)
+    assert transcript.segments[-1].end == pytest.approx(2.5 * LONGEST_PIECE_SECONDS, abs=0.11)
+
+
+def test_a_known_text_is_laid_over_its_sound(recognizer: Recognizer) -> None:
+    wave = np.concatenate([silence(0.3), whistle("ㄴㅏㅁㅜ"), silence(0.3), whistle("ㅎㅏ"), silence(0.2)])
+    alignment = recognizer.align(wave, "나무 하", RATE)
+    assert_near(times(alignment.words), [("나무", 0.3, 0.7), ("하", 1.0, 1.2)], within=0.04)
+    assert_near(times(alignment.syllables), [("나", 0.3, 0.5), ("무", 0.5, 0.7), ("하", 1.0, 1.2)], within=0.04)
+    assert [span.text for span in alignment.phones] == ["ㄴ", "ㅏ", "ㅁ", "ㅜ", "ㅎ", "ㅏ"]
+    assert alignment.duration == pytest.approx(len(wave) / RATE)
+    for tier in alignment.tiers.values():
+        edges = [edge for span in tier for edge in (span.start, span.end)]
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= alignment.duration
+    inside = alignment.phones[:4]
+    assert all(one.end == other.start for one, other in itertools.pairwise(inside))  # they touch
+
+
+def test_a_text_too_long_for_its_sound_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(AlignmentError, match="too few"):
+        recognizer.align(tone("ㅏ", 0.2), "나무 나무 나무 나무", RATE)
+
+
+def test_a_text_without_words_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(TextError, match="nothing to align"):
+        recognizer.align(tone("ㅏ"), "...", RATE)
+
+
+def test_what_cannot_be_heard_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="too short to listen to"):
+        recognizer.transcribe(silence(0.05), RATE)
+    with pytest.raises(AudioError, match=r"nowhere\.wav"):
+        recognizer.transcribe(tmp_path / "nowhere.wav")
+    with pytest.raises(ValueError, match="needs its sample_rate"):
+        recognizer.transcribe(silence(1.0))
+
+
+def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_whatever_it_hears(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
+    network = Conformer(sizes).eval()
+    network.jamo_head.project.weight.data.mul_(20)  # it babbles: bare codas, onsets without a vowel
+    model = SavedModel(facts(sizes), {"jamo": JAMO, "phonemes": PHONEMES}, network)
+    save_model(model, tmp_path / "model")
+    babble = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
+    transcript = load_recognizer(str(tmp_path), ListenOptions(beam=1)).transcribe(babble, RATE)
+    check_transcript(transcript)
+    assert len(transcript.text) > 10
+    assert transcript == Recognizer(model, options=ListenOptions(beam=1)).transcribe(babble, RATE)
+
+
+def test_a_voice_does_not_listen() -> None:
+    other = facts(ConformerConfig()).model_copy(update={"system": "fastspeech2"})
+    with pytest.raises(ModelError, match="a fastspeech2 does not listen; a recogniser is one of: conformer"):
+        Recognizer(SavedModel(other, {}, nn.Identity()))
