@@ -67,7 +67,7 @@ class SegmentBatch:
 
 @dataclass(frozen=True)
 class SpeakBatch:
-    """Attributes: tokens (batch, tokens) with durations in frames and standardised pitch and energy; mel to predict."""
+    """Attributes: tokens (batch, tokens), durations in frames, energy a token; pitch a frame; the mel to predict."""
 
     token_ids: Tensor
     token_lengths: Tensor
@@ -143,23 +143,23 @@ class SpeakCollator:
         tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
         durations, _ = pad_stack([torch.from_numpy(e.truth["durations"]).long() for e in examples])
         mel, frame_lengths = pad_stack([torch.from_numpy(e.truth["mel"]) for e in examples])
-        pitch, _ = pad_stack([self._per_token(e, "pitch") for e in examples])
-        energy, _ = pad_stack([self._per_token(e, "energy") for e in examples])
+        pitch, _ = pad_stack([self._pitch(e) for e in examples])
+        energy, _ = pad_stack([self._energy(e) for e in examples])
         speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
         return SpeakBatch(tokens, lengths, speaker_ids, durations, pitch, energy, mel, frame_lengths)
 
-    def _per_token(self, example: Example, kind: str) -> Tensor:
-        """Return one standardised value a token: the mean over its frames; 0 where it has none or has no voice."""
-        durations = torch.from_numpy(example.truth["durations"]).long()[None]
+    def _pitch(self, example: Example) -> Tensor:
+        """Return standardised log-F0 a frame (frames,), drawn straight across unvoiced stretches."""
         of = self.statistics[example.speaker]
-        if kind == "energy":
-            standard = (example.truth["energy"] - of.energy_mean) / of.energy_deviation
-            return average_by_durations(torch.from_numpy(standard)[None], durations)[0]
-        voiced = torch.from_numpy((example.truth["pitch_hz"] > 0).astype(np.float32))
-        standard = (continuous_log_pitch(example.truth["pitch_hz"]) - of.pitch_mean) / of.pitch_deviation
-        share = average_by_durations(voiced[None], durations)[0]
-        means = average_by_durations((torch.from_numpy(standard) * voiced)[None], durations)[0]
-        return torch.where(share > 0, means / share.clamp(min=1e-6), 0.0)
+        contour = continuous_log_pitch(example.truth["pitch_hz"])
+        return torch.from_numpy((contour - of.pitch_mean) / of.pitch_deviation).float()
+
+    def _energy(self, example: Example) -> Tensor:
+        """Return standardised energy a token (tokens,): the mean over its frames, 0 where it has none."""
+        of = self.statistics[example.speaker]
+        standard = torch.from_numpy((example.truth["energy"] - of.energy_mean) / of.energy_deviation).float()
+        durations = torch.from_numpy(example.truth["durations"]).long()
+        return average_by_durations(standard[None], durations[None])[0]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def example_speech(config: FastSpeech2Config, tokens: int = 8) -> SpeakBatch:
         token_lengths=token_lengths,
         speaker_ids=torch.arange(_BATCH) % config.speakers,
         durations=durations,
-        pitch=torch.randn(_BATCH, tokens, generator=random) * real,
+        pitch=torch.randn(_BATCH, frames, generator=random),
         energy=torch.randn(_BATCH, tokens, generator=random) * real,
         mel=torch.randn(_BATCH, frames, config.mel_channels, generator=random),
         frame_lengths=durations.sum(1),

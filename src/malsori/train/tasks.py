@@ -211,7 +211,7 @@ class FastSpeech2Task(nn.Module):
             {
                 "mel": l1_loss(output.mel, batch.mel, frames),
                 "duration": log_duration_loss(output.log_durations, batch.durations, tokens),
-                "pitch": l2_loss(output.pitch, batch.pitch, tokens),
+                "pitch": l2_loss(output.pitch, batch.pitch, frames),
                 "energy": l2_loss(output.energy, batch.energy, tokens),
             },
         )
