@@ -199,7 +199,7 @@ STATISTICS = {
 }
 
 
-def test_pitch_and_energy_are_means_over_a_tokens_frames_in_its_speakers_own_measure() -> None:
+def test_pitch_is_given_a_frame_and_energy_a_token_in_the_speakers_own_measure() -> None:
     high = float(100 * np.exp(0.5))  # one deviation above kim's mean
     kim = aligned([2, 0, 3, 2], [100, high, 0, high, high, 0, 0], [2, 6, 2, 2, 2, 10, 10])
     lee = aligned([1], [200], [3], speaker="lee")
@@ -207,8 +207,9 @@ def test_pitch_and_energy_are_means_over_a_tokens_frames_in_its_speakers_own_mea
     assert batch.speaker_ids.tolist() == [0, 1] and batch.token_lengths.tolist() == [4, 1]
     assert batch.token_ids.tolist() == [[1, 2, 3, 4], [1, 0, 0, 0]]
     assert batch.durations.tolist() == [[2, 0, 3, 2], [1, 0, 0, 0]]
-    # a token without frames or without voice has none; an unvoiced frame does not pull its token's pitch
-    torch.testing.assert_close(batch.pitch, torch.tensor([[0.5, 0, 1, 0], [0.0, 0, 0, 0]]), atol=1e-5, rtol=0)
+    # pitch is drawn straight across the unvoiced frame and held to the end; padding is 0
+    contour = [0.0, 1, 1, 1, 1, 1, 1]
+    torch.testing.assert_close(batch.pitch, torch.tensor([contour, [0.0] * 7]), atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.energy, torch.tensor([[0.5, 0, 0, 2], [3.0, 0, 0, 0]]), atol=1e-5, rtol=0)
     assert batch.pitch.dtype == batch.energy.dtype == batch.mel.dtype == torch.float32
 

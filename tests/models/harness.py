@@ -33,6 +33,7 @@ class Subject:
             network that takes no lengths sees the padding near an item's end: that part is not real.
         loss: what the network is trained on, for a batch of inputs and its output.
         careless: inputs whose padding may hold anything.
+        framed: inputs with a step for each frame of the output, so that they are never longer than it.
         steps, remaining: one batch learnt by heart for so many steps leaves less than this share of its loss.
     """
 
@@ -42,6 +43,7 @@ class Subject:
     real: Callable[[Any, Item, int], dict[str, Tensor]]
     loss: Callable[[Any, Item], Tensor]
     careless: tuple[str, ...] = ()
+    framed: tuple[str, ...] = ()
     learning_rate: float = 3e-3
     steps: int = 50
     remaining: float = 0.5
@@ -52,15 +54,15 @@ class Subject:
         return NETWORKS[self.system][1](self.config).eval()
 
 
-def stack(items: list[Item], padding: int = 0) -> Item:
-    """Return examples as a padded batch, `padding` steps longer than the longest one."""
+def stack(items: list[Item], padding: int = 0, framed: tuple[str, ...] = ()) -> Item:
+    """Return examples as a padded batch, `padding` steps longer than the longest one (but for framed inputs)."""
     batch = {}
     for name, first in items[0].items():
         values = [item[name] for item in items]
         if first.dim() == 0:
             batch[name] = torch.stack(values)
             continue
-        longest = max(len(value) for value in values) + padding
+        longest = max(len(value) for value in values) + (0 if name in framed else padding)
         batch[name] = torch.stack([_padded(value, longest) for value in values])
     return batch
 
@@ -89,7 +91,7 @@ def check_shapes(subject: Subject, _folder: Path) -> None:
 def check_padding(subject: Subject, _folder: Path) -> None:
     """Padding, however long, changes nothing real; nor does what stands in it."""
     items, network = subject.items(), subject.build()
-    batch = stack(items, padding=13)
+    batch = stack(items, 13, subject.framed)
     for name in subject.careless:
         for row, item in zip(batch[name], items, strict=True):
             row[len(item[name]) :] = 7.0

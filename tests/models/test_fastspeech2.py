@@ -44,7 +44,7 @@ def test_twice_the_speed_is_half_the_length(network: FastSpeech2, speed: float, 
 def test_inference_is_the_forward_pass_on_its_own_predictions(network: FastSpeech2) -> None:
     inferred = infer(network)
     mask = TOKENS > 0
-    forward = network(TOKENS, LENGTHS, SPEAKERS, inferred.durations, inferred.pitch * mask, inferred.energy * mask)
+    forward = network(TOKENS, LENGTHS, SPEAKERS, inferred.durations, inferred.pitch, inferred.energy * mask)
     for name in ("mel", "log_durations", "pitch", "energy"):
         torch.testing.assert_close(getattr(forward, name), getattr(inferred, name), atol=1e-5, rtol=1e-5)
     frames = torch.expm1(inferred.log_durations)
@@ -61,10 +61,10 @@ def test_a_sentence_in_a_batch_sounds_as_it_does_alone(network: FastSpeech2) -> 
 
 def test_pitch_and_energy_are_shifted_by_as_much_as_is_asked(network: FastSpeech2) -> None:
     plain, higher, louder = infer(network), infer(network, pitch_shift=1.5), infer(network, energy_shift=-0.5)
-    mask = TOKENS > 0
-    torch.testing.assert_close(higher.pitch, plain.pitch + 1.5 * mask)
-    torch.testing.assert_close(louder.energy, plain.energy - 0.5 * mask)
-    torch.testing.assert_close(louder.pitch, plain.pitch)
+    frames = torch.arange(plain.mel.shape[1])[None] < plain.frame_lengths[:, None]
+    torch.testing.assert_close(higher.pitch, plain.pitch + 1.5 * frames)
+    torch.testing.assert_close(higher.energy, plain.energy)
+    torch.testing.assert_close(louder.energy, plain.energy - 0.5 * (TOKENS > 0))
     assert torch.equal(higher.durations, plain.durations)
     assert not torch.allclose(higher.mel, plain.mel) and not torch.allclose(louder.mel, plain.mel)
 
@@ -85,24 +85,22 @@ def test_a_wild_duration_is_bounded(network: FastSpeech2) -> None:
 
 
 def test_a_token_of_no_frames_is_skipped_in_the_mel_but_not_in_the_text(network: FastSpeech2) -> None:
-    durations, zero = torch.tensor([[2, 0, 3, 0, 1]]), torch.zeros(1, 5)
+    durations, pitch, energy = torch.tensor([[2, 0, 3, 0, 1]]), torch.zeros(1, 6), torch.zeros(1, 5)
     tokens = TOKENS[:1]
-    output = network(tokens, LENGTHS[:1], SPEAKERS[:1], durations, zero, zero)
+    output = network(tokens, LENGTHS[:1], SPEAKERS[:1], durations, pitch, energy)
     assert output.mel.shape == (1, 6, 10) and output.frame_lengths.tolist() == [6]
     other = tokens.clone()
     other[0, 1] = 11  # heard through its neighbours only
-    changed = network(other, LENGTHS[:1], SPEAKERS[:1], durations, zero, zero)
+    changed = network(other, LENGTHS[:1], SPEAKERS[:1], durations, pitch, energy)
     assert changed.mel.shape == output.mel.shape and not torch.allclose(changed.mel, output.mel)
 
 
 def test_what_was_recorded_decides_not_what_was_predicted(network: FastSpeech2) -> None:
     durations = torch.tensor([[2, 1, 3, 2, 1]])
     arguments = TOKENS[:1], LENGTHS[:1], SPEAKERS[:1], durations
-    zero, high = torch.zeros(1, 5), torch.full((1, 5), 2.0)
     flat, raised, strong = (
-        network(*arguments, zero, zero),
-        network(*arguments, high, zero),
-        network(*arguments, zero, high),
+        network(*arguments, torch.full((1, 9), pitch), torch.full((1, 5), energy))
+        for pitch, energy in ((0.0, 0.0), (2.0, 0.0), (0.0, 2.0))
     )
     assert torch.equal(flat.pitch, raised.pitch)  # the predictor never sees the answer
     assert torch.equal(flat.energy, strong.energy) and torch.equal(flat.log_durations, strong.log_durations)
