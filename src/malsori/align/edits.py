@@ -51,18 +51,25 @@ def _code_points(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 def _count_pairs(references, reference_ends, hypotheses, hypothesis_ends, unit, counts):
     reference_units = np.empty(len(references) + 1, np.uint64)
     hypothesis_units = np.empty(len(hypotheses) + 1, np.uint64)
+    higher, lower = np.empty(len(hypotheses) + 1, np.uint64), np.empty(len(hypotheses) + 1, np.uint64)
     first, second = 0, 0
     for pair in range(len(reference_ends)):
-        rows = _cut(references[first : reference_ends[pair]], unit, reference_units)
-        columns = _cut(hypotheses[second : hypothesis_ends[pair]], unit, hypothesis_units)
+        said, heard = (references, first, reference_ends[pair]), (hypotheses, second, hypothesis_ends[pair])
+        if unit == 2:
+            rows, columns = _cut_words(said, reference_units), _cut_words(heard, hypothesis_units)
+        else:
+            rows = _cut_characters(said, unit == 0, reference_units)
+            columns = _cut_characters(heard, unit == 0, hypothesis_units)
         first, second = reference_ends[pair], hypothesis_ends[pair]
-        _count_pair(reference_units[:rows], hypothesis_units[:columns], counts[pair])
+        _count_pair(reference_units, rows, hypothesis_units, columns, counts[pair], higher, lower)
 
 
 @njit(cache=True)
 @no_type_check
 def _is_space(code):
     """Return what str.isspace says of one code point."""
+    if code > 0x3000:  # Hangul and all else that is frequent beyond ASCII
+        return False
     if code < 128:
         return code == 32 or 9 <= code <= 13 or 28 <= code <= 31
     return code in (0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000) or 0x2000 <= code <= 0x200A
@@ -70,35 +77,53 @@ def _is_space(code):
 
 @njit(cache=True)
 @no_type_check
-def _cut(codes, unit, units):
-    """Write a text's units and return how many; a word is its code points hashed to 64 bits (FNV-1a)."""
+def _cut_characters(text, spaces, units):
+    """Write a text's characters, with one space between words if asked for, and return how many."""
     written = 0
-    inside = False
-    for code in codes:
+    pending = False
+    codes, first, end = text
+    for place in range(first, end):
+        code = codes[place]
         if _is_space(code):
-            inside = False
+            pending = spaces and written > 0
             continue
-        if not inside:
-            if unit == 0 and written:
-                units[written] = np.uint64(32)
-                written += 1
-            elif unit == 2:
-                units[written] = np.uint64(0xCBF29CE484222325)
-                written += 1
-            inside = True
-        if unit == 2:
-            units[written - 1] = (units[written - 1] ^ np.uint64(code)) * np.uint64(0x100000001B3)
-        else:
-            units[written] = np.uint64(code)
+        if pending:
+            units[written] = 32
             written += 1
+            pending = False
+        units[written] = code
+        written += 1
     return written
 
 
 @njit(cache=True)
 @no_type_check
-def _count_pair(reference, hypothesis, counts):
+def _cut_words(text, units):
+    """Write a text's words, each as its code points hashed to 64 bits (FNV-1a), and return how many."""
+    written = 0
+    inside = False
+    word = np.uint64(0xCBF29CE484222325)
+    codes, first, end = text
+    for place in range(first, end):
+        code = codes[place]
+        if not _is_space(code):
+            word = (word ^ np.uint64(code)) * np.uint64(0x100000001B3)
+            inside = True
+        elif inside:
+            units[written] = word
+            written += 1
+            inside = False
+            word = np.uint64(0xCBF29CE484222325)
+    if inside:
+        units[written] = word
+        written += 1
+    return written
+
+
+@njit(cache=True)
+@no_type_check
+def _count_pair(reference, rows, hypothesis, columns, counts, higher, lower):
     """Match what is equal at both ends, then align what lies between."""
-    rows, columns = len(reference), len(hypothesis)
     counts[3] = rows
     start = 0
     while start < min(rows, columns) and reference[start] == hypothesis[start]:
@@ -109,19 +134,17 @@ def _count_pair(reference, hypothesis, counts):
     if rows == start or columns == start:
         counts[1], counts[2] = rows - start, columns - start
     elif rows - start <= 64:
-        _count_by_bits(reference[start:rows], hypothesis[start:columns], counts)
+        _count_by_bits(reference[start:rows], hypothesis[start:columns], counts, higher, lower)
     else:
         _count_by_cells(reference[start:rows], hypothesis[start:columns], counts)
 
 
 @njit(cache=True)
 @no_type_check
-def _count_by_bits(reference, hypothesis, counts):
-    """Hyyrö's automaton: bit i of `higher` says D[i+1, j] = D[i, j] + 1, of `lower` that it is D[i, j] - 1."""
+def _count_by_bits(reference, hypothesis, counts, higher, lower):
+    """Hyyrö's automaton: bit i of higher[j] says D[i+1, j] = D[i, j] + 1, of lower[j] that it is D[i, j] - 1."""
     rows, columns = len(reference), len(hypothesis)
     one = np.uint64(1)
-    higher = np.empty(columns, np.uint64)
-    lower = np.empty(columns, np.uint64)
     plus, minus = ~np.uint64(0), np.uint64(0)
     for column in range(columns):
         equal = np.uint64(0)

@@ -22,8 +22,8 @@ from malsori.errors import MetricError
 #: What is counted: characters with spaces, without them, words, or jamo (onset with silent ㅇ, nucleus, coda).
 Unit = Literal["characters", "letters", "words", "jamo"]
 
-#: Above so many characters the compiled pass pays for its start; below, rapidfuzz is called pair by pair.
-_COMPILED_ABOVE = 50_000
+#: Above so many utterances, or characters, the compiled pass pays for its start; below, rapidfuzz is called for each.
+_COMPILED_ABOVE = 2_000, 50_000
 
 _Text = str | Sequence[str]
 
@@ -127,7 +127,7 @@ def count_utterances(
     if unit == "jamo":
         references, hypotheses = list(map(to_jamo, references)), list(map(to_jamo, hypotheses))
         unit = "letters"
-    if sum(map(len, references)) + sum(map(len, hypotheses)) > _COMPILED_ABOVE:
+    if len(references) > _COMPILED_ABOVE[0] or sum(map(len, references)) > _COMPILED_ABOVE[1]:
         from malsori.align.edits import count_edits
 
         return count_edits(references, hypotheses, unit)
