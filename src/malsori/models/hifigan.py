@@ -12,6 +12,7 @@ Differences from the paper:
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -112,7 +113,7 @@ class Hifigan(nn.Module):
         hidden = self.conv_in(mel.transpose(1, 2))
         for upsample, blocks in zip(self.upsamples, self.blocks, strict=True):
             hidden = upsample(nn.functional.leaky_relu(hidden, _SLOPE))
-            hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
+            hidden = torch.stack([block(hidden) for block in cast(nn.ModuleList, blocks)]).mean(0)
         # the last slope is PyTorch's default in the paper's code, and so in every public checkpoint
         wave = torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))
         return HifiganOutput(wave[:, 0])

@@ -76,7 +76,7 @@ class SavedModel:
 
     facts: ModelFacts
     symbols: dict[str, SymbolTable]
-    network: nn.Module
+    network: Any  # an nn.Module; what its `infer` takes is known by the system alone
     card: str = ""
 
     @property

@@ -69,6 +69,8 @@ class ConvNextBlock(nn.Module):
 class Vocos(nn.Module):
     """The generator: log-mel in, wave out."""
 
+    window: Tensor
+
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         self.config = config
@@ -118,6 +120,8 @@ class Vocos(nn.Module):
 
 class ResolutionDiscriminator(nn.Module):
     """Sees one spectrogram as an image (UnivNet, Jang et al. 2021, arXiv:2106.07889, 2.3)."""
+
+    window: Tensor
 
     def __init__(self, fft_samples: int, channels: int) -> None:
         super().__init__()
