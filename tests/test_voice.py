@@ -105,6 +105,25 @@ def test_the_network_is_given_the_phonemes_that_training_would_read(
     assert calls[0]["token_lengths"].tolist() == [len(reading.phonemes)] and calls[0]["speaker_ids"].tolist() == [1]
 
 
+def test_each_sentence_is_spoken_by_itself_with_a_silence_between(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = listen_in(voice, monkeypatch)
+    speech = voice.say("나무가 높다. 바다, 바다가 깊다? 가자!")
+    check_times(speech)
+    spoken = ["".join(PHONEMES.decode(call["token_ids"][0].tolist())) for call in calls]
+    assert [(one[0], one[-1], one.count(",")) for one in spoken] == [("^", ".", 0), ("^", "?", 1), ("^", "!", 0)]
+    inner = [symbol for one in spoken for symbol in one[1:-1] if symbol not in " ,-"]
+    whole = [symbol for symbol in "".join(speech.reading.phonemes)[1:-1] if symbol not in " ,-"]
+    assert inner == whole
+    alone = voice.say("나무가 높다.")
+    frames = len(alone.mel)
+    np.testing.assert_allclose(speech.mel[:frames], alone.mel, atol=1e-5)
+    silent = (speech.mel == np.float32(np.log(AUDIO.log_floor))).all(1)
+    assert silent.sum() == 2 * 13 and silent[frames : frames + 13].all()  # 0.15 s
+    assert speech.alignment.words[:2] == alone.alignment.words
+
+
 def test_the_same_text_sounds_the_same(voice: Voice) -> None:
     assert np.array_equal(voice.say(TEXT).wave, voice.say(TEXT).wave)
 

@@ -1,6 +1,7 @@
 """The speaking face: text → Speech. The command line, the server and Python all come through `Voice.say`."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from malsori.errors import ModelError, TextError
 from malsori.models.catalogue import first_built_in, load_saved
 from malsori.models.saved import SavedModel
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
+from malsori.text.symbols import PAUSE, PHONEMES, START
 
 _ACOUSTIC, _VOCODERS = ("fastspeech2",), ("vocos", "hifigan")
 #: Sentences are joined with this much silence between them.
@@ -120,17 +122,29 @@ class Voice:
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
-        mel, durations = self._mel(reading, options)
+        mel, durations = self._mels(reading, options)
         wave = self._wave(mel)
         ends = np.cumsum(durations) * self.audio.frame_seconds
         took = time.perf_counter() - began
         factor = took / (len(wave) / self.audio.sample_rate)
         return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
 
-    def _mel(self, reading: Reading, options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mel (frames, mel_channels) and the frames each phoneme lasts (tokens,)."""
+    def _mels(self, reading: Reading, options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mel (frames, mel_channels) and the frames each phoneme of the reading lasts (tokens,)."""
+        gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
+        silence = np.full((gap, self.audio.mel_channels), np.log(self.audio.log_floor), dtype=np.float32)
+        mels, durations = [], np.zeros(len(reading.phonemes), dtype=np.int64)
+        for begin, end, mark in _sentences(reading):
+            mel, lasts = self._mel([START, *reading.phonemes[begin:end], mark], options)
+            mels += [silence, mel] if mels else [mel]
+            durations[begin - 1 : end + 1] += lasts  # the pause between two sentences is the end of one, start of one
+            durations[begin - 1] += gap if len(mels) > 1 else 0
+        return np.concatenate(mels), durations
+
+    def _mel(self, phonemes: list[str], options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
+        """Return one sentence's mel (frames, mel_channels) and the frames each phoneme lasts (tokens,)."""
         speaker = self._speaker(options.speaker)
-        token_ids = torch.tensor([self.frontend.ids(reading)])
+        token_ids = torch.tensor([PHONEMES.encode(phonemes)])
         statistics = self.acoustic.facts.statistics[self.speakers[speaker]]
         # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
         shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
@@ -170,6 +184,21 @@ def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
     if vocoder == "griffin-lim":
         return Voice(acoustic, None)
     return Voice(acoustic, load_saved(vocoder or first_built_in(*_VOCODERS)))
+
+
+def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
+    """Yield where each sentence's phonemes begin and end, without the boundaries around them, and its closing mark."""
+    begin = 1
+    for place, symbol in enumerate(reading.phonemes):
+        if symbol != PAUSE:
+            continue
+        before, after = (reading.words[reading.phoneme_words[place + side]] for side in (-1, 1))
+        marks = reading.written[before.end : after.start]
+        mark = next((mark for mark in ("?", "!", "…", ".") if mark in marks), None)
+        if mark:
+            yield begin, place, mark
+            begin = place + 1
+    yield begin, len(reading.phonemes) - 1, reading.phonemes[-1]
 
 
 def _check_vocoder(audio: AudioConfig, vocoder: SavedModel) -> None:
