@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -166,7 +166,7 @@ def _tell_folder(results: "list[tuple[str, SpeechDifference | MalsoriError]]", a
         raise MetricError(f"{len(failed)} of {len(results)} pairs could not be measured; the means are without them")
 
 
-def _difference_as_text(values: dict[str, float | str | None]) -> str:
+def _difference_as_text(values: dict[str, Any]) -> str:
     lines = [
         f"{name:20}{value:>12.4f}"
         if isinstance(value, float)
