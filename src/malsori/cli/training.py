@@ -1,5 +1,6 @@
 """Models: train one, measure it, list those that come with malsori."""
 
+import enum
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,13 @@ import typer
 from malsori.cli.terminal import watched
 
 app = typer.Typer()
+
+
+class Language(enum.StrEnum):
+    """What labels can be written in."""
+
+    en = "en"
+    ko = "ko"
 
 
 @app.command("train")
@@ -40,6 +48,40 @@ def train_system(
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
     print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")
+
+
+@app.command("diagram")
+def draw_diagram(
+    model: Annotated[str, typer.Argument(help="A system, a recipe, or the folder of a model or a run.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A .svg, .png or .md file; MODEL.svg without.")
+    ] = None,
+    language: Annotated[Language, typer.Option(help="Of the labels.")] = Language.en,
+) -> None:
+    """Draw how a system's losses are combined, from the code that trains it; a run adds what it has measured.
+
+    Example: malsori diagram fastspeech2 -o fastspeech2.svg --language ko
+    """
+    from malsori.report.diagram import save, schematic
+
+    path = out or Path(f"{Path(model).stem}.svg")
+    save(schematic(model), path, language.value)
+    print(path)
+
+
+@app.command("runs")
+def show_runs(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, finished or still going.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Page to write.")] = Path("runs.html"),
+) -> None:
+    """Draw what runs have written down: curves, balance of the losses, the doctor's warnings, in one HTML page.
+
+    Example: malsori runs runs/voice runs/voice-2 -o runs.html
+    """
+    from malsori.report.curves import save_curves
+
+    save_curves(runs, out)
+    print(out)
 
 
 @app.command("evaluate")

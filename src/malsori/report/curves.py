@@ -1,0 +1,134 @@
+"""What runs wrote down, drawn as curves into one HTML page (`malsori runs`)."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malsori.errors import TrainingError
+from malsori.report.fonts import use_korean_font
+from malsori.report.page import Page, paragraph, picture, table
+from malsori.train.journal import read_lines
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f3fbf", "#8c564b")
+_ACROSS = 3  # curves side by side
+_BACKSTAGE = ("gradient_norm", "learning_rate", "steps_per_second")
+
+
+def save_curves(runs: Sequence[Path], path: Path) -> None:
+    """Write one page with the curves of runs, each measure's of all runs on the same axes.
+
+    Raises: TrainingError if a folder holds no run.
+    """
+    metrics = {run: _metrics(run) for run in runs}
+    names = sorted({name for lines in metrics.values() for line in lines for name in line} - {"step"})
+    page = Page("Runs", " · ".join(f"{run.name}: step {lines[-1]['step']}" for run, lines in metrics.items()))
+    groups: dict[str, list[str]] = {
+        "Validation 검증": [],
+        "Losses and signs 손실과 징후": [],
+        "Gradients and speed 기울기와 속도": [],
+    }
+    validation, losses, backstage = groups.values()
+    for name in names:
+        behind = backstage if name.rsplit("/", 1)[-1] in _BACKSTAGE else losses
+        (validation if name.startswith("validation/") else behind).append(name)
+    for title, wanted in groups.items():
+        if wanted:
+            page.section(title, picture(_curves(metrics, wanted), ", ".join(wanted)))
+    for run in runs:
+        _about_one(page, run)
+    page.save(path)
+
+
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    lines = read_lines(run / "metrics.jsonl")
+    if not lines:
+        raise TrainingError(
+            f"{run}: no metrics.jsonl with a line in it; give a folder that 'malsori train' has written"
+        )
+    return lines
+
+
+def _about_one(page: Page, run: Path) -> None:
+    """Add what belongs to one run alone: the balance of its losses, what the doctor said, its starts."""
+    balance = read_lines(run / "balance.jsonl")
+    for turn in dict.fromkeys(entry["turn"] for entry in balance):
+        entries = [entry for entry in balance if entry["turn"] == turn]
+        shares = picture(_shares(entries), f"shares of the losses of {turn}")
+        page.section(f"{run.name}: balance of '{turn}' 손실의 비중", shares, _balance_table(entries))
+    told = read_lines(run / "doctor.jsonl")
+    rows = [[str(entry["step"]), entry["illness"], entry["message"]] for entry in told]
+    page.section(
+        f"{run.name}: doctor 진단",
+        table(["step", "illness", "what to do"], rows) if rows else paragraph("Nothing to tell."),
+    )
+    starts = read_lines(run / "starts.jsonl")
+    if starts:
+        columns = list(starts[-1])
+        cells = [[str(entry.get(column, "")) for column in columns] for entry in starts]
+        page.section(f"{run.name}: starts 시작", table(columns, cells))
+
+
+def _balance_table(entries: list[dict[str, Any]]) -> str:
+    last = [entry for entry in entries if entry["step"] == entries[-1]["step"]]
+    rows = [[e["loss"], f"{e['value']:.4g}", f"{e['share']:.1%}", f"{e['gradient_norm']:.3g}"] for e in last]
+    return table(["loss", f"value at step {last[0]['step']}", "share", "gradient norm"], rows)
+
+
+def _curves(metrics: dict[Path, list[dict[str, Any]]], names: list[str]) -> bytes:
+    """Return small pictures of measures, all runs in each, as PNG."""
+    rows = -(-len(names) // _ACROSS)
+    figure, axes = _figure(rows)
+    for place, name in zip(axes, names, strict=False):
+        for number, lines in enumerate(metrics.values()):
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                marker = "." if len(points) < 40 else ""
+                place.plot(*zip(*points, strict=True), color=_COLORS[number % 8], lw=1.3, marker=marker)
+        place.set_title(name, fontsize=10, loc="left")
+    for place in axes[len(names) :]:
+        place.set_axis_off()
+    if len(metrics) > 1:
+        from matplotlib.lines import Line2D
+
+        handles = [Line2D([], [], color=_COLORS[number % 8], label=run.name) for number, run in enumerate(metrics)]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def _shares(entries: list[dict[str, Any]]) -> bytes:
+    """Return the shares of a turn's losses over time, and the norms of their gradients, as PNG."""
+    losses = list(dict.fromkeys(entry["loss"] for entry in entries))
+    steps = sorted({entry["step"] for entry in entries})
+    figure, axes = _figure(1, across=2)
+    of = {(entry["loss"], entry["step"]): entry for entry in entries}
+    stacked = [[of[loss, step]["share"] if (loss, step) in of else 0.0 for step in steps] for loss in losses]
+    axes[0].stackplot(steps, stacked, labels=losses, colors=_COLORS, alpha=0.85)
+    axes[0].set(ylim=(0, 1), title="share of the weighted total")
+    for number, loss in enumerate(losses):
+        norms = [of[loss, step]["gradient_norm"] for step in steps if (loss, step) in of]
+        axes[1].plot(steps[: len(norms)], norms, color=_COLORS[number % 8], marker=".", label=loss)
+    axes[1].set(title="gradient norm", yscale="log")
+    axes[1].legend(frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def _figure(rows: int, across: int = _ACROSS) -> "tuple[Any, list[Axes]]":
+    use_korean_font()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 2.5 * rows + 0.3), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, across, squeeze=False).flatten().tolist()
+    for place in axes:
+        place.spines[["top", "right"]].set_visible(False)
+        place.grid(alpha=0.25)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,345 @@
+"""The schematic of how a system's losses are combined, drawn from the task that trains it (`malsori diagram`).
+
+inputs ─► modules ─► outputs ─► losses ─► weights ─► turn ─► optimizer
+          ● ●  the losses whose gradient reaches a module's weights; with a run, each gradient's norm
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from malsori.config import nearest, read_json
+from malsori.errors import ConfigError
+from malsori.report.canvas import INK, PAPER, QUIET, Box, Curve, Dot, Label, Picture, Shape, fitted, text_width
+from malsori.report.layout import Arrangement, arrange
+from malsori.report.terms import term
+from malsori.report.trace import Place, TracedTurn, trace
+from malsori.train.balance import LossBalance
+from malsori.train.journal import read_lines
+from malsori.train.optim import OptimizerConfig
+from malsori.train.recipe import Recipe, read_recipe, recipe_names
+from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+
+Language = Literal["en", "ko"]
+
+#: Of losses, in their order: Okabe and Ito's colours, which the colour-blind tell apart, on white.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f3fbf", "#8c564b")
+_CUT, _PANEL, _FAINT, _FROZEN = "#c1121f", "#f7f9fb", "#cbd2d9", "#eef1f4"
+_MARGIN, _HEADER, _GAP, _SIDE = 28.0, 44.0, 26.0, 436.0
+
+
+@dataclass(frozen=True)
+class Schematic:
+    """All that is drawn.
+
+    Attributes:
+        title: the system or the run.
+        turns: traced from the task.
+        weights: turn → loss → weight.
+        optimizers: turn → settings.
+        measured: (turn, loss) → the last balance of a run; empty without one.
+        step: of the measurement.
+    """
+
+    title: str
+    turns: list[TracedTurn]
+    weights: dict[str, dict[str, float]]
+    optimizers: dict[str, OptimizerConfig]
+    measured: dict[tuple[str, str], LossBalance] = field(default_factory=dict)
+    step: int = 0
+
+
+def schematic(name: str) -> Schematic:
+    """Return the schematic of a system, a recipe, a saved model or a run; no corpus is needed.
+
+    Args:
+        name: a system or built-in recipe by name, a recipe's TOML file, or the folder of a run or a model.
+    Raises: ConfigError if it is none of these.
+    """
+    run = Path(name)
+    if (run / "recipe.json").is_file():
+        recipe = parse_recipe(read_json(run / "recipe.json"), str(run / "recipe.json"))
+        step, measured = last_balance(run)
+        title = f"{recipe.system}, {run.name}" + (f", step {step}" if step else "")
+    elif name.endswith(".toml") or name in recipe_names():
+        recipe, title, step, measured = parse_recipe(read_recipe(name), name), Path(name).stem, 0, {}
+    else:
+        recipe, step, measured = _recipe_of(_system_of(name)), 0, {}
+        title = recipe.system
+    task: Any = build_task(recipe)
+    return Schematic(title, trace(task, task.example()), recipe.weights, recipe.optimizers, measured, step)
+
+
+def schematic_of(task: nn.Module, weights: dict[str, dict[str, float]], title: str) -> Schematic:
+    """Return the schematic of a task, with Adam's defaults where a recipe would say how to step."""
+    turns = trace(task, task.example())  # type: ignore[operator]
+    return Schematic(title, turns, weights, {turn.name: OptimizerConfig(learning_rate=1e-3) for turn in turns})
+
+
+def last_balance(run: Path) -> tuple[int, dict[tuple[str, str], LossBalance]]:
+    """Return the step of a run's last measured balance, and (turn, loss) → balance; 0 and {} if none was measured."""
+    entries = read_lines(run / "balance.jsonl")
+    step = entries[-1]["step"] if entries else 0
+    measured = {}
+    for entry in (entry for entry in entries if entry["step"] == step):
+        values = {name: entry[name] for name in ("value", "share", "gradient_norm", "modules")}
+        measured[entry["turn"], entry["loss"]] = LossBalance(**values)
+    return step, measured
+
+
+def draw(what: Schematic, language: Language = "en") -> Picture:
+    """Return the picture of a schematic."""
+    panels = [_Panel(what, turn, language) for turn in what.turns]
+    width = max(panel.width for panel in panels) + 2 * _MARGIN
+    title = f"{what.title}: {term('how the losses are combined', language)}"
+    shapes: list[Shape] = [Label((_MARGIN, 44), title, 21, bold=True, anchor="start")]
+    y = 64.0
+    for number, panel in enumerate(panels, start=1):
+        shapes += panel.shapes(number, y, width - 2 * _MARGIN)
+        y += panel.height + _GAP
+    shapes += _legend(y, language, bool(what.measured))
+    return Picture(shapes, max(width, 1010.0), y + 52, title)
+
+
+def markdown(what: Schematic, language: Language = "en") -> str:
+    """Return the schematic as Markdown: a Mermaid graph a turn, and a table of what each loss reaches."""
+    lines = [f"# {what.title}: {term('how the losses are combined', language)}"]
+    for turn in what.turns:
+        lines += ["", f"## {term('turn', language)}: {term(turn.name, language)}", "", "```mermaid", "flowchart LR"]
+        keys = {
+            key: f"n{number}" for number, key in enumerate([*turn.places, *(f"loss:{x.name}" for x in turn.losses)])
+        }
+        lines += [f'  {keys[key]}["{place.name}"]' for key, place in turn.places.items()]
+        for loss in turn.losses:
+            weight = what.weights.get(turn.name, {}).get(loss.name, 0.0)
+            lines.append(f'  {keys[f"loss:{loss.name}"]}(["{loss.name}"]) -->|"× {weight:g}"| total["Σ {turn.name}"]')
+        arrow = {"gradient": "-->", "cut": '-. "✂" .->', "data": "-.->"}
+        lines += [f"  {keys[a]} {arrow[flow]} {keys[b]}" for (a, b), flow in turn.arrows.items()]
+        lines += [f'  total --> step["{what.optimizers[turn.name].name}"]', "```", ""]
+        lines += _table(what, turn, language)
+    return "\n".join(lines) + "\n"
+
+
+def save(what: Schematic, path: Path, language: Language = "en") -> None:
+    """Write a schematic as .svg, .png or .md. Raises: ConfigError for another ending."""
+    if path.suffix not in (".svg", ".png", ".md"):
+        raise ConfigError(f"{path}: a diagram is written as .svg, .png or .md")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        draw(what, language).save_png(path)
+    else:
+        text = markdown(what, language) if path.suffix == ".md" else draw(what, language).svg()
+        path.write_text(text, encoding="utf-8")
+
+
+class _Panel:
+    """One turn: boxes in their places, and the way from its losses to its optimizer."""
+
+    def __init__(self, what: Schematic, turn: TracedTurn, language: Language) -> None:
+        self.what, self.turn, self.language = what, turn, language
+        self.colors = {loss.name: COLORS[index % len(COLORS)] for index, loss in enumerate(turn.losses)}
+        self.losses = {f"loss:{loss.name}": loss for loss in turn.losses}
+        sizes = {key: self._size(place) for key, place in turn.places.items()}
+        sizes |= {key: (138.0, 58.0 if self._balance(loss.name) else 44.0) for key, loss in self.losses.items()}
+        self.sizes = sizes
+        self.plan: Arrangement = arrange(sizes, list(turn.arrows), list(self.losses))
+        self.width = self.plan.width + _SIDE + 2 * _GAP
+        self.height = max(self.plan.height, 96.0) + _HEADER + 2 * _GAP
+
+    def shapes(self, number: int, top: float, width: float) -> list[Shape]:
+        """Return the turn's shapes below a height."""
+        left, self.x, self.y = _MARGIN, _MARGIN + _GAP, top + _HEADER + _GAP
+        self.y += max(0.0, 96.0 - self.plan.height) / 2
+        name = f"{term('turn', self.language)} {number}: {term(self.turn.name, self.language)}"
+        shapes: list[Shape] = [Box((left, top), (width, self.height), _PANEL, "#e4e7eb", radius=12)]
+        shapes.append(Label((left + 18, top + 29), name, 15, bold=True, anchor="start"))
+        for (start, end), flow in self.turn.arrows.items():
+            shapes += self._arrow(start, end, flow)
+        for key, place in self.turn.places.items():
+            shapes += self._place(self._corner(key), self.sizes[key], place)
+        for key, loss in self.losses.items():
+            shapes += self._loss(self._corner(key), self.sizes[key], loss.name, loss.against)
+        return shapes + self._total()
+
+    def _corner(self, key: str) -> tuple[float, float]:
+        x, y = self.plan.corners[key]
+        return x + self.x, y + self.y
+
+    def _balance(self, loss: str) -> LossBalance | None:
+        return self.what.measured.get((self.turn.name, loss))
+
+    def _size(self, place: Place) -> tuple[float, float]:
+        shown = term(place.name, self.language)
+        if place.kind == "input":
+            return text_width(shown, 11.5) + 18, 24.0
+        if place.kind == "output":
+            return max(text_width(shown, 12) + 26, 96.0 if place.made_from else 74.0), 42.0 if place.made_from else 28.0
+        rows = 0 if not place.losses else -(-len(place.losses) // 2) if self.what.measured else 1
+        widest = max(text_width(shown, 13, True) + 24, text_width(_about(place, self.language), 10) + 16)
+        narrowest = 128.0 if self.what.measured and len(place.losses) > 1 else 108.0
+        return max(narrowest, min(196.0, widest)), 44.0 + 18.0 * rows
+
+    def _arrow(self, start: str, end: str, flow: str) -> list[Shape]:
+        points = tuple((x + self.x, y + self.y) for x, y in self.plan.routes[start, end])
+        color = self.colors[end.removeprefix("loss:")] if end in self.losses else "#52606d"
+        if flow == "data":
+            return [Curve(points, _FAINT, 1.2)]
+        if flow == "gradient":
+            return [Curve(points, color, 1.6)]
+        x, y = points[-1]
+        mark = [Curve(((x - 23 + d, y + 6), (x - 17 + d, y - 6)), _CUT, 2.0, head=False) for d in (0, 5)]
+        return [Curve(points, _CUT, 1.3, dashed=True), *mark]
+
+    def _place(self, corner: tuple[float, float], size: tuple[float, float], place: Place) -> list[Shape]:
+        (x, y), (width, _) = corner, size
+        middle, shown = x + width / 2, term(place.name, self.language)
+        if place.kind == "input":
+            return [Box(corner, size, PAPER, _FAINT, radius=4), Label((middle, y + 16), shown, 11.5, QUIET)]
+        if place.kind == "output":
+            pill: list[Shape] = [Box(corner, size, PAPER, "#9aa5b1", radius=14), Label((middle, y + 18), shown, 12)]
+            of = f"{term('of', self.language)} {term(place.made_from.removeprefix('batch.'), self.language)}"
+            if place.made_from.startswith("batch."):
+                of = term("of the recording", self.language)
+            return [*pill, fitted(Label((middle, y + 33), of, 10, QUIET), width - 8)] if place.made_from else pill
+        idle = place.state != "stepped"
+        box = Box(corner, size, _FROZEN if idle else PAPER, QUIET if idle else INK, idle, tip=", ".join(place.units))
+        title = Label((middle, y + 19), shown, 13, QUIET if idle else INK, bold=True)
+        about = fitted(Label((middle, y + 35), _about(place, self.language), 10, QUIET), width - 8)
+        return [box, fitted(title, width - 12), about, *self._reach(x, y + 50, width, place)]
+
+    def _reach(self, x: float, y: float, width: float, place: Place) -> list[Shape]:
+        """Return a dot for each loss that reaches a module, with its gradient's norm where a run has measured it."""
+        shapes: list[Shape] = []
+        for index, loss in enumerate(place.losses):
+            balance = self._balance(loss)
+            if self.what.measured:
+                at = (x + 14 + index % 2 * (width / 2 - 4), y + index // 2 * 18)
+                norms = [balance.modules.get(unit, 0.0) for unit in place.units] if balance else []
+                norm = sum(value**2 for value in norms) ** 0.5
+                shapes.append(Label((at[0] + 8, at[1] + 4), f"{norm:.2g}", 10.5, INK, anchor="start"))
+            else:
+                at = (x + width / 2 + (index - (len(place.losses) - 1) / 2) * 15, y)
+            shapes.append(Dot(at, 5, self.colors[loss]))
+        return shapes
+
+    def _loss(
+        self, corner: tuple[float, float], size: tuple[float, float], name: str, against: tuple[str, ...]
+    ) -> list[Shape]:
+        (x, y), (width, _) = corner, size
+        middle, balance = x + width / 2, self._balance(name)
+        targets = ", ".join(term(target, self.language) for target in against)
+        below = f"{term('against', self.language)} {targets}" if targets else ""
+        shown = Label((middle, y + (19 if below else 27)), term(name, self.language), 13, PAPER, bold=True)
+        shapes: list[Shape] = [Box(corner, size, self.colors[name], self.colors[name]), fitted(shown, width - 12)]
+        shapes.append(fitted(Label((middle, y + 35), below, 10, PAPER), width - 10))
+        if balance:
+            shapes.append(Label((middle, y + 51), f"{balance.value:.4g}", 12, PAPER, bold=True))
+        return shapes
+
+    def _total(self) -> list[Shape]:
+        """Return the way from the losses over their weights to the turn's total and its optimizer."""
+        right = self.x + self.plan.width
+        middles = {key: self._corner(key)[1] + self.sizes[key][1] / 2 for key in self.losses}
+        y = sum(middles.values()) / len(middles)
+        config, shapes = self.what.optimizers[self.turn.name], list[Shape]()
+        for key, loss in self.losses.items():
+            color, balance = self.colors[loss.name], self._balance(loss.name)
+            weight = self.what.weights.get(self.turn.name, {}).get(loss.name)
+            pill = f"× {weight:g}" if weight is not None else "× ?"
+            thick = 1.6 + 5 * balance.share if balance else 1.6
+            shapes.append(Curve(((right, middles[key]), (right + 112, middles[key]), (right + 168, y)), color, thick))
+            shapes += [Box((right + 22, middles[key] - 12), (82, 24), PAPER, color, radius=12)]
+            text = f"{pill}  {balance.share:.0%}" if balance else pill
+            shapes.append(fitted(Label((right + 63, middles[key] + 4.5), text, 12, color, bold=True), 76))
+        total = term("total", self.language)
+        shapes.append(Box((right + 168, y - 22), (84, 44), PAPER, INK, radius=22))
+        shapes.append(Label((right + 210, y + 5), f"Σ {total}", 13, bold=True))
+        shapes.append(Curve(((right + 252, y), (right + 288, y)), INK, 1.6))
+        about = f"{term(config.schedule, self.language)} · {term('peak', self.language)} {config.learning_rate:g}"
+        steps = f"{term('steps', self.language)}: {term(self.turn.part, self.language)}"
+        if self.language == "ko":
+            steps = f"{term(self.turn.part, 'ko')} {term('steps', 'ko')}"
+        shapes.append(Box((right + 288, y - 34), (148, 68), PAPER, INK))
+        shapes.append(Label((right + 362, y - 13), _OPTIMIZERS[config.name], 13, bold=True))
+        lines = ((about, 4), (steps, 21))
+        return shapes + [fitted(Label((right + 362, y + down), line, 10.5, QUIET), 138) for line, down in lines]
+
+
+_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
+
+
+def _legend(y: float, language: Language, measured: bool) -> list[Shape]:
+    dot = "gradient norm of the weighted loss in the module" if measured else "the loss's gradient reaches the module"
+    x, shapes = _MARGIN + 6, list[Shape]()
+    signs: list[tuple[list[Shape], str]] = [
+        ([Dot((x + 14, y + 16), 5, COLORS[0]), Dot((x + 30, y + 16), 5, COLORS[1])], dot),
+        ([], "a gradient comes back"),
+        ([], "cut: detach or no_grad"),
+        ([], "data only"),
+        ([], "not stepped in this turn, or without gradient"),
+    ]
+    for index, (drawn, text) in enumerate(signs):
+        if index == 1:
+            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), "#52606d", 1.6)]
+        elif index == 2:
+            marks = [Curve(((x + 14 + d, y + 22), (x + 20 + d, y + 10)), _CUT, 2.0, head=False) for d in (0, 5)]
+            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), _CUT, 1.3, dashed=True), *marks]
+        elif index == 3:
+            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), _FAINT, 1.2)]
+        elif index == 4:
+            drawn = [Box((x + 4, y + 7), (34, 18), _FROZEN, QUIET, dashed=True, radius=5)]
+        shown = term(text, language)
+        shapes += [*drawn, Label((x + 50, y + 20), shown, 11.5, INK, anchor="start")]
+        x += 50 + text_width(shown, 11.5) + 26
+    return shapes
+
+
+def _table(what: Schematic, turn: TracedTurn, language: Language) -> list[str]:
+    heads = ("loss", "weight", "share", "reaches")
+    lines = ["| " + " | ".join(term(head, language) for head in heads) + " |", "|---|---|---|---|"]
+    for loss in turn.losses:
+        balance = what.measured.get((turn.name, loss.name))
+        weight = what.weights.get(turn.name, {}).get(loss.name, 0.0)
+        reached = [place.name for place in turn.places.values() if loss.name in place.losses]
+        share = f"{balance.share:.1%}" if balance else ""
+        lines.append(f"| {loss.name} | {weight:g} | {share} | {', '.join(reached)} |")
+    without = [place.name for place in turn.places.values() if place.state == "no gradient"]
+    return [*lines, *(["", f"{term('no gradient', language)}: {', '.join(without)}"] if without else [])]
+
+
+def _recipe_of(system: str) -> Recipe:
+    """Return the plainest recipe of a system that comes with malsori: the one with the shortest name."""
+    names = [name for name in recipe_names() if read_recipe(name).get("system") == system]
+    if not names:
+        raise ConfigError(f"system '{system}' has no recipe among: {', '.join(recipe_names())}")
+    name = min(names, key=lambda name: (len(name), name))
+    return parse_recipe(read_recipe(name), name)
+
+
+def _system_of(name: str) -> str:
+    """Return the system that a name means, or that a saved model's folder says it is."""
+    for folder in (Path(name), Path(name) / "model"):
+        if (folder / "config.json").is_file():
+            name = str(read_json(folder / "config.json").get("system"))
+    if name not in SYSTEMS:
+        known = sorted({*SYSTEMS, *recipe_names()})
+        raise ConfigError(f"'{name}' is no system, recipe, model or run folder.{nearest(name, known)}")
+    return name
+
+
+def _about(place: Place, language: Language) -> str:
+    """Return the small line in a module's box."""
+    return f"{place.made_from} · {_count(place.weights)}" if place.state == "stepped" else term(place.state, language)
+
+
+def _count(weights: int) -> str:
+    """Return a count of weights as people say it.
+
+    >>> _count(647030), _count(1024), _count(12)
+    ('0.65 M', '1.0 k', '12')
+    """
+    if weights >= 100_000:
+        return f"{weights / 1e6:.2g} M" if weights < 1e7 else f"{weights / 1e6:.0f} M"
+    return f"{weights / 1e3:.1f} k" if weights >= 1000 else str(weights)
