@@ -129,6 +129,9 @@ def _inside(marks: Marks, token: Token) -> None:
     sino, initial = words("sino_l"), words("sino_l_initial")
     for offset in range(token.start, token.end - 1):
         first, second = text[offset], text[offset + 1]
+        last_of_many = offset + 2 == token.end and token.end - token.start > 2
+        if last_of_many and second in words("lax_last"):
+            continue
         if second in _sino_lenis() and first != second:
             if first in sino or (first in initial and offset == token.start):
                 marks.put(offset, TENSE_SINO)

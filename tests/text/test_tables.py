@@ -1,0 +1,89 @@
+"""The front-end against tables of words: its own, and the exams and recordings where they are at hand."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from malsori.text.frontend import Frontend
+from malsori.text.normalize import normalize
+
+HERE = Path(__file__).parent
+frontend = Frontend()
+
+
+def rows(path: Path) -> Iterator[list[str]]:
+    """Yield the cells of a table's rows, without comments."""
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        if line.strip() and not line.startswith("# "):
+            yield line.split("\t")
+
+
+def bare(text: str) -> str:
+    """Return a text without spaces and punctuation, as the exams compare."""
+    return re.sub(r"[\W_]", "", text)
+
+
+@pytest.mark.parametrize(("written", "accepted", "article"), list(rows(HERE / "pronunciation.tsv")))
+def test_pronounce_says_what_the_regulation_says(written: str, accepted: str, article: str) -> None:
+    reading = frontend.read(written)
+    assert bare(reading.pronounced) in accepted.split("|"), (article, reading.rules)
+
+
+@pytest.mark.parametrize(("written", "accepted"), list(rows(HERE / "normalisation.tsv")))
+def test_normalize_reads_what_is_written(written: str, accepted: str) -> None:
+    assert bare(normalize(written).text) in accepted.split("|")
+
+
+@pytest.fixture(scope="session")
+def exams(data_folder: Path) -> Path:
+    """Return the folder of exam tables beside the recordings; skip, saying so, where there is none."""
+    folder = data_folder.parent / "exams"
+    if not folder.is_dir():
+        pytest.skip(f"no exams at {folder}")
+    return folder
+
+
+def examine(path: Path, say: str) -> tuple[dict[str, float], str]:
+    """Return the share of right rows (all, those that need no lexicon, those that do) and the failures by category."""
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    failures: dict[str, list[str]] = {}
+    for _, category, written, accepted, needs_lexicon, *_ in list(rows(path))[1:]:
+        said = frontend.read(written).pronounced if say == "pronounced" else normalize(written).text
+        passed = bare(said) in {bare(answer) for answer in accepted.split("|")}
+        for group in ("all", f"lexicon {needs_lexicon}"):
+            total[group] += 1
+            right[group] += passed
+        if not passed:
+            failures.setdefault(category, []).append(f"  {written} → {said}, not {accepted}")
+    report = "\n".join(line for category in sorted(failures) for line in (category, *failures[category]))
+    return {group: right[group] / total[group] for group in total}, report
+
+
+@pytest.mark.data
+def test_the_exam_of_pronunciation_is_passed(exams: Path) -> None:
+    shares, report = examine(exams / "pronunciation.tsv", "pronounced")
+    assert shares["all"] >= 0.98 and shares["lexicon 0"] == 1, f"{shares}\n{report}"
+
+
+@pytest.mark.data
+def test_the_exam_of_normalisation_is_passed(exams: Path) -> None:
+    shares, report = examine(exams / "normalisation.tsv", "normalized")
+    assert shares["all"] >= 0.96, f"{shares}\n{report}"
+
+
+@pytest.mark.data
+def test_scripts_are_normalised_to_what_their_readers_said(data_folder: Path) -> None:
+    differing, equal = set(), set()
+    for script in sorted((data_folder / "emotiontts").glob("**/script/*.txt")):
+        transcript = script.parent.parent / "transcript" / script.name
+        if transcript.exists():
+            pair = tuple(path.read_text(encoding="utf-8-sig").strip() for path in (script, transcript))
+            (equal if bare(pair[0]) == bare(pair[1]) else differing).add(pair)
+    wrong = [pair for pair in sorted(differing) if bare(normalize(pair[0]).text) != bare(pair[1])]
+    listed = "\n".join(f"{normalize(written).text}\n  said: {spoken}" for written, spoken in wrong)
+    assert len(wrong) <= 0.15 * len(differing), f"{len(wrong)} of {len(differing)}:\n{listed}"
+    assert [written for written, _ in equal if bare(normalize(written).text) != bare(written)] == []
