@@ -133,7 +133,8 @@ class Voice:
         """Return the mel (frames, mel_channels) and the frames each phoneme of the reading lasts (tokens,)."""
         gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
         silence = np.full((gap, self.audio.mel_channels), np.log(self.audio.log_floor), dtype=np.float32)
-        mels, durations = [], np.zeros(len(reading.phonemes), dtype=np.int64)
+        mels: list[np.ndarray] = []
+        durations = np.zeros(len(reading.phonemes), dtype=np.int64)
         for begin, end, mark in _sentences(reading):
             mel, lasts = self._mel([START, *reading.phonemes[begin:end], mark], options)
             mels += [silence, mel] if mels else [mel]
