@@ -47,8 +47,8 @@ class ListenOptions:
     """
 
     beam: int = 16
-    language_weight: float = 0.3
-    token_bonus: float = 0.5
+    language_weight: float = 0.6
+    token_bonus: float = 1.0
 
 
 @dataclass(frozen=True)
