@@ -23,6 +23,14 @@ SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_ch
 SENTENCES = ("나무가 높다.", "노래를 정말 잘하시네요.", "우리 같이 걸어요.")
 
 
+@pytest.fixture(autouse=True)
+def reader(monkeypatch: pytest.MonkeyPatch) -> Frontend:
+    """A front-end that needs no morphological analyser, the same for the corpus and the test."""
+    frontend = Frontend(morphology=False)
+    monkeypatch.setattr("malsori.corpus.durations.Frontend", lambda: frontend)
+    return frontend
+
+
 @pytest.fixture(scope="module")
 def recognizer() -> SavedModel:
     """A recogniser that has learnt nothing: whatever it hears, the durations must fit."""
@@ -34,7 +42,7 @@ def recognizer() -> SavedModel:
 
 @pytest.mark.parametrize("audio", [AudioConfig(), RECOGNITION_AUDIO], ids=["22050", "16000"])
 def test_every_utterance_gets_durations_that_fit_its_mel_and_its_text(
-    recognizer: SavedModel, tmp_path: Path, audio: AudioConfig
+    recognizer: SavedModel, reader: Frontend, tmp_path: Path, audio: AudioConfig
 ) -> None:
     write_emotiontts(tmp_path / "recordings", SENTENCES)
     prepare(tmp_path / "recordings", tmp_path / "out", PrepareOptions(audio=audio, workers=1))
@@ -43,7 +51,7 @@ def test_every_utterance_gets_durations_that_fit_its_mel_and_its_text(
     assert add_durations(corpus, recognizer, lambda cuts: (seen.append(cut.id) or cut for cut in cuts)) == {}
     assert sorted(seen) == sorted(before)
     for cut in (cut for split in corpus.cuts.values() for cut in split):
-        truth, reading = corpus.ground_truth(cut), Frontend().read(cut.supervisions[0].text)
+        truth, reading = corpus.ground_truth(cut), reader.read(cut.supervisions[0].text)
         assert PHONEMES.decode(truth["token_ids"].tolist()) == list(reading.phonemes)
         assert truth["durations"].sum() == len(truth["mel"]) and truth["durations"].dtype == np.int32
         sounded = np.array(reading.phoneme_words) >= 0

@@ -105,3 +105,11 @@ def test_what_was_recorded_decides_not_what_was_predicted(network: FastSpeech2) 
     assert torch.equal(flat.pitch, raised.pitch)  # the predictor never sees the answer
     assert torch.equal(flat.energy, strong.energy) and torch.equal(flat.log_durations, strong.log_durations)
     assert not torch.allclose(flat.mel, raised.mel) and not torch.allclose(flat.mel, strong.mel)
+
+
+def test_pitch_is_heard_in_its_own_frame(network: FastSpeech2) -> None:
+    durations, energy = torch.tensor([[20, 20, 20, 20, 20]]), torch.zeros(1, 5)
+    pitch = torch.zeros(1, 100, requires_grad=True)
+    mel = network(TOKENS[:1], LENGTHS[:1], SPEAKERS[:1], durations, pitch, energy).mel
+    mel[0, 50].square().sum().backward()
+    assert pitch.grad is not None and pitch.grad[0].abs().argmax() in (49, 50, 51)
