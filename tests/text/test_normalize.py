@@ -12,7 +12,7 @@ from malsori.text.numbers import cardinal, count, find_counter, native, sino
 WRITTEN = "0123456789.,:-~/% $°가나다월일년시분개명만억은에 kmgABC()=+×ㄱㅋ!?"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=40) | st.text(alphabet=WRITTEN, max_size=24))
 def test_any_text_is_read_or_refused_by_name(text: str) -> None:
     try:
@@ -24,7 +24,7 @@ def test_any_text_is_read_or_refused_by_name(text: str) -> None:
     assert normalize(normalized.text).text == normalized.text
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.text(alphabet=WRITTEN, min_size=1, max_size=24))
 def test_every_spoken_word_stands_for_a_stretch_of_the_written_text(text: str) -> None:
     normalized = normalize(text)
@@ -107,7 +107,8 @@ def test_numbers_longer_than_any_scale_are_read_digit_by_digit() -> None:
     [
         (3, "번 출구", "", "삼"), (3, "번 봤다", "", "세"), (2, "분 뒤", "", "이"), (2, "분", "손님 ", "두"),
         (20, "대 청년", "", "이십"), (20, "대", "자동차 ", "스무"), (1, "장 2절", "", "일"), (1, "장", "사진 ", "한"),
-        (3, "개월", "", "삼"), (3, "개봉", "", "삼"), (3, "회", "제", "삼"), (24, "시간", "", "이십사"), (1, "번째", "", "첫"),
+        (3, "개월", "", "삼"), (3, "개봉", "", "삼"), (3, "회", "제", "삼"), (24, "시간", "", "이십사"),
+        (1, "번째", "", "첫"),
     ],
 )  # fmt: skip
 def test_a_counter_chooses_its_numbers_by_the_words_around_it(value: int, after: str, before: str, spoken: str) -> None:
@@ -117,15 +118,16 @@ def test_a_counter_chooses_its_numbers_by_the_words_around_it(value: int, after:
 @pytest.mark.parametrize(
     ("word", "spoken"),
     [
-        ("LG", "엘지"), ("NASA", "나사"), ("iPhone", "아이폰"), ("OpenAI", "오픈에이아이"), ("blockchain", "블록체인"),
-        ("xyz", "엑스와이제트"), ("books", "북스"), ("simple", "심플"), ("ABCDEFGH", "압크데프그흐"),
+        ("LG", "엘지"), ("NASA", "나사"), ("iPhone", "아이폰"), ("OpenAI", "오픈에이아이"),
+        ("blockchain", "블록체인"), ("books", "북스"), ("simple", "심플"), ("brand", "브랜드"),
     ],
 )  # fmt: skip
 def test_latin_words_are_known_spelled_or_read_by_shape(word: str, spoken: str) -> None:
-    assert read_latin(word) == spoken or word in ("xyz", "ABCDEFGH")
+    assert read_latin(word) == spoken
     assert all("가" <= character <= "힣" for character in read_latin(word))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.from_regex("[A-Za-z]{1,30}", fullmatch=True))
 def test_every_latin_word_has_a_reading(word: str) -> None:
     assert read_latin(word) and all("가" <= character <= "힣" for character in read_latin(word))

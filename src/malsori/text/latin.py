@@ -46,7 +46,7 @@ _MIXED = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+(?![a-z]))")
 #: Graphemes of English with the sounds Korean gives them, longest first: consonants, then vowels.
 _GRAPHEMES = re.compile(
     r"tion|sion|igh|eau|sch|tch|ck|ch|sh|ph|th|wh|qu|ng|gh|ll|ss|tt|pp|ff|mm|nn|dd|bb|gg|rr|zz|cc|kn|wr|oo|ee|ea|ai|ay|oa|ou|ow|oi|"
-    r"oy|au|aw|ew|ie|ei|ey|ar|er|ir|or|ur|[a-z]"
+    r"oy|au|aw|ew|ie|ei|ey|(?:ar|er|ir|or|ur)(?![aeiouy])|[a-z]"
 )
 _LONG = {"a": "ㅔㅣ", "i": "ㅏㅣ", "o": "ㅗ", "u": "ㅠ", "e": "ㅣ", "y": "ㅏㅣ"}
 _CODA_OF = {"ㅋ": "ㄱ", "ㄱ": "ㄱ", "ㅍ": "ㅂ", "ㅂ": "ㅂ", "ㅌ": "ㅅ", "ㄴ": "ㄴ", "ㅁ": "ㅁ", "ㄹ": "ㄹ", "-ㅇ": "ㅇ"}
@@ -113,16 +113,17 @@ def _by_shape(word: str) -> str:
         if sounds[index] not in _NUCLEI:
             onset = sounds[index]
             index += 1
-            if onset != "ㄹ" and sounds[index:] == ["ㄹ"]:
-                syllables.append(compose(onset, "ㅡ", "ㄹ"))
-                break
+            if onset != "ㄹ" and sounds[index : index + 1] == ["ㄹ"]:
+                syllables.append(compose("ㄹ" if onset == "R" else onset.removeprefix("-"), "ㅡ", "ㄹ"))
+                index += sounds[index + 1 : index + 2] == []
+                continue
             if index == len(sounds) or sounds[index] not in _NUCLEI:
                 syllables.append(_alone(onset))
                 continue
         nucleus = sounds[index]
         index += 1
         coda, index = _closing(sounds, index)
-        syllables.append(compose(SILENT if onset == "-ㅇ" else onset, nucleus, coda))
+        syllables.append(compose({"-ㅇ": SILENT, "R": "ㄹ"}.get(onset, onset), nucleus, coda))
     return "".join(syllables)
 
 
@@ -146,8 +147,8 @@ def _closing(sounds: list[str], index: int) -> tuple[str, int]:
 
 def _alone(consonant: str) -> str:
     """Return the syllable of a consonant that no vowel follows."""
-    if consonant == "-ㅇ":
-        return "응"
+    if consonant in ("-ㅇ", "R"):
+        return "응" if consonant == "-ㅇ" else ""
     return compose(consonant, "ㅣ" if consonant in "ㅊㅈ" else "ㅡ", "")
 
 
@@ -157,6 +158,8 @@ def _sounds(word: str) -> list[str]:
         word = re.sub(r"([aiou])([bcdfgklmnprstvz])e$", lambda match: match[1].upper() + match[2], word)
     elif len(word) > 3 and word.endswith("e") and word[-2] not in "aeiouy":
         word = word[:-1]
+    if len(word) > 2 and word.endswith("a"):
+        word += "r"  # a last a is open, as in 'car': sofa 소파
     spellings = mapping("graphemes.tsv")
     sounds: list[str] = []
     for grapheme in re.findall(rf"[AIOU]|{_GRAPHEMES.pattern}", word):
