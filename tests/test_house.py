@@ -4,6 +4,7 @@ import ast
 import re
 import statistics
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +37,7 @@ FLOORS = (
 #: The package `align` shares its name with the public function, and hands a call on to it.
 ALLOWED_UPWARDS = {("align/__init__.py", "malsori.recognizer")}
 
-MAX_FILES, MAX_LINES = 70, 13_000
+MAX_FILES, MAX_CODE_LINES = 100, 13_000  # code: docstrings, comments and blank lines are what a reader is given
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
 MAX_FUNCTION_LINES_WITH_DOCSTRING = 60
@@ -45,6 +46,7 @@ MAX_FOLDERS = 2  # malsori/text
 FORBIDDEN_WORDS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,19 @@ class Source:
         first = self.name.split("/")[0].removesuffix(".py")
         return "malsori" if first == "__init__" else first
 
+    def code_lines(self) -> int:
+        """How many lines hold code: not docstrings, comments or blanks."""
+        documented = {
+            line
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None
+            for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+        }
+        with tokenize.open(self.path) as file:
+            tokens = [token for token in tokenize.generate_tokens(file.readline) if token.type not in NO_CODE]
+        held = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+        return len(held - documented)
+
     def functions(self) -> Iterator[Function]:
         """Every function and method, nested ones too."""
         return (node for node in ast.walk(self.tree) if isinstance(node, Function))
@@ -85,11 +100,11 @@ def sources() -> tuple[Source, ...]:
 def whole_house() -> Iterator[str]:
     # A package's __init__ that only says what the package is for is no file to find one's way in.
     files = sum(any(not isinstance(part, ast.Expr) for part in source.tree.body) for source in sources())
-    lines = sum(source.lines for source in sources())
+    lines = sum(source.code_lines() for source in sources())
     if files > MAX_FILES:
         yield f"{files} source files, at most {MAX_FILES}"
-    if lines > MAX_LINES:
-        yield f"{lines} lines, at most {MAX_LINES}"
+    if lines > MAX_CODE_LINES:
+        yield f"{lines} lines of code, at most {MAX_CODE_LINES}"
 
 
 def file_sizes() -> Iterator[str]:
