@@ -13,6 +13,7 @@ from malsori.report.fonts import use_korean_font
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 _INK, _FAINT, _BOUNDARY = "#1d3557", "#8d99ae", "#ffffff"
 
@@ -86,7 +87,7 @@ def _draw_tiers(axes: "Axes", alignment: Alignment) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _box(start: float, bottom: float, width: float) -> "object":
+def _box(start: float, bottom: float, width: float) -> "Rectangle":
     from matplotlib.patches import Rectangle
 
     return Rectangle((start, bottom), width, 0.9, facecolor="#f1f5f9", edgecolor=_FAINT, linewidth=0.5)
