@@ -8,7 +8,7 @@ vocoder      makes waves of the recordings' mels (copy synthesis); MCD and dista
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from malsori.audio.io import load_audio, written_whole
-from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError
-from malsori.metrics.cepstral import mcd
-from malsori.metrics.error_rate import ErrorRate, cer, wer
+from malsori.metrics.error_rate import cer
+from malsori.metrics.score_card import ScoreCard, score
+from malsori.metrics.significance import bootstrap_intervals
+from malsori.metrics.speech import compare_speech
 from malsori.models.catalogue import load_saved
 from malsori.models.saved import SavedModel
 from malsori.recognizer import Recognizer, load_recognizer
@@ -28,20 +29,31 @@ from malsori.report.page import Page, marked, player, table
 from malsori.text.hangul import only_hangul
 from malsori.voice import SayOptions, Voice, load_voice
 
+_RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
+_DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
 _SHOWN = 12  # utterances on the page: the worst
 Watch = Callable[[list[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A value over a whole split and its 95 % interval, from draws of utterances; None where there are too few."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class Row:
-    """One utterance: what it says, what was heard, and its measures by name; waves for the page's players."""
+    """One utterance: what it says, what was heard, and its measures by name; the wave is for the page's player."""
 
     id: str
     text: str
-    heard: str = ""
-    measures: dict[str, float] = field(default_factory=dict)
-    wave: Any = None
-    sample_rate: int = 0
+    heard: str
+    measures: dict[str, float]
+    wave: Any
+    sample_rate: int
 
 
 @dataclass(frozen=True)
@@ -51,27 +63,26 @@ class Evaluation:
     Attributes:
         system: of the model.
         split: of the corpus.
-        measures: name → value over the whole split; error rates from summed counts.
-        counts: name → counts behind each error rate.
+        measures: name → value and interval; error rates from summed counts, others the mean of the utterances.
+        cards: whose transcripts ("heard", and "recordings" beside a voice's) → their score card.
         rows: utterance by utterance.
     """
 
     system: str
     split: str
-    measures: dict[str, float]
-    counts: dict[str, ErrorRate]
+    measures: dict[str, Measure]
+    cards: dict[str, ScoreCard]
     rows: tuple[Row, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the waves."""
         rows = [{"id": row.id, "text": row.text, "heard": row.heard, **row.measures} for row in self.rows]
-        counts = {name: asdict(rate) for name, rate in self.counts.items()}
         return {
             "system": self.system,
             "split": self.split,
             "utterances": len(self.rows),
-            "measures": self.measures,
-            "counts": counts,
+            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "score_cards": {name: card.as_json() for name, card in self.cards.items()},
             "rows": rows,
         }
 
@@ -109,48 +120,69 @@ def evaluate(
 def _recognizer(recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
     rows = []
     for cut in cuts:
-        wave, text = _recording(corpus, cut), cut.supervisions[0].text
+        wave, text = _recording(corpus, cut), _plain(recognizer, cut)
         heard = recognizer.transcribe(wave, corpus.audio.sample_rate).text
-        rows.append(Row(cut.id, _plain(recognizer, text), heard, {}, wave, corpus.audio.sample_rate))
-    counts = _rates([row.text for row in rows], [row.heard for row in rows])
-    rows = [_with(row, cer=cer(row.text, row.heard, spaces=False).rate) for row in rows]
-    return Evaluation("conformer", split, _values(counts), counts, tuple(rows))
+        rows.append(Row(cut.id, text, heard, _error(text, heard), wave, corpus.audio.sample_rate))
+    card = score([row.text for row in rows], [row.heard for row in rows])
+    return Evaluation("conformer", split, _rates(card), {"heard": card}, tuple(rows))
 
 
 def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
-    rows, heard_in_recordings = [], []
+    rows, in_recordings = [], []
+    rate = corpus.audio.sample_rate
     for cut in cuts:
-        supervision = cut.supervisions[0]
-        recording = _recording(corpus, cut)
+        supervision, recording = cut.supervisions[0], _recording(corpus, cut)
         speech = voice.say(supervision.text, SayOptions(speaker=supervision.speaker))
-        heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-        heard_in_recordings.append(recognizer.transcribe(recording, corpus.audio.sample_rate).text)
-        distance = mcd(recording, speech.wave, corpus.audio.sample_rate)
-        text = _plain(recognizer, supervision.text)
-        measures = {"mcd_db": distance.mcd_db, "cer": cer(text, heard, spaces=False).rate}
-        rows.append(Row(cut.id, text, heard, measures, speech.wave, speech.sample_rate))
+        heard = recognizer.transcribe(speech.wave, rate).text
+        in_recordings.append(recognizer.transcribe(recording, rate).text)
+        text = _plain(recognizer, cut)
+        measures = _distances(recording, speech.wave, rate) | _error(text, heard)
+        rows.append(Row(cut.id, text, heard, measures, speech.wave, rate))
     texts = [row.text for row in rows]
-    counts = _rates(texts, [row.heard for row in rows])
-    counts |= {f"recordings_{name}": rate for name, rate in _rates(texts, heard_in_recordings).items()}
-    measures = {"mcd_db": float(np.mean([row.measures["mcd_db"] for row in rows]))} | _values(counts)
-    return Evaluation(voice.acoustic.facts.system, split, measures, counts, tuple(rows))
+    cards = {"heard": score(texts, [row.heard for row in rows]), "recordings": score(texts, in_recordings)}
+    of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
+    summary = _means(rows, _DISTANCES) | _rates(cards["heard"]) | of_recordings
+    return Evaluation(voice.acoustic.facts.system, split, summary, cards, tuple(rows))
 
 
 def _vocoder(model: SavedModel, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
-    if model.facts.audio_fingerprint != corpus.audio.fingerprint():
+    if model.facts.audio != corpus.audio:
         raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
     rows = []
     for cut in cuts:
-        recording = _recording(corpus, cut)
         mel = torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]
-        wave = model.network.infer(mel).wave
-        measures = {
-            "mcd_db": mcd(recording, wave[0].numpy(), corpus.audio.sample_rate).mcd_db,
-            "mel_l1": float((log_mel(wave, corpus.audio) - mel).abs().mean()),
-        }
-        rows.append(Row(cut.id, cut.supervisions[0].text, "", measures, wave[0].numpy(), corpus.audio.sample_rate))
-    means = {name: float(np.mean([row.measures[name] for row in rows])) for name in ("mcd_db", "mel_l1")}
-    return Evaluation(model.facts.system, split, means, {}, tuple(rows))
+        wave = model.network.infer(mel).wave[0].numpy()
+        measures = _distances(_recording(corpus, cut), wave, corpus.audio.sample_rate)
+        rows.append(Row(cut.id, cut.supervisions[0].text, "", measures, wave, corpus.audio.sample_rate))
+    return Evaluation(model.facts.system, split, _means(rows, _DISTANCES), {}, tuple(rows))
+
+
+def _error(text: str, heard: str) -> dict[str, float]:
+    return {"cer_no_space": cer(text, heard, spaces=False).rate}
+
+
+def _distances(recording: np.ndarray, wave: np.ndarray, sample_rate: int) -> dict[str, float]:
+    """Return what was measured between a recording and a synthetic wave; what has no voice has no F0."""
+    found = compare_speech(recording, wave, sample_rate).as_json()
+    return {name: found[name] for name in _DISTANCES if found[name] is not None}
+
+
+def _rates(card: ScoreCard) -> dict[str, Measure]:
+    return {
+        name: Measure(rate.rate, *(card.intervals[name] or (None, None)))
+        for name, rate in card.rates.items()
+        if name in _RATES
+    }
+
+
+def _means(rows: list[Row], names: tuple[str, ...]) -> dict[str, Measure]:
+    means = {}
+    for name in names:
+        values = np.array([[row.measures[name]] for row in rows if name in row.measures])
+        if len(values):
+            interval = bootstrap_intervals(values, np.ones_like(values))[0] or (None, None)
+            means[name] = Measure(float(values.mean()), *interval)
+    return means
 
 
 def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
@@ -159,8 +191,9 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     with written_whole(out / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(found.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     page = Page(f"{title} · {found.split}", f"{found.system}, {len(found.rows)} utterances")
-    page.section("측정 · Measures", table(["measure", "value"], [[k, f"{v:.4f}"] for k, v in found.measures.items()]))
-    key = "cer" if "cer" in found.rows[0].measures else "mcd_db"
+    lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
+    page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
+    key = "cer_no_space" if "cer_no_space" in found.rows[0].measures else "mcd_db"
     for row in sorted(found.rows, key=lambda row: -row.measures[key])[:_SHOWN]:
         heard = [["heard", marked(row.text, row.heard)]] if row.heard else []
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
@@ -168,26 +201,15 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     page.save(out / "evaluation.html")
 
 
+def interval_text(measure: Measure) -> str:
+    """Return "0.3120 to 0.4410", or nothing where there is no interval."""
+    return "" if measure.low is None else f"{measure.low:.4f} to {measure.high:.4f}"
+
+
 def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _plain(recognizer: Recognizer, text: str) -> str:
-    """Return a text as a recogniser should write it: spoken Hangul without punctuation."""
-    return only_hangul(recognizer.frontend.read(text).normalized)
-
-
-def _rates(references: list[str], hypotheses: list[str]) -> dict[str, ErrorRate]:
-    return {
-        "cer": cer(references, hypotheses),
-        "cer_no_space": cer(references, hypotheses, spaces=False),
-        "wer": wer(references, hypotheses),
-    }
-
-
-def _values(counts: dict[str, ErrorRate]) -> dict[str, float]:
-    return {name: rate.rate for name, rate in counts.items()}
-
-
-def _with(row: Row, **measures: float) -> Row:
-    return Row(row.id, row.text, row.heard, row.measures | measures, row.wave, row.sample_rate)
+def _plain(recognizer: Recognizer, cut: Any) -> str:
+    """Return what a cut says as a recogniser should write it: spoken Hangul without punctuation."""
+    return only_hangul(recognizer.frontend.read(cut.supervisions[0].text).normalized)

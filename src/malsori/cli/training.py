@@ -98,7 +98,7 @@ def evaluate_model(
     Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
     """
     from malsori.corpus.folder import load_corpus
-    from malsori.evaluate import evaluate, save_evaluation
+    from malsori.evaluate import evaluate, interval_text, save_evaluation
 
     found = evaluate(model, load_corpus(corpus), split, recognizer, watched)
     if out:
@@ -107,8 +107,8 @@ def evaluate_model(
         print(json.dumps(found.as_json(), ensure_ascii=False))
         return
     print(f"{found.system} on {len(found.rows)} utterances of {split}")
-    for name, value in found.measures.items():
-        print(f"  {name:24} {value:.4f}")
+    for name, measure in found.measures.items():
+        print(f"  {name:28} {measure.value:8.4f}   {interval_text(measure)}")
 
 
 @app.command("models")
