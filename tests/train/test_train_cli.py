@@ -1,0 +1,37 @@
+"""`malsori train` from a prepared corpus to a model, and what it says on the way."""
+
+import logging
+
+from malsori.cli import run as command
+from malsori.models.saved import open_model
+
+SETTINGS = ("model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]",
+            "resolutions.channels=4", "waves.width=0.03", "data.segment_frames=16", "data.batch_size=2", "data.workers=0",
+            "train.steps=2", "train.save_every=1")  # fmt: skip
+
+
+def train(planted_corpus, out, *more):
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    return command(["train", "vocos-small", "--corpus", str(planted_corpus), "--out", str(out), *settings, *more])
+
+
+def test_train_says_what_it_learns_from_where_the_model_went_and_what_to_type_next(
+    planted_corpus, tmp_path, capsys, caplog
+):
+    caplog.set_level(logging.INFO, "malsori")
+    out = tmp_path / "run"
+    assert train(planted_corpus, out) == 0
+    told = capsys.readouterr().out
+    assert f"The best model lies in {out / 'model'}" in told and f"malsori evaluate {out}" in told
+    assert "vocos, planted, train: 6 utterances" in caplog.text and "step 2/2" in caplog.text
+    assert open_model(out / "model").facts.trained["steps"] == 2
+    assert train(planted_corpus, out) == 2 and "--resume" in capsys.readouterr().err
+    assert train(planted_corpus, out, "--resume", "--set", "train.steps=3") == 2
+    assert "train.steps (2 → 3)" in capsys.readouterr().err
+    assert train(planted_corpus, out, "--resume", "--accept-changes", "--set", "train.steps=3") == 0
+
+
+def test_a_slip_on_the_command_line_is_named(planted_corpus, tmp_path, capsys):
+    assert train(planted_corpus, tmp_path / "run", "--set", "train.stepz=5") == 2
+    assert "train.stepz" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
