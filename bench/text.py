@@ -3,7 +3,8 @@
     python bench/text.py [--sentences FILE] [--count 3000] [--repeats 3]
 
 Sentences are distinct, a line each, by default of the dialogues beside the recordings (MALSORI_DATA, or
-../shared/data). Seconds are of the processor, the best of the repeats, on one thread; loading is told apart from reading.
+../shared/data). Seconds are of the processor, the best of the repeats, on one thread; loading is told apart
+from reading.
 """
 
 import argparse
