@@ -132,6 +132,8 @@ def frame_distortions(
 
 
 def _check(name: str, wave: np.ndarray) -> None:
+    if wave.ndim != 1:
+        raise MetricError(f"the {name} is of shape {wave.shape}: one channel of samples is needed")
     if not len(wave):
         raise MetricError(f"the {name} holds 0 samples: nothing to measure")
     if not np.isfinite(wave).all():
