@@ -317,7 +317,9 @@ def _is_name(number: str, counter: Counter | None, before: str, after: str, text
         return False
     if len(number) >= 12 and not number.endswith("000"):
         return True
-    if re.match(r"[3-6]86$", number) and after.startswith("세대"):
+    if re.match(r"[3-6]86$|\d{4}$", number) and after.lstrip().startswith("세대"):
+        return True
+    if len(number) > 2 and counter is None and re.search(r"(?:번호|코드|암호|계좌)[은는이가]?:?\s?$", before):
         return True
     if number == "63" and after.lstrip().startswith("빌딩"):
         return True

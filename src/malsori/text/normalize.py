@@ -173,6 +173,8 @@ def _joins(written: str, position: int) -> bool:
     if not before or not before[0] or not after or not after[0]:
         return False
     word = before[0][-1]
+    if {before[0], after[0]} <= set("월화수목금토일"):
+        return True
     return after[0][0].isdigit() or (len(before[0]) > 1 and len(after[0]) > 1 and (is_syllable(word) or word.isdigit()))
 
 
