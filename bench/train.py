@@ -1,6 +1,6 @@
 """Steps a second of the training loop beside a plain hand-written one of the same model, and the loop's own cost.
 
-    python bench/train.py [--steps 8] [--corpus work/voice] [RECIPE...]
+    python bench/train.py [--steps 8] [--rounds 3] [--corpus work/voice] [RECIPE...]
 
 Both meet the same batches with the same weights on one thread; a step is timed from one batch to the next, in seconds
 of this process's own CPU time, so that other work on the machine does not count. The plain loop is what one writes by
@@ -85,10 +85,10 @@ def looped(setup: Setup) -> None:
         train(setup, RunOptions(out=Path(folder) / "run", device="cpu"))
 
 
-def measure(name: str, corpus: Corpus, steps: int) -> str:
+def measure(name: str, corpus: Corpus, steps: int, rounds: int) -> str:
     """Return one line of the table."""
     times: dict[str, list[float]] = {"plain": [], "loop": [], "balance": []}
-    for _ in range(3):  # by turns, and the best of each: what disturbs only adds
+    for _ in range(rounds):  # by turns, and the best of each: what disturbs only adds
         for kind in times:
             setup, clock = prepared(name, corpus, steps + WARM_UP + 1, balance=1 if kind == "balance" else 0)
             plain(setup, steps + WARM_UP + 1) if kind == "plain" else looped(setup)
@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", default=RECIPES)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corpus", type=Path, help="prepared corpus with durations; a planted one without")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,7 +110,7 @@ def main() -> None:
         corpus = load_corpus(options.corpus or _planted(Path(folder)))
         print(f"{'recipe':20} {'plain/s':>8} {'loop/s':>8} {'own cost':>9} {'balance':>9}")
         for name in options.recipes:
-            print(measure(name, corpus, options.steps), flush=True)
+            print(measure(name, corpus, options.steps, options.rounds), flush=True)
 
 
 def _planted(folder: Path) -> Path:

@@ -34,5 +34,5 @@ def test_the_page_shows_curves_balance_warnings_and_starts(tmp_path, capsys):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="no metrics.jsonl with a line"):
+    with pytest.raises(TrainingError, match=r"no metrics\.jsonl with a line"):
         save_curves([tmp_path], tmp_path / "runs.html")

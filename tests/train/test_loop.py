@@ -13,7 +13,7 @@ from malsori.train.journal import read_lines
 from malsori.train.loop import RunOptions, seed_everything, train
 from malsori.train.recipe import read_recipe, recipe_names
 from malsori.train.systems import SYSTEMS, build_task, parse_recipe
-from malsori.train.tasks import FastSpeech2Task, Turn
+from malsori.train.tasks import FastSpeech2Task, Turn, VocoderTask
 
 
 def ending(run):
@@ -178,6 +178,28 @@ def test_too_many_steps_that_are_not_finite_stop_the_run(small_setup, tmp_path):
     setup = poison(small_setup("train.broken_steps=2"), 2, 3, 4, 5)
     with pytest.raises(TrainingError, match=r"3 of the last 1000 steps were not finite.*acoustic/mel is nan"):
         train(setup, RunOptions(out=tmp_path / "run"))
+
+
+class PoisonedVocoder(VocoderTask):
+    """A vocoder whose generator's turn is not a number at its first step, while the discriminators are frozen."""
+
+    taken = 0
+
+    def losses(self, batch):
+        self.taken += 1
+        for turn in super().losses(batch):
+            factor = float("nan") if self.taken == 1 and turn.name == "generator" else 1.0
+            yield Turn(turn.name, {name: loss * factor for name, loss in turn.losses.items()})
+
+
+def test_a_step_broken_in_its_second_turn_leaves_nothing_frozen(small_setup, tmp_path):
+    setup = small_setup("train.steps=2", name="vocos-small")
+    task = PoisonedVocoder(setup.task.generator, setup.task.discriminators, setup.task.audio)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    train(type(setup)(**(vars(setup) | {"task": task})), RunOptions(out=tmp_path / "run"))
+    assert all(parameter.requires_grad for parameter in task.parameters())
+    moved = {name.split(".")[0] for name, tensor in task.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"generator", "discriminators"}
 
 
 def test_an_infinite_gradient_is_not_stepped(small_setup, tmp_path):

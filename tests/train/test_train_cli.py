@@ -5,9 +5,11 @@ import logging
 from malsori.cli import run as command
 from malsori.models.saved import open_model
 
-SETTINGS = ("model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]",
-            "resolutions.channels=4", "waves.width=0.03", "data.segment_frames=16", "data.batch_size=2", "data.workers=0",
-            "train.steps=2", "train.save_every=1")  # fmt: skip
+SETTINGS = (
+    "model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]", "waves.width=0.03",
+    "resolutions.channels=4", "data.segment_frames=16", "data.batch_size=2", "data.workers=0", "train.steps=2",
+    "train.save_every=1",
+)  # fmt: skip
 
 
 def train(planted_corpus, out, *more):

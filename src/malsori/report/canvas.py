@@ -12,7 +12,7 @@ Anchor = Literal["start", "middle", "end"]
 Number = float | int  # lengths are written as they come
 
 INK, QUIET, PAPER = "#1f2933", "#7b8794", "#ffffff"
-_FONTS = "'Nanum Gothic', 'Apple SD Gothic Neo', 'Noto Sans CJK KR', 'Malgun Gothic', sans-serif"
+_FONTS = "'Nanum Gothic', NanumGothic, 'Apple SD Gothic Neo', 'Noto Sans CJK KR', 'Malgun Gothic', sans-serif"
 
 
 @dataclass(frozen=True)

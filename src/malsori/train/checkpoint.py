@@ -125,6 +125,8 @@ def _clear(folder: Path) -> None:
             left.replace(original)
     for left in folder.glob(".*.partial"):
         shutil.rmtree(left)
+    for left in folder.glob(".*.part"):  # of a single file
+        left.unlink()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from malsori.audio.io import written_whole
 from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
@@ -91,11 +92,12 @@ class _Run:
             raise TrainingError(
                 f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
             )
-        if path.is_file() and options.resume and not options.accept_changes:
+        if saved and path.is_file() and not options.accept_changes:
             refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
-        written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
-        path.write_text(written + "\n", encoding="utf-8")
         state = self.checkpoints.restore(self.trained)
+        with written_whole(path) as temporary:
+            written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
+            temporary.write_text(written + "\n", encoding="utf-8")
         if state is None:
             return 0
         best = state.get("best")
@@ -130,7 +132,7 @@ class _Run:
         """Take every turn of one step and return its losses and gradient norms, by name; nothing if it is skipped."""
         seed_everything(self.recipe.seed, step)
         self.task.train()
-        buffers = [buffer for buffer in self.task.buffers() if buffer.is_floating_point()]
+        buffers = list(self.task.buffers())
         before = [buffer.clone() for buffer in buffers]  # running means, which a broken batch would spoil for good
         try:
             values = self._turns(step, batches)
@@ -144,22 +146,28 @@ class _Run:
 
     def _turns(self, step: int, batches: list[Any]) -> dict[str, float]:
         """Take the turns one after the other, each over all batches of the step before the next begins."""
-        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
         tasks = [self.task.losses(on_device(batch, self.device)) for batch in batches]
         values: dict[str, float] = {}
-        while True:
-            name = ""
-            for number, task in enumerate(tasks):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                    turn = next(task, None)
-                if turn is None:
-                    continue
+        try:
+            while name := self._gather(tasks, step, values):
+                values |= self._update(name, step)
+        finally:
+            for task in tasks:
+                task.close()  # a task that is left in the middle of a turn thaws what it froze
+        return values
+
+    def _gather(self, tasks: list[Any], step: int, values: dict[str, float]) -> str:
+        """Gather the gradients of the next turn over all batches, and return its name; "" after the last."""
+        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
+        name = ""
+        for number, task in enumerate(tasks):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                turn = next(task, None)
+            if turn is not None:
                 name = turn.name
                 for key, value in self._backward(turn, step, number, len(tasks)).items():
                     values[key] = values.get(key, 0.0) + value / len(tasks)
-            if not name:
-                return values
-            values |= self._update(name, step)
+        return name
 
     def _backward(self, turn: Turn, step: int, number: int, count: int) -> dict[str, float]:
         """Weigh a turn's losses, send their gradients back, and return what was measured."""

@@ -1,0 +1,54 @@
+"""A recipe bound to a corpus: what must agree, what a run starts from, and what its model will say of itself."""
+
+import pytest
+import torch
+
+from malsori.corpus.folder import load_corpus
+from malsori.errors import ConfigError, ModelError
+from malsori.models.saved import SavedModel, save_model
+from malsori.train.recipe import read_recipe
+from malsori.train.systems import Setup, parse_recipe, set_up
+
+
+def bound(corpus, recipe: str, *settings: str) -> Setup:
+    return set_up(parse_recipe(read_recipe(recipe, list(settings)), recipe), load_corpus(corpus))
+
+
+SMALL = ("model.features=16", "model.blocks=1", "waves.periods=[2]", "waves.width=0.03", "resolutions.fft_samples=[512]")
+
+
+def test_a_vocoder_that_makes_other_samples_a_frame_than_the_audio_is_refused(planted_corpus):
+    with pytest.raises(ConfigError, match=r"128 samples a frame, audio.hop_samples is 256"):
+        bound(planted_corpus, "vocos-small", *SMALL, "model.hop_samples=128")
+    with pytest.raises(ConfigError, match=r"128 samples a frame, audio.hop_samples is 256"):
+        bound(planted_corpus, "hifigan-small", "model.upsample_rates=[8,8,2,1]", "model.channels=16")
+
+
+def test_audio_settings_that_are_not_the_corpus_s_are_named_with_both_values(planted_corpus):
+    with pytest.raises(ConfigError, match=r"audio.max_hz is 7600.0 in the recipe and 8000.0"):
+        bound(planted_corpus, "vocos-small", *SMALL, "audio.max_hz=7600.0")
+
+
+def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tmp_path):
+    sizes = ("model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.heads=1")
+    first = bound(planted_corpus, "fastspeech2-small", *sizes, "seed=5")
+    facts = first.facts.model_copy(update={"speakers": ("a", "b", "c")})
+    network = first.task.product()
+    network.speaker_embedding = torch.nn.Embedding(3, 16)
+    save_model(SavedModel(facts, first.symbols, network), tmp_path / "model")
+    second = bound(planted_corpus, "fastspeech2-small", *sizes, f"start_from={tmp_path}/model").task.product()
+    own, given = second.state_dict(), network.state_dict()
+    assert own["speaker_embedding.weight"].shape[0] == len(set(first.facts.statistics))
+    for name in own.keys() - {"speaker_embedding.weight"}:
+        assert torch.equal(own[name], given[name]), name
+
+
+def test_a_start_of_other_sizes_is_refused_by_the_first_weight_that_does_not_fit(planted_corpus, tmp_path):
+    other = bound(planted_corpus, "vocos-small", *SMALL)
+    save_model(SavedModel(other.facts, {}, other.task.product()), tmp_path / "model")
+    with pytest.raises(ModelError, match="weight"):
+        bound(planted_corpus, "vocos-small", *SMALL, "model.features=8", f"start_from={tmp_path}/model")
+
+
+def test_the_licence_of_the_recordings_goes_into_the_model(planted_corpus):
+    assert bound(planted_corpus, "vocos-small", *SMALL, "licence=CC BY 4.0").facts.licence == "CC BY 4.0"
