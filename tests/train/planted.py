@@ -17,13 +17,13 @@ SENTENCES = {
 }
 
 
-def plant_corpus(path: Path) -> Path:
-    """Write a prepared corpus of eight utterances at 22.05 kHz, with durations, and return its folder."""
+def plant_corpus(path: Path, copies: int = 1) -> Path:
+    """Write a prepared corpus of eight utterances, or copies of them, with durations, and return its folder."""
     from malsori.config import AudioConfig
     from malsori.corpus.folder import FORMAT, write_cuts, write_json
 
     audio = AudioConfig()
-    said = [(split, text) for split, texts in SENTENCES.items() for text in texts]
+    said = [(split, text) for split, texts in SENTENCES.items() for text in texts * copies]
     cuts = [_plant(path, f"u{number}", split, text, number) for number, (split, text) in enumerate(said)]
     write_cuts(path / "cuts.jsonl.gz", cuts)
     facts = {"format": FORMAT, "source": "planted", "audio": audio.model_dump(mode="json"), "speakers": ["kim"]}

@@ -212,8 +212,10 @@ def test_an_infinite_gradient_is_not_stepped(small_setup, tmp_path):
     assert "the gradient of 'acoustic' is" in read_lines(tmp_path / "run" / "doctor.jsonl")[0]["message"]
 
 
-def test_a_run_writes_down_what_made_it_and_how_its_losses_balance(small_run):
+def test_a_run_writes_down_what_made_it_and_how_its_losses_balance(small_run, caplog):
+    caplog.set_level("INFO", "malsori")
     run = small_run("run")
+    assert "balance of acoustic:  mel " in caplog.text
     (start,) = read_lines(run / "starts.jsonl")
     assert start["step"] == 0 and {"commit", "torch", "malsori", "python"} <= start.keys()
     balances = [entry for entry in read_lines(run / "balance.jsonl") if entry["step"] == 6]

@@ -14,7 +14,13 @@ def bound(corpus, recipe: str, *settings: str) -> Setup:
     return set_up(parse_recipe(read_recipe(recipe, list(settings)), recipe), load_corpus(corpus))
 
 
-SMALL = ("model.features=16", "model.blocks=1", "waves.periods=[2]", "waves.width=0.03", "resolutions.fft_samples=[512]")
+SMALL = (
+    "model.features=16",
+    "model.blocks=1",
+    "waves.periods=[2]",
+    "waves.width=0.03",
+    "resolutions.fft_samples=[512]",
+)
 
 
 def test_a_vocoder_that_makes_other_samples_a_frame_than_the_audio_is_refused(planted_corpus):

@@ -14,6 +14,7 @@ import logging
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ class Journal:
         self._write(step, {f"validation/{name}": value for name, value in measured.items()})
 
     def balance(self, step: int, turn: str, losses: dict[str, LossBalance]) -> None:
-        """Write how the losses of a turn stand to each other."""
+        """Write and show how the losses of a turn stand to each other."""
+        shown = (f"{name} {loss.share:.0%} |g| {loss.gradient_norm:.3g}" for name, loss in losses.items())
+        self._show(step, (f"balance of {turn}:", *shown))
         for name, loss in losses.items():
             modules = {module: _short(norm) for module, norm in loss.modules.items()}
             rounded = {key: value if key == "modules" else _short(value) for key, value in asdict(loss).items()}
@@ -83,11 +86,13 @@ class Journal:
     def _write(self, step: int, values: dict[str, float]) -> None:
         self._append("metrics", {"step": step, **{name: _short(value) for name, value in values.items()}})
         self._plot(step, values)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if "learning_rate" not in name)
+        self._show(step, (f"{name} {value:.4g}" for name, value in values.items() if "learning_rate" not in name))
+
+    def _show(self, step: int, parts: Iterable[str]) -> None:
         if self.progress.disable:
-            log.info("step %d/%d  %s", step, self.total, shown)
+            log.info("step %d/%d  %s", step, self.total, "  ".join(parts))
         else:
-            self.progress.console.print(f"step {step}  {shown}", highlight=False)
+            self.progress.console.print(f"step {step}  {'  '.join(parts)}", highlight=False)
 
     def warning(self, entry: dict[str, Any]) -> None:
         """Write down what the doctor warned of."""
