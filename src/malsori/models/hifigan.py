@@ -11,6 +11,7 @@ Differences from the paper:
 - Strided convolutions are padded by kernel // 2 as in the paper; grouped ones keep 4 channels a group when narrow.
 """
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -34,6 +35,11 @@ class HifiganConfig(Config):
     block_kernels: tuple[int, ...] = (3, 7, 11)
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     block_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
+
+    @property
+    def samples_a_frame(self) -> int:
+        """Samples of wave that one frame of mel becomes."""
+        return math.prod(self.upsample_rates)
 
 
 class DiscriminatorConfig(Config):

@@ -111,6 +111,8 @@ def open_model(folder: Path) -> SavedModel:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
     facts = ModelFacts.parse(read_json(folder / "config.json"), str(folder / "config.json"))
+    if facts.audio_fingerprint != facts.audio.fingerprint():
+        raise ModelError(f"{folder}: its audio settings were changed since it was trained (another fingerprint)")
     if facts.system not in NETWORKS:
         raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(NETWORKS))}")
     config_class, network_class = NETWORKS[facts.system]

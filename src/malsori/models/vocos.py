@@ -33,6 +33,11 @@ class VocosConfig(Config):
     fft_samples: int = 1024
     hop_samples: int = 256
 
+    @property
+    def samples_a_frame(self) -> int:
+        """Samples of wave that one frame of mel becomes."""
+        return self.hop_samples
+
 
 class ResolutionConfig(Config):
     """Which spectrograms the resolution discriminators see, and how wide they are."""

@@ -76,7 +76,7 @@ def _draw_tiers(axes: "Axes", alignment: Alignment) -> None:
     """Draw words, syllables and phones as boxes with their text, from top to bottom."""
     for row, (spans, size) in enumerate(zip(alignment.tiers.values(), (10, 9, 7), strict=True)):
         for span in spans:
-            bottom = 2 - row
+            bottom = 2.0 - row
             axes.add_patch(_box(span.start, bottom, span.end - span.start))
             middle = (span.start + span.end) / 2
             axes.text(

@@ -129,6 +129,9 @@ def _conformer_task(recipe: ConformerRecipe) -> nn.Module:
 
 def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Setup:
     _same_audio(recipe, corpus)
+    if recipe.model.samples_a_frame != recipe.audio.hop_samples:
+        made, wanted = recipe.model.samples_a_frame, recipe.audio.hop_samples
+        raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     facts = _facts(recipe, recipe.model.model_dump(), corpus)

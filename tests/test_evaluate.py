@@ -1,0 +1,82 @@
+"""Evaluation on a corpus that the built-in voice speaks itself, so that much is known of the answers."""
+
+import json
+
+import pytest
+
+from malsori.cli import run
+from malsori.corpus.folder import load_corpus
+from malsori.errors import CorpusError
+from malsori.evaluate import evaluate, save_evaluation
+from malsori.voice import load_voice
+
+TEXTS = {
+    "train": ("아침에는 따뜻한 차를 마셔요.", "도서관에서 책을 빌렸어요."),
+    "dev": ("내일은 비가 올까요?",),
+    "test": ("저녁에 친구를 만나기로 했어요.", "새로 산 신발이 조금 커요."),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A prepared corpus whose speaker is the voice's own first speaker."""
+    source = tmp_path_factory.mktemp("source")
+    voice = load_voice()
+    speaker = source / voice.speakers[0]
+    for folder in (speaker / "wav", speaker / "transcript", source / "splits"):
+        folder.mkdir(parents=True)
+    for split, texts in TEXTS.items():
+        ids = [f"{split}{number}" for number in range(len(texts))]
+        (source / "splits" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        for name, text in zip(ids, texts, strict=True):
+            voice.say(text).save(speaker / "wav" / f"{name}.wav")
+            (speaker / "transcript" / f"{name}.txt").write_text(text, encoding="utf-8-sig")
+    out = source.parent / "corpus"
+    assert run(["corpus", "prepare", str(source), str(out), "--workers", "1"]) == 0
+    return load_corpus(out)
+
+
+def test_preparing_a_corpus_gives_durations_that_sum_to_the_frames(corpus):
+    for split in corpus.cuts.values():
+        for cut in split:
+            truth = corpus.ground_truth(cut)
+            assert truth["durations"].sum() == len(truth["mel"])
+            assert len(truth["durations"]) == len(truth["token_ids"])
+
+
+def test_a_voice_measured_against_its_own_speech_is_near_it(corpus):
+    found = evaluate("fastspeech2-ko", corpus)
+    assert found.measures["mcd_db"].value < 1.5  # the ends were trimmed and the wave rounded to 16 bits
+    assert found.measures["duration_ratio"].value == pytest.approx(1.0, abs=0.15)
+    assert found.measures["cer_no_space"].value == pytest.approx(
+        found.measures["recordings_cer_no_space"].value, abs=0.35
+    )
+
+
+def test_a_vocoder_copies_better_than_it_would_at_random(corpus):
+    measures = evaluate("vocos-ko", corpus).measures
+    assert measures["mcd_db"].value < 4.0 and measures["mel_l1"].value < 0.6
+
+
+def test_a_recogniser_is_scored_by_summed_counts_with_an_interval(corpus, tmp_path):
+    found = evaluate("conformer-ko", corpus)
+    card = found.cards["heard"]
+    assert card.rates["cer"].reference_length == sum(len(row.text) for row in found.rows)
+    measure = found.measures["cer_no_space"]
+    assert measure.low <= measure.value <= measure.high
+    save_evaluation(found, tmp_path, "conformer-ko")
+    saved = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert saved["measures"]["cer_no_space"]["value"] == measure.value
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == len(found.rows)
+
+
+def test_a_split_that_is_not_there_is_told(corpus):
+    with pytest.raises(CorpusError, match="no split 'tset'"):
+        evaluate("conformer-ko", corpus, "tset")
+
+
+def test_evaluate_prints_one_json_object(corpus, capsys):
+    assert run(["evaluate", "conformer-ko", "--corpus", str(corpus.path), "--split", "dev", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["utterances"] == 1 and printed["measures"]["cer"]["low"] is None
