@@ -26,7 +26,7 @@ Language = Literal["en", "ko"]
 
 #: Of losses, in their order: Okabe and Ito's colours, which the colour-blind tell apart, on white.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f3fbf", "#8c564b")
-_CUT, _PANEL, _FAINT, _FROZEN = "#c1121f", "#f7f9fb", "#cbd2d9", "#eef1f4"
+_FLOW, _CUT, _PANEL, _FAINT, _FROZEN = "#52606d", "#c1121f", "#f7f9fb", "#cbd2d9", "#eef1f4"
 _MARGIN, _HEADER, _GAP, _SIDE = 28.0, 44.0, 26.0, 436.0
 
 
@@ -183,14 +183,7 @@ class _Panel:
 
     def _arrow(self, start: str, end: str, flow: str) -> list[Shape]:
         points = tuple((x + self.x, y + self.y) for x, y in self.plan.routes[start, end])
-        color = self.colors[end.removeprefix("loss:")] if end in self.losses else "#52606d"
-        if flow == "data":
-            return [Curve(points, _FAINT, 1.2)]
-        if flow == "gradient":
-            return [Curve(points, color, 1.6)]
-        x, y = points[-1]
-        mark = [Curve(((x - 23 + d, y + 6), (x - 17 + d, y - 6)), _CUT, 2.0, head=False) for d in (0, 5)]
-        return [Curve(points, _CUT, 1.3, dashed=True), *mark]
+        return _flowing(points, flow, self.colors[end.removeprefix("loss:")] if end in self.losses else _FLOW)
 
     def _place(self, corner: tuple[float, float], size: tuple[float, float], place: Place) -> list[Shape]:
         (x, y), (width, _) = corner, size
@@ -270,28 +263,31 @@ class _Panel:
 _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
 
 
+def _flowing(points: tuple[tuple[float, float], ...], flow: str, color: str) -> list[Shape]:
+    """Return an arrow as what comes back over it has it drawn: a gradient, a cut one, none."""
+    if flow == "data":
+        return [Curve(points, _FAINT, 1.2)]
+    if flow == "gradient":
+        return [Curve(points, color, 1.6)]
+    x, y = points[-1]
+    mark = [Curve(((x - 23 + d, y + 6), (x - 17 + d, y - 6)), _CUT, 2.0, head=False) for d in (0, 5)]
+    return [Curve(points, _CUT, 1.3, dashed=True), *mark]
+
+
 def _legend(y: float, language: Language, measured: bool) -> list[Shape]:
+    """Return what dots, arrows and grey boxes mean, side by side."""
     dot = "gradient norm of the weighted loss in the module" if measured else "the loss's gradient reaches the module"
+    arrows = {"gradient": "a gradient comes back", "cut": "cut: detach or no_grad", "data": "data only"}
     x, shapes = _MARGIN + 6, list[Shape]()
-    signs: list[tuple[list[Shape], str]] = [
-        ([Dot((x + 14, y + 16), 5, COLORS[0]), Dot((x + 30, y + 16), 5, COLORS[1])], dot),
-        ([], "a gradient comes back"),
-        ([], "cut: detach or no_grad"),
-        ([], "data only"),
-        ([], "not stepped in this turn, or without gradient"),
-    ]
-    for index, (drawn, text) in enumerate(signs):
-        if index == 1:
-            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), "#52606d", 1.6)]
-        elif index == 2:
-            marks = [Curve(((x + 14 + d, y + 22), (x + 20 + d, y + 10)), _CUT, 2.0, head=False) for d in (0, 5)]
-            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), _CUT, 1.3, dashed=True), *marks]
-        elif index == 3:
-            drawn = [Curve(((x, y + 16), (x + 40, y + 16)), _FAINT, 1.2)]
-        elif index == 4:
-            drawn = [Box((x + 4, y + 7), (34, 18), _FROZEN, QUIET, dashed=True, radius=5)]
+    for sign, text in {"dots": dot, **arrows, "idle": "not stepped in this turn, or without gradient"}.items():
+        if sign == "dots":
+            shapes += [Dot((x + 14, y + 16), 5, COLORS[0]), Dot((x + 30, y + 16), 5, COLORS[1])]
+        elif sign == "idle":
+            shapes.append(Box((x + 4, y + 7), (34, 18), _FROZEN, QUIET, dashed=True, radius=5))
+        else:
+            shapes += _flowing(((x, y + 16), (x + 40, y + 16)), sign, _FLOW)
         shown = term(text, language)
-        shapes += [*drawn, Label((x + 50, y + 20), shown, 11.5, INK, anchor="start")]
+        shapes.append(Label((x + 50, y + 20), shown, 11.5, INK, anchor="start"))
         x += 50 + text_width(shown, 11.5) + 26
     return shapes
 
