@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malsori.align.phonemes import frames_of, time_phonemes
-from malsori.corpus.folder import Corpus, add_ground_truth, read_key
+from malsori.corpus.folder import Corpus, add_ground_truth, read_keys
 from malsori.errors import AlignmentError, TextError
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
@@ -32,7 +32,7 @@ def add_durations(
     left_out: dict[str, list[str]] = {}
     cuts = [cut for split in corpus.cuts.values() for cut in split]
     for cut in watch(cuts):
-        if read_key(corpus.ground_truth_path(cut), "aligned_by") == aligner:
+        if read_keys(corpus.ground_truth_path(cut))[1] == aligner:
             continue
         try:
             arrays = _align(corpus, cut, model, frontend)

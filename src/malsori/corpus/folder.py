@@ -117,7 +117,8 @@ def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str, alig
     """Write arrays by name, whole or not at all, with the key of what they were made from and that of their aligner."""
     from safetensors.numpy import save_file
 
-    notes = {"key": key, "aligned_by": aligned_by}
+    # one entry: safetensors writes several in an order that changes from run to run, and so would the bytes
+    notes = {"keys": f"{key} {aligned_by}"}
     with written_whole(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, notes)
 
@@ -126,25 +127,27 @@ def add_ground_truth(path: Path, arrays: dict[str, np.ndarray], aligned_by: str 
     """Add arrays to a ground truth file, or replace those of the same name, its key kept: preparing again keeps them.
 
     Args:
-        aligned_by: names what the durations among the arrays come from, for `read_key(path, "aligned_by")`.
+        aligned_by: names what the durations among the arrays come from.
     Raises: CorpusError if durations are among them and do not sum to the frames of the mel spectrogram.
     """
     merged = read_ground_truth(path) | arrays
     frames = len(merged["mel"])
     if "durations" in merged and int(merged["durations"].sum()) != frames:
         raise CorpusError(f"{path}: durations sum to {int(merged['durations'].sum())}, the mel has {frames} frames")
-    write_ground_truth(path, merged, read_key(path), aligned_by or read_key(path, "aligned_by"))
+    key, aligner = read_keys(path)
+    write_ground_truth(path, merged, key, aligned_by or aligner)
 
 
-def read_key(path: Path, name: str = "key") -> str:
-    """Return the key a ground truth file was written with ("aligned_by": its aligner's); "" if there is none."""
+def read_keys(path: Path) -> tuple[str, str]:
+    """Return the key a ground truth file was written with, and its aligner's; "" each if there is no whole file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get(name, "")
+            key, _, aligned_by = (file.metadata() or {}).get("keys", "").partition(" ")
     except (FileNotFoundError, SafetensorError):
-        return ""
+        return "", ""
+    return key, aligned_by
 
 
 def count_frames(path: Path) -> int:

@@ -238,7 +238,7 @@ def _make(job: _Job) -> _Made | Refusal:
     except TextError as error:
         return Refusal(item.id, "text cannot be read", str(error))
     key = _key(job)
-    if wave_path.is_file() and key and folder.read_key(truth_path) == key:
+    if wave_path.is_file() and key and folder.read_keys(truth_path)[0] == key:
         return _Made(job.file_id, item, folder.count_frames(truth_path), reused=True)
     wave = usable_wave(item, job.audio)
     if isinstance(wave, Refusal):

@@ -1,5 +1,6 @@
 """Which systems can be trained, and how a recipe and a corpus become a task with its batches."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,7 +150,8 @@ def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
         if not cuts[split]:
             raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
     statistics = speaker_statistics(corpus, cuts["train"])
-    speakers = tuple(statistics)
+    spoken = Counter(cut.supervisions[0].speaker for cut in cuts["train"].values())
+    speakers = tuple(speaker for speaker, _ in spoken.most_common())  # the first is who speaks when nobody is named
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
     collator = SpeakCollator(speakers, statistics)
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
