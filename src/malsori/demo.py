@@ -37,6 +37,7 @@ def run_demo(out: Path) -> list[Said]:
     """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
     out.mkdir(parents=True, exist_ok=True)
     voice, recognizer = load_voice(), load_recognizer()
+    voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))
     said, speeches = [], []
     for number, text in enumerate(SENTENCES, start=1):
