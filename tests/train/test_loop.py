@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -114,10 +116,17 @@ def test_a_run_of_an_older_recipe_goes_on_where_new_keys_have_their_defaults(sma
 
 
 def test_one_process_holds_a_run(small_run, tmp_path):
-    from malsori.train.checkpoint import held
-
-    with held(tmp_path / "run"), pytest.raises(TrainingError, match="another process is training in it"):
-        small_run("run")
+    hold = (
+        "import sys; from pathlib import Path; from malsori.train.checkpoint import held\n"
+        "with held(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match="another process is training in it"):
+            small_run("run")
+        other.communicate("")
+    small_run("run")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,8 @@ def held(run: Path) -> Iterator[None]:
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process ends, killed or not
+            # lifted when this process ends, killed or not; a worker that outlives it by seconds does not inherit it
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TrainingError(f"{run}: another process is training in it. Name another --out.") from error
         for folder in (run, run / "checkpoints"):
