@@ -293,8 +293,9 @@ def test_a_run_killed_at_any_time_goes_on_to_the_same_bytes(
             time.sleep(0.02)
         process.send_signal(sent)
         _, told = process.communicate(timeout=60)
-        assert process.returncode in ((-9, 0) if sent == signal.SIGKILL else (130, 0))
-        assert b"Traceback" not in told
+        assert process.returncode in ((-9, 0) if sent == signal.SIGKILL else (130, 0)), told.decode()
+        # a worker that was just starting when its parent was killed outright says so: nobody is left to hush it
+        assert sent == signal.SIGKILL or b"Traceback" not in told, told.decode()
     subprocess.run(command(source, tmp_path / "out", 2), env=environment(), check=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 

@@ -46,11 +46,26 @@ def _together(make: Callable[[Job], Result], jobs: Sequence[Job], workers: int) 
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
     try:
-        yield from pool.map(make, jobs, chunksize=4)
+        with _interrupts_later():
+            results = pool.map(make, jobs, chunksize=4)
+        yield from results
     except BrokenProcessPool as error:
         raise CorpusError("a worker died, perhaps for want of memory; run again with fewer --workers") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back while workers are started: one that is half started would die with a trace of its own."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
