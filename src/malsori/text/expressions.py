@@ -129,9 +129,11 @@ def _read_event(match: re.Match[str], text: str) -> str:
     return sino(first) + day
 
 
-@_reads(r"(?<![\d.])\d+(?:\.\d+){2,}(?!\d)")
+@_reads(r"(?<![A-Za-z])(?P<name>[A-Za-z]+)-?\d+(?:\.\d+)+(?!\d)|(?<![\d.])\d+(?:\.\d+){2,}(?!\d)")
 def _read_version(match: re.Match[str], text: str) -> str:
-    return " 점 ".join(sino(int(part)) for part in match[0].split("."))
+    name = match["name"] or ""
+    numbers = match[0].removeprefix(name).removeprefix("-").split(".")
+    return (f"{read_latin(name)} " if name else "") + " 점 ".join(sino(int(part)) for part in numbers)
 
 
 @_reads(r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])")
@@ -216,7 +218,7 @@ def _read_range(match: re.Match[str], text: str) -> str:
     return f"{lead.lstrip()}{start}{unit}에서 {end}{_unit_name(match['to_unit'])}{gap}"
 
 
-@_reads(r"(?P<currency>US\$|[$€£¥￥₩￦])\s?(?P<sum>NUMBER)(?P<scale>SCALE)?")
+@_reads(r"(?P<currency>US\$|[$€£¥￥₩￦])\s?(?P<sum>NUMBER)(?P<scale>SCALE)?(?:\s?(?:원|달러|유로|엔))?")
 def _read_money(match: re.Match[str], text: str) -> str:
     scale = match["scale"]
     spoken = _scaled(match["sum"], scale) if scale else cardinal(match["sum"])
