@@ -26,7 +26,8 @@ from malsori.corpus.folder import Corpus, load_corpus
 from malsori.train.loop import RunOptions, train
 from malsori.train.optim import build_optimizer
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import Setup, parse_recipe, set_up
+from malsori.train.setup import Setup
+from malsori.train.systems import parse_recipe, set_up
 
 RECIPES = ("fastspeech2-small", "hifigan-small", "conformer-small")
 WARM_UP = 2  # steps before the clock counts

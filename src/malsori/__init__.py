@@ -7,13 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from malsori.decode.transcript import Transcript as Transcript
     from malsori.metrics.cepstral import mcd as mcd
     from malsori.metrics.error_rate import cer as cer
     from malsori.metrics.error_rate import wer as wer
     from malsori.metrics.score_card import score as score
     from malsori.models import load_model as load_model
     from malsori.recognizer import Recognizer as Recognizer
-    from malsori.recognizer import Transcript as Transcript
     from malsori.recognizer import align as align
     from malsori.recognizer import load_recognizer as load_recognizer
     from malsori.voice import Speech as Speech
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Recognizer": "malsori.recognizer",
     "Speech": "malsori.voice",
-    "Transcript": "malsori.recognizer",
+    "Transcript": "malsori.decode.transcript",
     "Voice": "malsori.voice",
     "align": "malsori.recognizer",
     "cer": "malsori.metrics.error_rate",

@@ -18,6 +18,7 @@ import torch
 from malsori.audio.io import load_audio, written_whole
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError
+from malsori.listeners import LISTENERS
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
@@ -27,7 +28,7 @@ from malsori.models.saved import SavedModel
 from malsori.recognizer import Recognizer, load_recognizer
 from malsori.report.page import Page, marked, player, table
 from malsori.text.hangul import only_hangul
-from malsori.voice import SayOptions, Voice, load_voice
+from malsori.voice import VOCODERS, SayOptions, Voice, load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
@@ -104,9 +105,9 @@ def evaluate(
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
-    if model.facts.system == "conformer":
+    if model.facts.system in LISTENERS:
         return _recognizer(load_recognizer(name), corpus, split, watch(cuts))
-    if model.facts.system in ("vocos", "hifigan"):
+    if model.facts.system in VOCODERS:
         return _vocoder(model, corpus, split, watch(cuts))
     voice = load_voice(name)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
@@ -124,7 +125,7 @@ def _recognizer(recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterab
         heard = recognizer.transcribe(wave, corpus.audio.sample_rate).text
         rows.append(Row(cut.id, text, heard, _error(text, heard), wave, corpus.audio.sample_rate))
     card = score([row.text for row in rows], [row.heard for row in rows])
-    return Evaluation("conformer", split, _rates(card), {"heard": card}, tuple(rows))
+    return Evaluation(recognizer.model.facts.system, split, _rates(card), {"heard": card}, tuple(rows))
 
 
 def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,16 @@ from malsori.align.phonemes import alignment_of
 from malsori.align.spans import Alignment
 from malsori.audio.griffin_lim import griffin_lim
 from malsori.audio.io import save_audio
+from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig, nearest
 from malsori.errors import ModelError, TextError
 from malsori.models.catalogue import first_built_in, load_saved
 from malsori.models.saved import SavedModel
+from malsori.models.speaking import VOICES, Control, Sentence, Spoken, speak
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
-from malsori.text.symbols import PAUSE, PHONEMES, START
+from malsori.text.symbols import PAUSE, START
 
-_ACOUSTIC, _VOCODERS = ("fastspeech2",), ("vocos", "hifigan")
+VOCODERS = ("vocos", "hifigan")
 #: Sentences are joined with this much silence between them.
 _BETWEEN_SENTENCES_SECONDS = 0.15
 _LOUDEST = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
@@ -88,12 +91,12 @@ class Voice:
     """
 
     def __init__(self, acoustic: SavedModel, vocoder: SavedModel | None) -> None:
-        if acoustic.facts.system not in _ACOUSTIC:
-            raise ModelError(f"a {acoustic.facts.system} does not speak; a voice needs one of: {', '.join(_ACOUSTIC)}")
+        if acoustic.facts.system not in VOICES:
+            raise ModelError(f"a {acoustic.facts.system} does not speak; a voice needs one of: {', '.join(VOICES)}")
         if vocoder is not None:
             _check_vocoder(acoustic.facts.audio, vocoder)
-        if acoustic.facts.frontend.get("version") != FRONTEND_VERSION:
-            trained = acoustic.facts.frontend.get("version")
+        trained = acoustic.facts.frontend.get("version")
+        if "phonemes" in acoustic.symbols and trained != FRONTEND_VERSION:
             raise ModelError(
                 f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew"
             )
@@ -122,47 +125,43 @@ class Voice:
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
-        mel, durations = self._mels(reading, options)
-        wave = self._wave(mel)
-        ends = np.cumsum(durations) * self.audio.frame_seconds
+        spoken = self._speak(reading, options)
+        wave = self._wave(spoken)
+        mel = log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy() if spoken.mel is None else spoken.mel
+        ends = np.cumsum(spoken.durations) * self.audio.frame_seconds
         took = time.perf_counter() - began
         factor = took / (len(wave) / self.audio.sample_rate)
         return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
 
-    def _mels(self, reading: Reading, options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mel (frames, mel_channels) and the frames each phoneme of the reading lasts (tokens,)."""
-        gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
-        silence = np.full((gap, self.audio.mel_channels), np.log(self.audio.log_floor), dtype=np.float32)
-        mels: list[np.ndarray] = []
-        durations = np.zeros(len(reading.phonemes), dtype=np.int64)
-        for begin, end, mark in _sentences(reading):
-            mel, lasts = self._mel([START, *reading.phonemes[begin:end], mark], options)
-            mels += [silence, mel] if mels else [mel]
-            durations[begin - 1 : end + 1] += lasts  # the pause between two sentences is the end of one, start of one
-            durations[begin - 1] += gap if len(mels) > 1 else 0
-        return np.concatenate(mels), durations
-
-    def _mel(self, phonemes: list[str], options: SayOptions) -> tuple[np.ndarray, np.ndarray]:
-        """Return one sentence's mel (frames, mel_channels) and the frames each phoneme lasts (tokens,)."""
+    def _speak(self, reading: Reading, options: SayOptions) -> Spoken:
+        """Return a whole text as it is spoken, sentence by sentence, with a silence between two."""
         speaker = self._speaker(options.speaker)
-        token_ids = torch.tensor([PHONEMES.encode(phonemes)])
-        statistics = self.acoustic.facts.statistics[self.speakers[speaker]]
-        # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
-        shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
-        output = self.acoustic.network.infer(
-            token_ids,
-            torch.tensor([token_ids.shape[1]]),
-            torch.tensor([speaker]),
-            speed=options.speed,
-            pitch_shift=shift,
-            energy_shift=options.energy,
-        )
-        return output.mel[0].numpy(), output.durations[0].numpy()
+        control = Control(options.speed, options.pitch, options.energy)
+        gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
+        durations = np.zeros(len(reading.phonemes), dtype=np.int64)
+        said: list[Spoken] = []
+        for begin, end, mark in _sentences(reading):
+            words = dict.fromkeys(word for word in reading.phoneme_words[begin:end] if word >= 0)
+            text = " ".join(reading.words[word].spoken for word in words)
+            sentence = Sentence((START, *reading.phonemes[begin:end], mark), text)
+            durations[begin - 1] += gap if said else 0
+            said.append(speak(self.acoustic, sentence, speaker, control))
+            # the pause between two sentences is the end of one, start of one
+            durations[begin - 1 : end + 1] += said[-1].durations
+        if said[0].wave is not None:
+            silence = np.zeros(gap * self.audio.hop_samples, dtype=np.float32)
+            return Spoken(durations, wave=_joined([one.wave for one in said], silence))
+        floor = np.full((gap, self.audio.mel_channels), np.log(self.audio.log_floor), dtype=np.float32)
+        return Spoken(durations, mel=_joined([one.mel for one in said], floor))
 
-    def _wave(self, mel: np.ndarray) -> np.ndarray:
-        frames = torch.from_numpy(mel)[None]
-        wave = griffin_lim(frames, self.audio) if self.vocoder is None else self.vocoder.network.infer(frames).wave
-        samples = wave[0].numpy()
+    def _wave(self, spoken: Spoken) -> np.ndarray:
+        """Return the wave, through a vocoder where the voice gives a mel, no louder than a file holds."""
+        if spoken.wave is not None:
+            samples = spoken.wave
+        else:
+            frames = torch.from_numpy(spoken.mel)[None]
+            wave = griffin_lim(frames, self.audio) if self.vocoder is None else self.vocoder.network.infer(frames).wave
+            samples = wave[0].numpy()
         return samples * min(1.0, _LOUDEST / max(1e-9, float(np.abs(samples).max())))
 
     def _speaker(self, name: str | None) -> int:
@@ -181,10 +180,10 @@ def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
         vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given.
     Raises: ModelError if either is not there, or they disagree.
     """
-    acoustic = load_saved(name or first_built_in(*_ACOUSTIC))
+    acoustic = load_saved(name or first_built_in(*VOICES))
     if vocoder == "griffin-lim":
         return Voice(acoustic, None)
-    return Voice(acoustic, load_saved(vocoder or first_built_in(*_VOCODERS)))
+    return Voice(acoustic, load_saved(vocoder or first_built_in(*VOCODERS)))
 
 
 def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
@@ -202,9 +201,14 @@ def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
     yield begin, len(reading.phonemes) - 1, reading.phonemes[-1]
 
 
+def _joined(parts: list[Any], between: np.ndarray) -> np.ndarray:
+    """Return arrays one after another with `between` between two of them."""
+    return np.concatenate([piece for part in parts for piece in (between, part)][1:])
+
+
 def _check_vocoder(audio: AudioConfig, vocoder: SavedModel) -> None:
-    if vocoder.facts.system not in _VOCODERS:
-        raise ModelError(f"a {vocoder.facts.system} is no vocoder; one of {', '.join(_VOCODERS)} is")
+    if vocoder.facts.system not in VOCODERS:
+        raise ModelError(f"a {vocoder.facts.system} is no vocoder; one of {', '.join(VOCODERS)} is")
     for name, wanted in audio.model_dump().items():
         found = getattr(vocoder.facts.audio, name)
         if found != wanted:

@@ -11,7 +11,8 @@ from malsori.corpus.folder import load_corpus
 from malsori.text.frontend import Frontend
 from malsori.train.loop import RunOptions, train
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import Setup, parse_recipe, set_up
+from malsori.train.setup import Setup
+from malsori.train.systems import parse_recipe, set_up
 
 TINY = {
     "vocos-small": (
@@ -45,7 +46,7 @@ def small_setup(planted_corpus, monkeypatch) -> Callable[..., Setup]:
     """A function that binds a recipe, made tiny and short, to the planted corpus."""
 
     frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
-    monkeypatch.setattr("malsori.train.systems.Frontend", lambda: frontend)
+    monkeypatch.setattr("malsori.train.conformer.Frontend", lambda: frontend)
 
     def make(*overrides: str, name: str = "fastspeech2-small") -> Setup:
         values = read_recipe(name, [*TINY[name], *SHORT, *overrides])

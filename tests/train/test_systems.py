@@ -7,7 +7,8 @@ from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError, ModelError
 from malsori.models.saved import SavedModel, save_model
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import Setup, parse_recipe, set_up
+from malsori.train.setup import Setup
+from malsori.train.systems import parse_recipe, set_up
 
 
 def bound(corpus, recipe: str, *settings: str) -> Setup:

@@ -12,7 +12,7 @@ from malsori.errors import ModelError
 
 if TYPE_CHECKING:
     from malsori.align.spans import Alignment
-    from malsori.recognizer import Transcript
+    from malsori.decode.transcript import Transcript
 
 app = typer.Typer()
 
@@ -77,7 +77,8 @@ def transcribe(
 
     Example: malsori transcribe talk.m4a --format srt
     """
-    from malsori.recognizer import ListenOptions, load_recognizer
+    from malsori.listeners import ListenOptions
+    from malsori.recognizer import load_recognizer
 
     recognizer = load_recognizer(model, ListenOptions(beam=beam))
     if language not in recognizer.languages:

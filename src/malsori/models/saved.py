@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
     "hifigan": (HifiganConfig, Hifigan),
     "vocos": (VocosConfig, Vocos),
 }
+
+
+#: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
+KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
 
 
 class Statistics(Config):
@@ -72,12 +76,14 @@ class SavedModel:
         symbols: alphabets by kind ("phonemes", "jamo").
         network: in evaluation mode.
         card: text of card.md.
+        files: what else the model cannot do without, such as a checkpoint's tokenizer.json: name → bytes.
     """
 
     facts: ModelFacts
     symbols: dict[str, SymbolTable]
     network: Any  # an nn.Module; what its `infer` takes is known by the system alone
     card: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -100,6 +106,8 @@ def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
             (partial / name).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         save_file(weights, partial / "model.safetensors")
         (partial / "card.md").write_text(saved.card, encoding="utf-8")
+        for name, content in saved.files.items():
+            (partial / name).write_bytes(content)
 
 
 def open_model(folder: Path) -> SavedModel:
@@ -121,7 +129,8 @@ def open_model(folder: Path) -> SavedModel:
     symbols = _read_symbols(folder / "symbols.json")
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    return SavedModel(facts, symbols, network.eval(), text)
+    files = {name: (folder / name).read_bytes() for name in KEPT_FILES if (folder / name).is_file()}
+    return SavedModel(facts, symbols, network.eval(), text, files)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ from malsori.train.doctor import Doctor
 from malsori.train.journal import Journal, read_lines
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
-from malsori.train.systems import Setup
+from malsori.train.setup import Setup
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")

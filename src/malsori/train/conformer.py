@@ -1,0 +1,127 @@
+"""Conformer: CTC over written jamo and over sounded phonemes, and which utterances can be learnt from."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from malsori.config import RECOGNITION_AUDIO, AudioConfig
+from malsori.corpus.batches import Collator, DataConfig, ListenBatch, ListenCollator, Target
+from malsori.corpus.folder import Corpus
+from malsori.decode.ctc import greedy
+from malsori.errors import TextError
+from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
+from malsori.metrics.error_rate import cer
+from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.text.frontend import Frontend
+from malsori.text.hangul import from_jamo, only_hangul, to_jamo
+from malsori.text.symbols import JAMO, PHONEMES
+from malsori.train.examples import example_listening
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, model_facts
+from malsori.train.tasks import Turn
+
+
+class ConformerRecipe(Recipe):
+    """A recipe with a Conformer recogniser."""
+
+    audio: AudioConfig = RECOGNITION_AUDIO
+    model: ConformerConfig = ConformerConfig()
+
+
+class ConformerTask(nn.Module):
+    """CTC twice: written jamo at the top, sounded phonemes half-way up."""
+
+    def __init__(self, network: Conformer, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
+        super().__init__()
+        self.network, self.audio = network, audio
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"recognizer": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the recogniser's network."""
+        return self.network
+
+    def losses(self, batch: ListenBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        output = self.network(batch.mel, batch.mel_lengths)
+        yield Turn(
+            "recognizer",
+            {
+                "jamo_ctc": ctc_loss(output.jamo, output.frame_lengths, batch.jamo_ids, batch.jamo_lengths),
+                "phoneme_ctc": ctc_loss(
+                    output.phonemes, output.frame_lengths, batch.phoneme_ids, batch.phoneme_lengths
+                ),
+            },
+            {"blank_share": blank_share(output.jamo, output.frame_lengths)},
+        )
+
+    def example(self) -> ListenBatch:
+        """Return a tiny batch of noise."""
+        return example_listening(self.audio)
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[ListenBatch]) -> dict[str, float]:
+        """Return the character error rate without spaces, and with them, of greedy decoding."""
+        references, hypotheses = [], []
+        for batch in batches:
+            output = self.network(batch.mel, batch.mel_lengths)
+            for log_probs, length in zip(output.jamo, output.frame_lengths.tolist(), strict=True):
+                hypotheses.append(from_jamo(JAMO.decode(greedy(log_probs[:length].cpu().numpy()))))
+            references.extend(batch.texts)
+        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
+        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+
+
+def _conformer_task(recipe: ConformerRecipe) -> nn.Module:
+    return ConformerTask(Conformer(recipe.model), recipe.audio)
+
+
+def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
+    cuts, frontend = both_splits(recipe, corpus), Frontend()
+    left_out: dict[str, list[str]] = {}
+    collators: dict[str, Collator] = {}
+    plain = DataConfig()
+    for split, found in cuts.items():
+        data = recipe.data if split == "train" else plain
+        targets = {}
+        for name, cut in list(found.items()):
+            reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
+            if target is None:
+                del found[name]
+                left_out.setdefault(reason, []).append(name)
+            else:
+                targets[name] = target
+        collators[split] = ListenCollator(corpus.audio.sample_rate, recipe.audio, targets, data)
+    facts = model_facts(recipe, recipe.model.model_dump(), corpus)
+    task, symbols = _conformer_task(recipe), {"phonemes": PHONEMES, "jamo": JAMO}
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, symbols, left_out)
+
+
+def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) -> tuple[str, Target | None]:
+    """Return what should be written for a cut, or the reason why nothing can be."""
+    try:
+        target = listening_target(frontend, cut.supervisions[0].text)
+    except TextError:
+        return "text cannot be read", None
+    if not target.phoneme_ids:
+        return "nothing to write", None
+    frames = int(cut.duration / speed / frame_seconds) // 2  # the Conformer writes a frame every 20 ms
+    for ids in (target.jamo_ids, target.phoneme_ids):
+        if int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)]))) > frames:
+            return "too short for its text (CTC)", None
+    return "", target
+
+
+def listening_target(frontend: Frontend, text: str) -> Target:
+    """Return what a recogniser should write for a spoken text: Hangul and spaces, no punctuation."""
+    reading = frontend.read(text)
+    plain = only_hangul(reading.normalized)
+    sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
+    return Target(plain, JAMO.encode(to_jamo(plain)), PHONEMES.encode(sounded))
+
+
+SYSTEMS = {"conformer": System(ConformerRecipe, _conformer_task, _conformer)}

@@ -1,0 +1,171 @@
+"""Vocoders: HiFi-GAN and Vocos against discriminators, or, to begin with, against mels alone."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+
+from malsori.audio.mel import log_mel
+from malsori.config import AudioConfig
+from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator
+from malsori.corpus.folder import Corpus
+from malsori.errors import ConfigError
+from malsori.losses.adversarial import (
+    discriminator_accuracy,
+    discriminator_loss,
+    feature_matching_loss,
+    generator_loss,
+)
+from malsori.losses.regression import l1_loss
+from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
+from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.train.examples import example_segments
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio
+from malsori.train.tasks import Turn, frozen
+
+
+class VocosRecipe(Recipe):
+    """A recipe with a Vocos generator and its discriminators; adversarial = false leaves these out."""
+
+    adversarial: bool = True
+    audio: AudioConfig = AudioConfig()
+    model: VocosConfig = VocosConfig()
+    waves: DiscriminatorConfig = DiscriminatorConfig()
+    resolutions: ResolutionConfig = ResolutionConfig()
+
+
+class HifiganRecipe(Recipe):
+    """A recipe with a HiFi-GAN generator and its discriminators; adversarial = false leaves these out."""
+
+    adversarial: bool = True
+    audio: AudioConfig = AudioConfig()
+    model: HifiganConfig = HifiganConfig()
+    waves: DiscriminatorConfig = DiscriminatorConfig()
+
+
+class VocoderTask(nn.Module):
+    """A generator against discriminators: HiFi-GAN's three losses, whatever the generator.
+
+    Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), 2.4.
+    """
+
+    def __init__(self, generator: nn.Module, discriminators: nn.Module, audio: AudioConfig) -> None:
+        super().__init__()
+        self.generator, self.discriminators, self.audio = generator, discriminators, audio
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"discriminator": self.discriminators, "generator": self.generator}
+
+    def product(self) -> nn.Module:
+        """Return the generator."""
+        return self.generator
+
+    def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
+        """Yield the discriminators' turn, then the generator's, on one and the same generated wave."""
+        fake = self.generator(batch.mel).wave
+        real_scores = self.discriminators(batch.wave).scores
+        fake_scores = self.discriminators(fake.detach()).scores
+        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
+        with frozen(self.discriminators):
+            with torch.no_grad():
+                real = self.discriminators(batch.wave)
+            judged = self.discriminators(fake)
+            yield Turn(
+                "generator",
+                {
+                    "mel": l1_loss(log_mel(fake, self.audio), log_mel(batch.wave, self.audio)),
+                    "adversarial": generator_loss(judged.scores),
+                    "features": feature_matching_loss(real.features, judged.features),
+                },
+            )
+
+    def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+        """Return the mean distance of log-mels, recording against copy synthesis."""
+        return mel_distance(self.generator, self.audio, batches)
+
+    def example(self) -> SegmentBatch:
+        """Return a tiny batch of noise."""
+        return example_segments(self.audio)
+
+
+class MelCopyTask(nn.Module):
+    """A vocoder's first lessons, without discriminators: log-mels at three resolutions, at a fraction of the cost.
+
+    What it learns is a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
+    """
+
+    def __init__(self, generator: nn.Module, audio: AudioConfig) -> None:
+        super().__init__()
+        self.generator, self.audio = generator, audio
+        self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"generator": self.generator}
+
+    def product(self) -> nn.Module:
+        """Return the generator."""
+        return self.generator
+
+    def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        fake = self.generator(batch.mel).wave
+        distances = [l1_loss(log_mel(fake, at), log_mel(batch.wave, at)) for at in self.resolutions.values()]
+        yield Turn("generator", {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)})
+
+    def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+        """Return the mean distance of log-mels, recording against copy synthesis."""
+        return mel_distance(self.generator, self.audio, batches)
+
+    def example(self) -> SegmentBatch:
+        """Return a tiny batch of noise."""
+        return example_segments(self.audio)
+
+
+@torch.inference_mode()
+def mel_distance(generator: nn.Module, audio: AudioConfig, batches: Iterable[SegmentBatch]) -> dict[str, float]:
+    """Return the mean absolute distance of log-mels between recordings and what a vocoder makes of their mels."""
+    distances = [
+        l1_loss(log_mel(generator(batch.mel).wave, audio), log_mel(batch.wave, audio)).item() for batch in batches
+    ]
+    return {"mel_l1": sum(distances) / len(distances)}
+
+
+def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
+    sizes = ("fft_samples", "window_samples", "hop_samples")
+    return audio.model_copy(update={name: int(getattr(audio, name) * factor) for name in sizes})
+
+
+def _vocos_task(recipe: VocosRecipe) -> nn.Module:
+    if not recipe.adversarial:
+        return MelCopyTask(Vocos(recipe.model), recipe.audio)
+    judges = VocosDiscriminators(recipe.waves, recipe.resolutions)
+    return VocoderTask(Vocos(recipe.model), judges, recipe.audio)
+
+
+def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
+    if not recipe.adversarial:
+        return MelCopyTask(Hifigan(recipe.model), recipe.audio)
+    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.waves), recipe.audio)
+
+
+def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Setup:
+    same_audio(recipe.audio, corpus)
+    if recipe.model.samples_a_frame != recipe.audio.hop_samples:
+        made, wanted = recipe.model.samples_a_frame, recipe.audio.hop_samples
+        raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
+    collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
+    collators: dict[str, Collator] = {"train": collator, "dev": collator}
+    facts = model_facts(recipe, recipe.model.model_dump(), corpus)
+    return Setup(
+        recipe, corpus, SYSTEMS[recipe.system].build(recipe), both_splits(recipe, corpus), collators, False, facts
+    )
+
+
+SYSTEMS = {
+    "hifigan": System(HifiganRecipe, _hifigan_task, _vocoder),
+    "vocos": System(VocosRecipe, _vocos_task, _vocoder),
+}
