@@ -35,15 +35,19 @@ def count_edits(references: Sequence[str], hypotheses: Sequence[str], unit: Unit
         unit: what is compared.
     """
     counts = np.zeros((len(references), 4), dtype=np.int64)
+    if not len(references):
+        return counts
     _count_pairs(*_code_points(references), *_code_points(hypotheses), _UNITS[unit], counts)
     return counts
 
 
 def _code_points(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all code points in a row, and where each text ends."""
-    joined = "".join(texts).encode("utf-32-le", errors="surrogatepass")
-    ends = np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
-    return np.frombuffer(joined, dtype=np.uint32), ends
+    """Return all code points in a row, and where each text ends; each but the first begins with white space."""
+    codes = np.frombuffer("\n".join(texts).encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+    ends = np.append(np.flatnonzero(codes == ord("\n")), len(codes))
+    if len(ends) > len(texts):
+        return _code_points([text.replace("\n", " ") for text in texts])
+    return codes, ends
 
 
 @njit(cache=True)
@@ -54,14 +58,27 @@ def _count_pairs(references, reference_ends, hypotheses, hypothesis_ends, unit, 
     higher, lower = np.empty(len(hypotheses) + 1, np.uint64), np.empty(len(hypotheses) + 1, np.uint64)
     first, second = 0, 0
     for pair in range(len(reference_ends)):
-        said, heard = (references, first, reference_ends[pair]), (hypotheses, second, hypothesis_ends[pair])
+        said, heard = reference_ends[pair], hypothesis_ends[pair]
         if unit == 2:
-            rows, columns = _cut_words(said, reference_units), _cut_words(heard, hypothesis_units)
+            rows = _cut_words(references, first, said, reference_units)
+            columns = _cut_words(hypotheses, second, heard, hypothesis_units)
         else:
-            rows = _cut_characters(said, unit == 0, reference_units)
-            columns = _cut_characters(heard, unit == 0, hypothesis_units)
-        first, second = reference_ends[pair], hypothesis_ends[pair]
-        _count_pair(reference_units, rows, hypothesis_units, columns, counts[pair], higher, lower)
+            rows = _cut_characters(references, first, said, unit == 0, reference_units)
+            columns = _cut_characters(hypotheses, second, heard, unit == 0, hypothesis_units)
+        first, second = said, heard
+        counts[pair, 3] = rows
+        start = 0
+        while start < min(rows, columns) and reference_units[start] == hypothesis_units[start]:
+            start += 1
+        while rows > start and columns > start and reference_units[rows - 1] == hypothesis_units[columns - 1]:
+            rows -= 1
+            columns -= 1
+        if rows == start or columns == start:
+            counts[pair, 1], counts[pair, 2] = rows - start, columns - start
+        elif rows - start <= 64:
+            _count_by_bits(reference_units, start, rows, hypothesis_units, columns, counts, pair, higher, lower)
+        else:
+            _count_by_cells(reference_units[start:rows], hypothesis_units[start:columns], counts[pair])
 
 
 @njit(cache=True)
@@ -77,11 +94,10 @@ def _is_space(code):
 
 @njit(cache=True)
 @no_type_check
-def _cut_characters(text, spaces, units):
+def _cut_characters(codes, first, end, spaces, units):
     """Write a text's characters, with one space between words if asked for, and return how many."""
     written = 0
     pending = False
-    codes, first, end = text
     for place in range(first, end):
         code = codes[place]
         if _is_space(code):
@@ -98,58 +114,39 @@ def _cut_characters(text, spaces, units):
 
 @njit(cache=True)
 @no_type_check
-def _cut_words(text, units):
+def _cut_words(codes, first, end, units):
     """Write a text's words, each as its code points hashed to 64 bits (FNV-1a), and return how many."""
     written = 0
-    inside = False
-    word = np.uint64(0xCBF29CE484222325)
-    codes, first, end = text
+    inside = 0  # numbers, not branches, say where a word ends: a processor cannot foretell it
+    none = np.uint64(0xCBF29CE484222325)
+    word = none
     for place in range(first, end):
         code = codes[place]
-        if not _is_space(code):
-            word = (word ^ np.uint64(code)) * np.uint64(0x100000001B3)
-            inside = True
-        elif inside:
-            units[written] = word
-            written += 1
-            inside = False
-            word = np.uint64(0xCBF29CE484222325)
-    if inside:
+        space = np.int64(code == 32)
+        if code <= 0x3000 and not 32 <= code < 127:
+            space = np.int64(_is_space(code))
         units[written] = word
-        written += 1
-    return written
+        written += inside & space
+        inside = 1 - space
+        word = none if space else (word ^ np.uint64(code)) * np.uint64(0x100000001B3)
+    units[written] = word
+    return written + inside
 
 
 @njit(cache=True)
 @no_type_check
-def _count_pair(reference, rows, hypothesis, columns, counts, higher, lower):
-    """Match what is equal at both ends, then align what lies between."""
-    counts[3] = rows
-    start = 0
-    while start < min(rows, columns) and reference[start] == hypothesis[start]:
-        start += 1
-    while rows > start and columns > start and reference[rows - 1] == hypothesis[columns - 1]:
-        rows -= 1
-        columns -= 1
-    if rows == start or columns == start:
-        counts[1], counts[2] = rows - start, columns - start
-    elif rows - start <= 64:
-        _count_by_bits(reference[start:rows], hypothesis[start:columns], counts, higher, lower)
-    else:
-        _count_by_cells(reference[start:rows], hypothesis[start:columns], counts)
+def _count_by_bits(reference, start, rows, hypothesis, columns, counts, pair, higher, lower):
+    """Hyyrö's automaton: bit i of higher[j] says D[i+1, j] = D[i, j] + 1, of lower[j] that it is D[i, j] - 1.
 
-
-@njit(cache=True)
-@no_type_check
-def _count_by_bits(reference, hypothesis, counts, higher, lower):
-    """Hyyrö's automaton: bit i of higher[j] says D[i+1, j] = D[i, j] + 1, of lower[j] that it is D[i, j] - 1."""
-    rows, columns = len(reference), len(hypothesis)
+    Rows and columns count from `start`: what lies before is equal. Slices would cost as much as the work.
+    """
     one = np.uint64(1)
     plus, minus = ~np.uint64(0), np.uint64(0)
-    for column in range(columns):
+    for column in range(start, columns):
         equal = np.uint64(0)
-        for row in range(rows):
-            equal |= np.uint64(reference[row] == hypothesis[column]) << np.uint64(row)
+        unit = hypothesis[column]
+        for row in range(start, rows):
+            equal |= np.uint64(reference[row] == unit) << np.uint64(row - start)
         diagonal = (((equal & plus) + plus) ^ plus) | equal | minus
         sideways_plus = ((minus | ~(diagonal | plus)) << one) | one
         sideways_minus = (plus & diagonal) << one
@@ -157,20 +154,20 @@ def _count_by_bits(reference, hypothesis, counts, higher, lower):
         minus = sideways_plus & diagonal
         higher[column], lower[column] = plus, minus
     row, column = rows, columns
-    while row and column:
-        bit = np.uint64(row - 1)
+    while row > start and column > start:
+        bit = np.uint64(row - 1 - start)
         if (higher[column - 1] >> bit) & one:
-            counts[1] += 1
+            counts[pair, 1] += 1
             row -= 1
-        elif column > 1 and (lower[column - 2] >> bit) & one:
-            counts[2] += 1
+        elif column - 1 > start and (lower[column - 2] >> bit) & one:
+            counts[pair, 2] += 1
             column -= 1
         else:
             row -= 1
             column -= 1
-            counts[0] += reference[row] != hypothesis[column]
-    counts[1] += row
-    counts[2] += column
+            counts[pair, 0] += reference[row] != hypothesis[column]
+    counts[pair, 1] += row - start
+    counts[pair, 2] += column - start
 
 
 @njit(cache=True)
