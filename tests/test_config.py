@@ -58,7 +58,7 @@ def test_settings_cannot_be_changed():
 def test_a_fingerprint_differs_whenever_a_setting_does_and_stays_otherwise():
     changed = {
         "sample_rate": 24000, "fft_samples": 2048, "window_samples": 800, "hop_samples": 200, "mel_channels": 100,
-        "min_hz": 20.0, "max_hz": 7600.0, "log_floor": 1e-4,
+        "min_hz": 20.0, "max_hz": 7600.0, "log_floor": 1e-4, "convention": "speecht5",
     }  # fmt: skip
     assert set(changed) == set(AudioConfig.model_fields)
     prints = {AudioConfig(**{name: value}).fingerprint() for name, value in changed.items()}

@@ -7,9 +7,10 @@ types with one line that carries the dotted name and the nearest valid one.
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -39,8 +40,7 @@ class Config(BaseModel):
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits that differ whenever any setting differs."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return _digest(self.model_dump(mode="json"))
 
 
 class AudioConfig(Config):
@@ -48,6 +48,9 @@ class AudioConfig(Config):
 
     The defaults are the convention of HiFi-GAN (Kong et al. 2020, arXiv:2010.05646) and its public checkpoints.
     frames = samples // hop_samples, always.
+
+    convention: how a frame is cut and its logarithm taken. "hifigan": centred on its own samples, natural; "speecht5":
+        centred on its first sample, decimal (SpeechT5 and its public vocoder).
     """
 
     sample_rate: int = 22050
@@ -58,6 +61,7 @@ class AudioConfig(Config):
     min_hz: float = 0.0
     max_hz: float = 8000.0
     log_floor: float = 1e-5
+    convention: Literal["hifigan", "speecht5"] = "hifigan"
 
     @model_validator(mode="after")
     def _agree(self) -> "AudioConfig":
@@ -69,6 +73,20 @@ class AudioConfig(Config):
             raise ValueError("fft_samples - hop_samples must be even: the wave is padded alike on both sides")
         return self
 
+    def fingerprint(self) -> str:
+        """Return twelve hexadecimal digits; the first convention, once the only one, leaves no trace in them."""
+        return _digest(self.model_dump(mode="json", exclude={"convention"} if self.convention == "hifigan" else None))
+
+    @property
+    def margin_samples(self) -> int:
+        """Samples by which a wave is reflected at its ends, so that frames stand where the convention says."""
+        return self.fft_samples // 2 if self.convention == "speecht5" else (self.fft_samples - self.hop_samples) // 2
+
+    @property
+    def silence(self) -> float:
+        """The value of every channel of the log-mel where there is no sound."""
+        return math.log10(self.log_floor) if self.convention == "speecht5" else math.log(self.log_floor)
+
     @property
     def frame_seconds(self) -> float:
         """Seconds from one frame to the next."""
@@ -77,6 +95,9 @@ class AudioConfig(Config):
 
 #: 16 kHz, 25 ms windows every 10 ms: what recognisers listen to.
 RECOGNITION_AUDIO = AudioConfig(sample_rate=16000, fft_samples=512, window_samples=400, hop_samples=160)
+
+#: What Whisper listens to; its mel is a decimal logarithm of the power (`malsori.audio.mel.whisper_log_mel`).
+WHISPER_AUDIO = AudioConfig(sample_rate=16000, fft_samples=400, window_samples=400, hop_samples=160, log_floor=1e-10)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -106,6 +127,10 @@ def nearest(name: str, valid: list[str]) -> str:
     """Return a hint such as " Did you mean 'batch_seconds'?", or the valid names when none is near."""
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else f" Valid: {', '.join(sorted(valid))}."
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _explain(cls: type[Config], error: ValidationError) -> str:

@@ -76,7 +76,10 @@ def transformers_weights(config: HifiganConfig) -> Iterator[tuple[str, str]]:
             theirs = f"resblocks.{stage * len(config.block_kernels) + parallel}"
             for place in range(len(dilations)):
                 for step, name in ((1, "convs1"), (3, "convs2")):
-                    yield f"blocks.{stage}.{parallel}.chains.{place}.{step}", f"{theirs}.{name}.{place}"
+                    yield (
+                        f"blocks.{stage * len(config.block_kernels) + parallel}.chains.{place}.{step}",
+                        f"{theirs}.{name}.{place}",
+                    )
 
 
 @pytest.mark.slow

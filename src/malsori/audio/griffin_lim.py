@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from malsori.audio.mel import mel_filters
+from malsori.audio.mel import mel_filters, natural_log
 from malsori.config import AudioConfig
 
 #: Perraudin et al. 2013, section 4: 0.99 converges fastest and stays stable.
@@ -45,8 +45,8 @@ def griffin_lim(
         phase = phase / phase.abs().clamp(min=_SMALLEST)
         previous = rebuilt
     wave = _wave(magnitude * phase, audio)
-    trimmed = (audio.fft_samples - audio.hop_samples) // 2
-    return wave[:, trimmed : wave.shape[1] - trimmed]
+    begin = audio.margin_samples
+    return wave[:, begin : begin + log_mel.shape[1] * audio.hop_samples]
 
 
 def linear_magnitude(
@@ -58,7 +58,7 @@ def linear_magnitude(
     Source: Lee and Seung, "Algorithms for non-negative matrix factorization", NIPS 2000, eq. 4 with fixed bases.
     """
     filters = torch.from_numpy(mel_filters(audio)).to(log_mel)
-    mel = log_mel.exp()
+    mel = natural_log(log_mel, audio).exp()
     wanted = mel @ filters
     overlap = filters.T @ filters
     magnitude = wanted.clone()

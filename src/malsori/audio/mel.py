@@ -32,10 +32,10 @@ def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Flo
     """Return the linear magnitude spectrogram; frames = samples // hop_samples.
 
     The wave is reflected by (fft - hop) / 2 samples on both sides, so that frame t is centred on the middle of
-    samples [t * hop, (t + 1) * hop).
+    samples [t * hop, (t + 1) * hop); in SpeechT5's convention by fft / 2, so that it is centred on the first of them.
     Raises: ValueError if the wave is too short to reflect.
     """
-    padding = (audio.fft_samples - audio.hop_samples) // 2
+    padding = audio.margin_samples
     if wave.shape[-1] <= padding:
         raise ValueError(f"a wave of {wave.shape[-1]} samples is too short: more than {padding} are needed")
     padded = torch.nn.functional.pad(wave[:, None], (padding, padding), mode="reflect")[:, 0]
@@ -43,12 +43,13 @@ def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Flo
     spectrum = torch.stft(
         padded, audio.fft_samples, audio.hop_samples, audio.window_samples, window, center=False, return_complex=True
     )
-    magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + _MAGNITUDE_FLOOR)
-    return magnitude.transpose(1, 2)
+    floor = audio.log_floor**2 if audio.convention == "speecht5" else _MAGNITUDE_FLOOR
+    magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + floor)
+    return magnitude.transpose(1, 2)[:, : wave.shape[-1] // audio.hop_samples]
 
 
 def log_mel(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[Tensor, "batch frames mel_channels"]:
-    """Return the natural logarithm of the mel spectrogram, floored at log(log_floor).
+    """Return the logarithm of the mel spectrogram, floored at that of log_floor: natural, or SpeechT5's decimal.
 
     Args:
         wave: samples in [-1, 1] at audio.sample_rate.
@@ -56,7 +57,35 @@ def log_mel(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[T
     """
     magnitude = spectrogram(wave.float(), audio)
     mel = magnitude @ _filters(audio, wave.device).T
-    return torch.log(mel.clamp(min=audio.log_floor))
+    floored = mel.clamp(min=audio.log_floor)
+    return torch.log10(floored) if audio.convention == "speecht5" else torch.log(floored)
+
+
+def natural_log(
+    mel: Float[Tensor, "batch frames mel_channels"], audio: AudioConfig
+) -> Float[Tensor, "batch frames mel_channels"]:
+    """Return a log-mel of any convention as natural logarithms."""
+    return mel * math.log(10.0) if audio.convention == "speecht5" else mel
+
+
+def whisper_log_mel(
+    wave: Float[Tensor, "batch samples"], audio: AudioConfig, window_frames: int = 0
+) -> Float[Tensor, "batch frames mel_channels"]:
+    """Return Whisper's log-mel: decimal logarithm of the power, cut 80 dB below the loudest, brought near [-1, 1].
+
+    Args:
+        wave: samples in [-1, 1] at audio.sample_rate.
+        window_frames: silence is added behind the sound up to so many frames; the sound's own frames without.
+    Source: Whisper (Radford et al. 2022, arXiv:2212.04356), 2.2, and the authors' code.
+    """
+    missing = max(0, window_frames * audio.hop_samples - wave.shape[1])
+    wave = torch.nn.functional.pad(wave.float(), (0, missing))
+    window = _window(audio.window_samples, wave.device)
+    spectrum = torch.stft(wave, audio.fft_samples, audio.hop_samples, window=window, return_complex=True)
+    power = spectrum[..., :-1].abs().pow(2).transpose(1, 2)
+    decades = (power @ _filters(audio, wave.device).T).clamp(min=audio.log_floor).log10()
+    loudest = decades.amax((1, 2), keepdim=True)
+    return (torch.maximum(decades, loudest - 8.0) + 4.0) / 4.0
 
 
 @functools.lru_cache(maxsize=16)

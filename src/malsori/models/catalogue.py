@@ -1,15 +1,32 @@
-"""Where a model lies: built into malsori, in a folder, in a run, or on the Hugging Face hub."""
+"""Where a model lies: built into malsori, in a folder, in a run, or on the Hugging Face hub; whosever it is.
 
-from dataclasses import dataclass
+`load_saved` is the one door: a folder of ours and a folder of transformers open alike.
+"""
+
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from malsori.config import nearest, read_json
-from malsori.errors import ModelError
+from malsori.errors import ConfigError, ModelError
+from malsori.models import public_listening, public_speaking
+from malsori.models.layouts import (
+    Layout,
+    Public,
+    adopt,
+    layout_of_type,
+    layouts,
+    public_weights,
+    read_author_file,
+    recognise,
+)
 from malsori.models.saved import ModelFacts, SavedModel, open_model
 
-#: What a hub folder must hold to be opened; pickles are not fetched.
-_HUB_FILES = ["config.json", "symbols.json", "model.safetensors", "card.md"]
+#: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
+_HUB_FILES = ["*.json", "*.safetensors", "card.md", "README.md", "merges.txt", "vocab.txt"]
+#: Layout → what reads its settings.
+_READERS = public_speaking.READERS | public_listening.READERS
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,83 @@ def locate(name: str) -> Path:
 
 
 def load_saved(name: str) -> SavedModel:
-    """Return a model with everything its folder says. Raises: ModelError as `locate` and `open_model` do."""
-    return open_model(locate(name))
+    """Return a model with everything its folder says, ours or a public one.
+
+    Raises: ModelError as `locate`, `open_model` and `open_public` do.
+    """
+    return open_folder(locate(name))
+
+
+def open_folder(folder: Path) -> SavedModel:
+    """Return the model in a folder, ours or a public one."""
+    public = "model_type" in read_json(folder / "config.json")
+    return open_public(folder) if public else open_model(folder)
+
+
+def open_public(folder: Path) -> SavedModel:
+    """Return the model in a folder of transformers, as one of ours.
+
+    Raises: ModelError if malsori has no such system, or naming the first tensor that does not fit.
+    """
+    config = read_json(folder / "config.json")
+    return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
+
+
+def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> SavedModel:
+    """Return the model in an author's own file, its pickle opened without running any code in it.
+
+    Args:
+        configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
+            none is named.
+        licence: what the author says, for the card.
+    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
+    """
+    content = read_author_file(path)
+    beside = path.parent / "config.json"
+    config: dict[str, Any] = {}
+    for place in configs or [beside] * beside.is_file():
+        config |= _read_settings(place)
+    if "model_type" in config:
+        layout, weights = _layout_of(config, path), content
+    else:
+        layout, weights = recognise(content, path)
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    model = adopt_public(layout, Public(path.parent, config, weights))
+    told = licence if licence != "unknown" else model.facts.licence
+    facts = model.facts.model_copy(update={"licence": told, "trained": {"imported": path.name, "layout": layout.name}})
+    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
+    return replace(model, facts=facts, card=card)
+
+
+def adopt_public(layout: Layout, public: Public) -> SavedModel:
+    """Return a public checkpoint as a model of ours."""
+    return adopt(layout, public, _READERS[layout.name](public))
+
+
+def _layout_of(config: dict[str, Any], place: Path) -> Layout:
+    layout = layout_of_type(str(config["model_type"]))
+    if layout is None:
+        known = sorted({kind for known in layouts() for kind in known.model_types})
+        raise ModelError(
+            f"{place}: model_type '{config['model_type']}' is none of malsori's; known: {', '.join(known)}"
+        )
+    return layout
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    if path.suffix == ".json":
+        return read_json(path)
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: neither JSON nor YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected settings by name, found {type(values).__name__}")
+    return values
 
 
 def _assets() -> Path:

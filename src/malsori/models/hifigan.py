@@ -7,13 +7,13 @@
                             scales 1 1/2 1/4:   wave averaged ◄────────────────────┘
 
 Differences from the paper:
+- The mel can be standardised first, as SpeechT5's public vocoder wants it.
 - The discriminators have a width setting; 1.0 is the paper's 70.7 M parameters, CPUs want 1/8.
 - Strided convolutions are padded by kernel // 2 as in the paper; grouped ones keep 4 channels a group when narrow.
 """
 
 import math
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from malsori.config import Config
 
-_SLOPE = 0.1  # of every leaky ReLU
+LEAKY_SLOPE = 0.1  # of every leaky ReLU
 
 
 class HifiganConfig(Config):
@@ -35,6 +35,7 @@ class HifiganConfig(Config):
     block_kernels: tuple[int, ...] = (3, 7, 11)
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     block_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
+    standardizes: bool = False  # the mel's channels first, by a mean and a deviation saved with the weights
 
     @property
     def samples_a_frame(self) -> int:
@@ -82,7 +83,7 @@ class ResidualBlock(nn.Module):
                 padding = step * (kernel - 1) // 2
                 convolution = nn.Conv1d(channels, channels, kernel, dilation=step, padding=padding)
                 nn.init.normal_(convolution.weight, 0.0, 0.01)
-                chain.extend([nn.LeakyReLU(_SLOPE), weight_norm(convolution)])
+                chain.extend([nn.LeakyReLU(LEAKY_SLOPE), weight_norm(convolution)])
             self.chains.append(chain)
 
     def forward(self, hidden: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
@@ -95,9 +96,15 @@ class ResidualBlock(nn.Module):
 class Hifigan(nn.Module):
     """The generator: log-mel in, wave out."""
 
+    mel_mean: Tensor
+    mel_scale: Tensor
+
     def __init__(self, config: HifiganConfig) -> None:
         super().__init__()
         self.config = config
+        if config.standardizes:
+            self.register_buffer("mel_mean", torch.zeros(config.mel_channels))
+            self.register_buffer("mel_scale", torch.ones(config.mel_channels))
         self.conv_in = weight_norm(nn.Conv1d(config.mel_channels, config.channels, 7, padding=3))
         self.upsamples, self.blocks = nn.ModuleList(), nn.ModuleList()
         channels = config.channels
@@ -107,19 +114,20 @@ class Hifigan(nn.Module):
             self.upsamples.append(weight_norm(upsample))
             channels //= 2
             parallel = zip(config.block_kernels, config.block_dilations, strict=True)
-            self.blocks.append(
-                nn.ModuleList(ResidualBlock(channels, k, d, config.block_convolutions) for k, d in parallel)
-            )
+            self.blocks.extend(ResidualBlock(channels, k, d, config.block_convolutions) for k, d in parallel)
         conv_out = nn.Conv1d(channels, 1, 7, padding=3)
         nn.init.normal_(conv_out.weight, 0.0, 0.01)
         self.conv_out = weight_norm(conv_out)
 
     def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:
         """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
-        hidden = self.conv_in(mel.transpose(1, 2))
-        for upsample, blocks in zip(self.upsamples, self.blocks, strict=True):
-            hidden = upsample(nn.functional.leaky_relu(hidden, _SLOPE))
-            hidden = torch.stack([block(hidden) for block in cast(nn.ModuleList, blocks)]).mean(0)
+        if self.config.standardizes:
+            mel = (mel - self.mel_mean) / self.mel_scale
+        hidden, parallel = self.conv_in(mel.transpose(1, 2)), len(self.config.block_kernels)
+        for stage, upsample in enumerate(self.upsamples):
+            hidden = upsample(nn.functional.leaky_relu(hidden, LEAKY_SLOPE))
+            blocks = self.blocks[stage * parallel : (stage + 1) * parallel]
+            hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
         # the last slope is PyTorch's default in the paper's code, and so in every public checkpoint
         wave = torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))
         return HifiganOutput(wave[:, 0])
@@ -191,7 +199,7 @@ class Discriminators(nn.Module):
 def _judge(signal: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:
     features = []
     for layer in layers:
-        signal = nn.functional.leaky_relu(layer(signal), _SLOPE)
+        signal = nn.functional.leaky_relu(layer(signal), LEAKY_SLOPE)
         features.append(signal)
     return score(signal).flatten(1), features
 

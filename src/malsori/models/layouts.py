@@ -1,0 +1,259 @@
+"""Checkpoints of other programs: whose layout one has, and its tensors under our names.
+
+A layout is a file `malsori/layouts/<origin>-<system>.toml`:
+
+    origin, system, source     whose it is, which of our systems it becomes, where its names were read
+    model_types                what `model_type` in a transformers folder's config.json says
+    marks, inside              beginnings of names that all stand in the author's own file, and the entry they lie under
+    [refused]                  entry of another file of the author's = what to tell who gives that one
+    [[keys]]                   in order, the first that matches a whole name wins:
+        theirs = 'conv_pre\\.(.*)'      a regular expression
+        ours = 'conv_in.\\1'           the name here; tensors of one name with part = 0, 1, 2 are joined in that order
+        dropped = "why"               or: not needed here
+
+Both spellings of weight norm are the one of `torch.nn.utils.parametrizations` before a name is looked up, and weights
+without it become what the network has.
+"""
+
+import pickle
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from malsori.config import AudioConfig, Config, read_json, read_toml
+from malsori.errors import ModelError
+from malsori.models.saved import ModelFacts, SavedModel, load_exactly, read_weights
+
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+_NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.weight.original1"
+
+
+class KeyRule(Config):
+    """What becomes of the tensors whose whole name matches `theirs`: they are called `ours`, or dropped, saying why."""
+
+    theirs: str
+    ours: str = ""
+    part: int = 0
+    dropped: str = ""
+
+    @model_validator(mode="after")
+    def _one_fate(self) -> "KeyRule":
+        if bool(self.ours) == bool(self.dropped):
+            raise ValueError(f"'{self.theirs}' must say either ours or dropped")
+        return self
+
+
+class Layout(Config):
+    """One origin's way to name the tensors of one system."""
+
+    origin: str
+    system: str
+    source: str
+    model_types: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    inside: str = ""
+    refused: dict[str, str] = Field(default_factory=dict)
+    keys: tuple[KeyRule, ...]
+
+    @property
+    def name(self) -> str:
+        """What its file is called, without the ending; its reader of settings stands under this name."""
+        return f"{self.origin}-{self.system}"
+
+    def tensors_in(self, content: dict[str, Any]) -> dict[str, Tensor] | None:
+        """Return the tensors of this layout in the content of an author's file; None if it is another's."""
+        tensors = content.get(self.inside, content) if self.inside else content
+        if not isinstance(tensors, dict) or not self.marks:
+            return None
+        found = {str(name).removeprefix("module."): value for name, value in tensors.items()}
+        marked = all(any(name.startswith(mark) for name in found) for mark in self.marks)
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)} if marked else None
+
+
+@dataclass(frozen=True)
+class Public:
+    """A checkpoint as its makers left it.
+
+    Attributes:
+        folder: where its other files lie.
+        config: their settings.
+        weights: their tensors under their names, floating-point ones as float32.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Any:
+        """Return one of their settings; dots lead into sections. Raises: ModelError naming the one that is missing."""
+        found: Any = self.config
+        for part in name.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise ModelError(f"{self.folder}: its settings have no '{name}'; give their file with --config")
+            found = found[part]
+        return found
+
+    def json(self, name: str) -> dict[str, Any]:
+        """Return what another of its JSON files says; nothing where there is no such file."""
+        return read_json(self.folder / name) if (self.folder / name).is_file() else {}
+
+    def tensor(self, name: str) -> Tensor:
+        """Return one tensor by their name, for a size. Raises: ModelError if it is missing."""
+        if name not in self.weights:
+            raise ModelError(f"{self.folder}: weight '{name}' is missing")
+        return self.weights[name]
+
+
+def describe(system: str, config: Config, audio: AudioConfig, **more: Any) -> ModelFacts:
+    """Return what a public model says of itself once it is ours: its system, its sizes and its mel."""
+    return ModelFacts(
+        system=system,
+        model=config.model_dump(mode="json"),
+        audio=audio,
+        audio_fingerprint=audio.fingerprint(),
+        **more,
+    )
+
+
+@cache
+def layouts() -> tuple[Layout, ...]:
+    """Return every layout that malsori knows."""
+    folder = Path(str(resources.files("malsori") / "layouts"))
+    return tuple(Layout.parse(read_toml(path), path.name) for path in sorted(folder.glob("*.toml")))
+
+
+def layout_of_type(model_type: str) -> Layout | None:
+    """Return the layout of a transformers folder by its model_type; None if there is none."""
+    return next((layout for layout in layouts() if model_type in layout.model_types), None)
+
+
+def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
+    """Return a model of ours with a public checkpoint's weights, in evaluation mode.
+
+    Args:
+        empty: what the settings ask for, its network with weights of any value.
+    Raises: ModelError naming the first tensor that is unknown, missing, there twice or of another shape.
+    """
+    place = str(public.folder)
+    weights = _as_normed(rename(layout, public.weights, place), empty.network.state_dict())
+    load_exactly(empty.network, weights, place)
+    card = public.folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    stated = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
+    licence = stated[1] if stated and empty.facts.licence == "unknown" else empty.facts.licence
+    facts = empty.facts.model_copy(update={"licence": licence})
+    return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
+
+
+def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, Tensor]:
+    """Return tensors under our names. Raises: ModelError naming the first that no rule knows, or that comes twice."""
+    parts: dict[str, dict[int, Tensor]] = {}
+    for theirs, tensor in weights.items():
+        spelled = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
+        rule, match = _rule(layout, spelled)
+        if match is None:
+            raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
+        if rule.dropped:
+            continue
+        ours = parts.setdefault(match.expand(rule.ours), {})
+        if rule.part in ours:
+            raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
+        ours[rule.part] = tensor
+    return {
+        name: torch.cat([found[part] for part in sorted(found)]) if len(found) > 1 else next(iter(found.values()))
+        for name, found in parts.items()
+    }
+
+
+def public_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a transformers folder, from one file or from several with an index.
+
+    Raises: ModelError if there are none in safetensors.
+    """
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLES]
+        if pickles and not (folder / "model.safetensors").is_file():
+            found = folder / pickles[0]
+            raise ModelError(f"{folder}: only a pickle, no model.safetensors: 'malsori import {found} -o FOLDER' first")
+        return read_weights(folder / "model.safetensors")
+    files = read_json(index).get("weight_map", {})
+    weights: dict[str, Tensor] = {}
+    for name in sorted(set(files.values())):
+        weights |= read_weights(folder / Path(name).name)
+    missing = next((name for name in files if name not in weights), None)
+    if missing is not None:
+        raise ModelError(f"{folder}: weight '{missing}' is in none of its files")
+    return weights
+
+
+def recognise(content: dict[str, Any], path: Path) -> tuple[Layout, dict[str, Tensor]]:
+    """Return the layout of an author's file and the tensors in it. Raises: ModelError naming what the file holds."""
+    for layout in layouts():
+        tensors = layout.tensors_in(content)
+        if tensors is not None:
+            return layout, tensors
+    refused = next(
+        (f"'{name}': {why}" for layout in layouts() for name, why in layout.refused.items() if name in content), ""
+    )
+    held = refused or f"its entries are {', '.join(map(str, list(content)[:6]))}"
+    known = ", ".join(layout.name for layout in layouts() if layout.marks)
+    raise ModelError(
+        f"{path}: of no known layout ({held}). Known: {known}; or a file beside a config.json of transformers"
+    )
+
+
+def read_author_file(path: Path) -> dict[str, Any]:
+    """Return the content of an author's file: tensors and plain values, no code of theirs runs.
+
+    Raises: ModelError if it cannot be read so.
+    """
+    if path.suffix == ".safetensors":
+        return dict(read_weights(path))
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError, ValueError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+        raise ModelError(f"{path}: not a file of weights that can be opened without running its code ({reason})") from (
+            error
+        )
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not weights by name")
+    return content
+
+
+def _rule(layout: Layout, name: str) -> tuple[KeyRule, re.Match[str] | None]:
+    for rule in layout.keys:
+        match = re.fullmatch(rule.theirs, name)
+        if match:
+            return rule, match
+    return layout.keys[0], None
+
+
+def _as_normed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights split into norm and direction where the network has them so, and joined where it has not."""
+    fitted = dict(weights)
+    for name in weights:
+        stem = name.removesuffix(".weight")
+        split = stem + _NORM in weights or stem + _DIRECTION in weights
+        if stem != name and name not in own and stem + _NORM in own and not split:
+            weight = fitted.pop(name)
+            wanted = own[stem + _NORM]
+            axes = [axis for axis in range(weight.dim()) if wanted.dim() != weight.dim() or wanted.shape[axis] == 1]
+            norm = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+            fitted |= {stem + _NORM: norm, stem + _DIRECTION: torch.where(norm == 0, 1.0, weight)}
+        stem = name.removesuffix(_NORM)
+        if stem != name and stem + ".weight" in own and stem + _DIRECTION in fitted:
+            norm, direction = fitted.pop(name), fitted.pop(stem + _DIRECTION)
+            axes = [axis for axis in range(norm.dim()) if norm.shape[axis] == 1]
+            fitted[stem + ".weight"] = norm * direction / torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+    return fitted
