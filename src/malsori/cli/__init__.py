@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from malsori.cli import corpus, scores, speech, text, training
+from malsori.cli import corpus, models, scores, speech, text, training
 from malsori.errors import MalsoriError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _part in (speech, scores, text, corpus, training):
+for _part in (speech, scores, text, corpus, training, models):
     app.add_typer(_part.app)
 
 

@@ -1,4 +1,4 @@
-"""Models: train one, measure it, list those that come with malsori."""
+"""Training: a system on a corpus, its losses as a diagram, its runs as curves, a model measured."""
 
 import enum
 import json
@@ -109,21 +109,3 @@ def evaluate_model(
     print(f"{found.system} on {len(found.rows)} utterances of {split}")
     for name, measure in found.measures.items():
         print(f"  {name:28} {measure.value:8.4f}   {interval_text(measure)}")
-
-
-@app.command("models")
-def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List the models that come with malsori; a folder or a hub id can stand wherever one of these can.
-
-    Example: malsori models
-    """
-    from malsori.models.catalogue import built_in
-
-    entries = built_in()
-    if as_json:
-        facts = [{"name": entry.name, "bytes": entry.bytes, **entry.facts.model_dump(mode="json")} for entry in entries]
-        print(json.dumps({"models": facts}, ensure_ascii=False))
-        return
-    for entry in entries:
-        size, rate = f"{entry.bytes / 1e6:.1f} MB", entry.facts.audio.sample_rate
-        print(f"{entry.name:24} {entry.facts.system:12} {rate:6} Hz {size:>9}  {entry.facts.licence}")

@@ -31,7 +31,7 @@ _READERS = public_speaking.READERS | public_listening.READERS
 
 @dataclass(frozen=True)
 class Entry:
-    """One built-in model: its name, what its config says, and the bytes it takes on disk."""
+    """One model: its name, what its config says, and the bytes its folder takes on disk."""
 
     name: str
     facts: ModelFacts
@@ -40,18 +40,23 @@ class Entry:
 
 def built_in() -> list[Entry]:
     """Return the models that come with malsori, by name."""
-    entries = []
-    for folder in sorted(path for path in _assets().iterdir() if (path / "config.json").is_file()):
-        facts = ModelFacts.parse(read_json(folder / "config.json"), str(folder / "config.json"))
-        entries.append(Entry(folder.name, facts, sum(path.stat().st_size for path in folder.iterdir())))
-    return entries
+    return [entry(path.name) for path in sorted(_assets().iterdir()) if (path / "config.json").is_file()]
+
+
+def entry(name: str) -> Entry:
+    """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
+    folder = locate(name)
+    values = read_json(folder / "config.json")
+    ours = "model_type" not in values
+    facts = ModelFacts.parse(values, str(folder / "config.json")) if ours else open_public(folder).facts
+    return Entry(name, facts, sum(path.stat().st_size for path in folder.iterdir() if path.is_file()))
 
 
 def first_built_in(*systems: str) -> str:
     """Return the name of the first built-in model of one of these systems. Raises: ModelError if there is none."""
-    for entry in built_in():
-        if entry.facts.system in systems:
-            return entry.name
+    for model in built_in():
+        if model.facts.system in systems:
+            return model.name
     raise ModelError(f"no built-in model of system {' or '.join(systems)}; name a folder")
 
 
@@ -69,7 +74,7 @@ def locate(name: str) -> Path:
         )
     if name.count("/") == 1 and not name.startswith((".", "/")):
         return _from_hub(name)
-    raise ModelError(f"no model '{name}'.{nearest(name, [entry.name for entry in built_in()])}")
+    raise ModelError(f"no model '{name}'.{nearest(name, [model.name for model in built_in()])}")
 
 
 def load_saved(name: str) -> SavedModel:
@@ -150,6 +155,33 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected settings by name, found {type(values).__name__}")
     return values
+
+
+def push(name: str, hub_id: str, private: bool = False) -> str:
+    """Put a saved model on the Hugging Face hub, in one commit, and return its address.
+
+    Args:
+        name: a model's or a run's folder.
+        hub_id: OWNER/NAME; made if it is not there yet.
+    Raises: ModelError if the folder is not one of ours, or the hub does not take it.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    folder = locate(name)
+    model = open_model(folder)
+    page = f"---\nlicense: {model.facts.licence.lower()}\nlibrary_name: malsori\n---\n\n{model.card}"
+    contents: dict[str, Path | bytes] = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+    contents["README.md"] = page.encode()
+    operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
+    try:
+        api = HfApi()
+        api.create_repo(hub_id, private=private, exist_ok=True)
+        api.create_commit(hub_id, operations, commit_message=f"Add a {model.facts.system} of malsori")
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"'{hub_id}': the Hugging Face hub did not take the model: {reason}") from error
+    return f"https://huggingface.co/{hub_id}"
 
 
 def _assets() -> Path:
