@@ -17,6 +17,9 @@ from malsori.models.vocos import VocosConfig
 from malsori.shapes import length_mask
 
 from .harness import Item, Subject
+from .subjects_attention import TACOTRON, TACOTRON2
+from .subjects_wav2vec2 import WAV2VEC2, WAV2VEC2_PRETRAINING
+from .subjects_whisper import WHISPER
 
 #: Small enough that a vocoder's whole receptive field fits into a short sound.
 TINY_AUDIO = AudioConfig(
@@ -173,4 +176,7 @@ HIFIGAN = Subject(
     _vocoder_loss,
 )  # fmt: skip
 
-SUBJECTS = {subject.system: subject for subject in (CONFORMER, FASTSPEECH2, VOCOS, HIFIGAN)}
+_ALL = (
+    CONFORMER, FASTSPEECH2, VOCOS, HIFIGAN, WHISPER, TACOTRON, TACOTRON2, WAV2VEC2, WAV2VEC2_PRETRAINING,
+)
+SUBJECTS = {subject.system: subject for subject in _ALL}

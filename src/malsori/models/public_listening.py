@@ -4,9 +4,138 @@ Each returns the model with an untrained network; `layouts.adopt` puts the weigh
 """
 
 from collections.abc import Callable
+from typing import Any
 
-from malsori.models.layouts import Public
-from malsori.models.saved import SavedModel
+from malsori.config import RECOGNITION_AUDIO, AudioConfig
+from malsori.errors import ModelError
+from malsori.models.layouts import Public, describe
+from malsori.models.saved import KEPT_FILES, SavedModel
+from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
+from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.text.hangul import to_nfc
+from malsori.text.letters import LETTERS
+from malsori.text.symbols import SymbolTable
+
+#: Our setting → theirs, and what it is where their file leaves it out (transformers 5, Wav2Vec2Config).
+_WAV2VEC2_SETTINGS: dict[str, tuple[str, Any]] = {
+    "channels": ("conv_dim", (512,) * 7),
+    "kernels": ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
+    "strides": ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
+    "convolution_bias": ("conv_bias", False),
+    "norm": ("feat_extract_norm", "group"),
+    "norm_first": ("do_stable_layer_norm", False),
+    "norm_epsilon": ("layer_norm_eps", 1e-5),
+    "features": ("hidden_size", 768),
+    "layers": ("num_hidden_layers", 12),
+    "heads": ("num_attention_heads", 12),
+    "expanded_features": ("intermediate_size", 3072),
+    "position_kernel": ("num_conv_pos_embeddings", 128),
+    "position_groups": ("num_conv_pos_embedding_groups", 16),
+    "dropout": ("hidden_dropout", 0.1),
+    "attention_dropout": ("attention_dropout", 0.1),
+    "inner_dropout": ("activation_dropout", 0.1),
+    "input_dropout": ("feat_proj_dropout", 0.0),
+    "layer_drop": ("layerdrop", 0.1),
+}
+
+
+def transformers_whisper(public: Public) -> SavedModel:
+    """Return a Whisper of any size, with the files of its tokenizer and of what it must never write."""
+    for name, only in (("activation_function", "gelu"), ("scale_embedding", False), ("tie_word_embeddings", True)):
+        if public.config.get(name, only) != only:
+            raise ModelError(f"{public.folder}: {name} is {public.config[name]!r}; a Whisper has {only!r}")
+    config = WhisperConfig(
+        vocab=public["vocab_size"],
+        mel_channels=public["num_mel_bins"],
+        features=public["d_model"],
+        encoder_layers=public["encoder_layers"],
+        encoder_heads=public["encoder_attention_heads"],
+        encoder_hidden=public["encoder_ffn_dim"],
+        encoder_positions=public["max_source_positions"],
+        decoder_layers=public["decoder_layers"],
+        decoder_heads=public["decoder_attention_heads"],
+        decoder_hidden=public["decoder_ffn_dim"],
+        decoder_positions=public["max_target_positions"],
+    )
+    heard = public.json("preprocessor_config.json") or public.json("processor_config.json").get("feature_extractor", {})
+    audio = AudioConfig(
+        sample_rate=heard.get("sampling_rate", 16000),
+        fft_samples=heard.get("n_fft", 400),
+        window_samples=heard.get("n_fft", 400),
+        hop_samples=heard.get("hop_length", 160),
+        mel_channels=config.mel_channels,
+        log_floor=1e-10,
+    )
+    files = {name: (public.folder / name).read_bytes() for name in KEPT_FILES if (public.folder / name).is_file()}
+    return SavedModel(describe("whisper", config, audio), {}, Whisper(config), files=files)
+
+
+def transformers_wav2vec2(public: Public) -> SavedModel:
+    """Return a wav2vec 2.0, with its letters, or with its quantiser if it is pre-trained and no more."""
+    for name, only in (("hidden_act", "gelu"), ("feat_extract_activation", "gelu"), ("add_adapter", False)):
+        if public.config.get(name, only) != only:
+            raise ModelError(f"{public.folder}: {name} is {public.config[name]!r}; only {only!r} is known here")
+    if public.config.get("adapter_attn_dim") is not None:
+        raise ModelError(f"{public.folder}: has attention adapters (MMS), which malsori does not know")
+    sizes = _encoder_sizes(public)
+    if "quantizer.codevectors" in public.weights:
+        codes = Wav2Vec2PretrainingConfig(
+            **sizes,
+            groups=public.config.get("num_codevector_groups", 2),
+            codes=public.config.get("num_codevectors_per_group", 320),
+            code_features=public.config.get("codevector_dim", 256),
+            contrast_features=public.config.get("proj_codevector_dim", 256),
+            code_dropout=public.config.get("feat_quantizer_dropout", 0.0),
+        )
+        return SavedModel(describe("wav2vec2-pretrain", codes, RECOGNITION_AUDIO), {}, Wav2Vec2Pretraining(codes))
+    vocab = len(public.tensor("lm_head.weight"))
+    table, blank = _letters(public, vocab)
+    dropout = public.config.get("final_dropout", 0.1)
+    config = Wav2Vec2Config(**sizes, vocab=vocab, blank=blank, final_dropout=dropout)
+    symbols = {} if table is None else {table.kind: table}
+    return SavedModel(describe("wav2vec2", config, RECOGNITION_AUDIO), symbols, Wav2Vec2(config))
+
+
+def _encoder_sizes(public: Public) -> dict[str, Any]:
+    """Return the encoder's settings; a folder may leave out those that are BASE's."""
+    given = public.config.get
+    heard = public.json("preprocessor_config.json") or public.json("processor_config.json").get("feature_extractor", {})
+    if heard.get("sampling_rate", RECOGNITION_AUDIO.sample_rate) != RECOGNITION_AUDIO.sample_rate:
+        raise ModelError(f"{public.folder}: listens at {heard['sampling_rate']} Hz; only 16000 Hz is known here")
+    vector = "wav2vec2.masked_spec_embed"
+    masks = [given("mask_time_prob", 0.05) / (span := given("mask_time_length", 10)), span]
+    channel_masks = [given("mask_feature_prob", 0.0) / (span := given("mask_feature_length", 10)), span]
+    if not masks[0] and not channel_masks[0]:  # it may be saved all the same
+        public.weights.pop(vector, None)
+    elif vector not in public.weights:  # some were saved without: they are opened unmasked, training makes a new one
+        masks[0] = channel_masks[0] = 0.0
+    return {name: given(theirs, default) for name, (theirs, default) in _WAV2VEC2_SETTINGS.items()} | {
+        "standardized": heard.get("do_normalize", True),
+        "padding_mask": heard.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
+        "mask_starts": masks[0],
+        "mask_span": masks[1],
+        "channel_mask_starts": channel_masks[0],
+        "channel_mask_span": channel_masks[1],
+    }
+
+
+def _letters(public: Public, vocab: int) -> tuple[SymbolTable | None, int]:
+    """Return the letters of vocab.json, a space where the words part, and the blank's id; none without that file."""
+    ids, told = public.json("vocab.json"), public.json("tokenizer_config.json")
+    blank = public.config.get("pad_token_id", 0)
+    if not ids:
+        return None, blank
+    if not all(isinstance(index, int) for index in ids.values()):
+        raise ModelError(f"{public.folder}: vocab.json holds several languages, which malsori does not know")
+    pad = told.get("pad_token", "<pad>")
+    blank = ids.get(pad.get("content") if isinstance(pad, dict) else pad, blank)
+    between = told.get("word_delimiter_token", "|")
+    letters = {index: " " if letter == between else to_nfc(letter) for letter, index in ids.items()}
+    return SymbolTable(LETTERS, "checkpoint", tuple(letters.get(i, f"<{i}>") for i in range(vocab))), blank
+
 
 #: Layout → what its settings ask for.
-READERS: dict[str, Callable[[Public], SavedModel]] = {}
+READERS: dict[str, Callable[[Public], SavedModel]] = {
+    "transformers-wav2vec2": transformers_wav2vec2,
+    "transformers-whisper": transformers_whisper,
+}

@@ -28,7 +28,12 @@ from malsori.errors import ModelError
 from malsori.models.conformer import Conformer, ConformerConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.hifigan import Hifigan, HifiganConfig
+from malsori.models.tacotron import Tacotron, TacotronConfig
+from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
+from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vocos import Vocos, VocosConfig
+from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
+from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.text.symbols import SymbolTable
 
 #: System name → the class of its sizes and the network they build.
@@ -36,7 +41,13 @@ NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
     "conformer": (ConformerConfig, Conformer),
     "fastspeech2": (FastSpeech2Config, FastSpeech2),
     "hifigan": (HifiganConfig, Hifigan),
+    "tacotron": (TacotronConfig, Tacotron),
+    "tacotron2": (Tacotron2Config, Tacotron2),
+    "vits": (VitsConfig, Vits),
     "vocos": (VocosConfig, Vocos),
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2),
+    "wav2vec2-pretrain": (Wav2Vec2PretrainingConfig, Wav2Vec2Pretraining),
+    "whisper": (WhisperConfig, Whisper),
 }
 
 

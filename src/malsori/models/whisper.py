@@ -1,0 +1,375 @@
+"""Whisper: Robust Speech Recognition via Large-Scale Weak Supervision (Radford et al. 2022, arXiv:2212.04356).
+
+    log-mel 10 ms ─► conv ─► conv /2 ─► + sinusoids ─► blocks ─► LayerNorm ─► what was heard (20 ms)
+                                                                                    │ keys, values
+    tokens ─► embedding ─► + learned positions ─► blocks with cross-attention ◄─────┘
+                  │                                        └─► LayerNorm ─► x embedding transposed ─► logits
+
+    block: LayerNorm ─► attention ─► (LayerNorm ─► cross-attention ─►) LayerNorm ─► GELU layer, each added to its input
+
+Differences from the paper:
+- A sound may be given at its own length with `mel_lengths`, and what lies behind it is then masked; without, the
+  whole window is heard, silence and all, as in the paper.
+- Dropout can be set, for training from little speech; the paper's models have none, and none is the default.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from malsori.config import Config
+from malsori.shapes import length_mask
+
+_STRIDE = 2  # mel frames to one step of the encoder
+
+
+class WhisperConfig(Config):
+    """Sizes of a Whisper; the defaults are the paper's "small" (table 1: 244 M parameters).
+
+    encoder_positions: steps of 20 ms in the window, 1500 for 30 s; decoder_positions: the most tokens there can be.
+    whole_window: a sound is filled up with silence to the window, as the paper's are; otherwise it is masked.
+    """
+
+    vocab: int = 51865
+    mel_channels: int = 80
+    features: int = 768
+    encoder_layers: int = 12
+    encoder_heads: int = 12
+    encoder_hidden: int = 3072
+    encoder_positions: int = 1500
+    decoder_layers: int = 12
+    decoder_heads: int = 12
+    decoder_hidden: int = 3072
+    decoder_positions: int = 448
+    dropout: float = 0.0
+    whole_window: bool = True
+
+    @property
+    def window_frames(self) -> int:
+        """Mel frames of the window."""
+        return self.encoder_positions * _STRIDE
+
+
+@dataclass(frozen=True)
+class WhisperOutput:
+    """Attributes: logits of the token that follows each given one (batch, tokens, vocab)."""
+
+    logits: Tensor
+
+
+class Attention(nn.Module):
+    """Multi-head attention; keys have no bias, which could change nothing."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__()
+        if features % heads:
+            raise ValueError(f"{features} features cannot be split into {heads} heads")
+        self.heads = heads
+        self.query = nn.Linear(features, features)
+        self.key = nn.Linear(features, features, bias=False)
+        self.value = nn.Linear(features, features)
+        self.out = nn.Linear(features, features)
+
+    def remember(self, source: Float[Tensor, "batch time features"]) -> tuple[Tensor, Tensor]:
+        """Return keys and values of what is attended to, (batch, heads, time, size) each."""
+        return self._split(self.key(source)), self._split(self.value(source))
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch tokens features"],
+        keys: Float[Tensor, "rows heads time size"],
+        values: Float[Tensor, "rows heads time size"],
+        mask: Bool[Tensor, "#masks 1 #queries time"] | None = None,
+    ) -> Float[Tensor, "batch tokens features"]:
+        """Return each position's mixture of the values; one row of them serves every item of the batch."""
+        queries = self._split(self.query(hidden))
+        keys, values = (part.expand(len(hidden), -1, -1, -1) for part in (keys, values))
+        mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).reshape(hidden.shape))
+
+    def weights(
+        self,
+        hidden: Float[Tensor, "batch tokens features"],
+        keys: Float[Tensor, "batch heads time size"],
+        mask: Bool[Tensor, "batch 1 1 time"] | None = None,
+    ) -> Float[Tensor, "batch heads tokens time"]:
+        """Return how much each position looks at each step of what was remembered."""
+        queries = self._split(self.query(hidden))
+        scores = queries @ keys.transpose(2, 3) * queries.shape[-1] ** -0.5
+        return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+
+    def _split(self, hidden: Tensor) -> Tensor:
+        batch, time, features = hidden.shape
+        return hidden.view(batch, time, self.heads, features // self.heads).transpose(1, 2)
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention over the sound, then two layers with GELU between."""
+
+    def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(features)
+        self.attention = Attention(features, heads)
+        self.feed_norm = nn.LayerNorm(features)
+        self.feed_in = nn.Linear(features, hidden)
+        self.feed_out = nn.Linear(hidden, features)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch 1 1 time"] | None = None
+    ) -> Float[Tensor, "batch time features"]:
+        """Return the block's output."""
+        normed = self.attention_norm(hidden)
+        hidden = hidden + self.dropout(self.attention(normed, *self.attention.remember(normed), mask))
+        return self.feed_forward(hidden)
+
+    def feed_forward(self, hidden: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time features"]:
+        """Return the hidden states with the two layers' output added."""
+        inner = nn.functional.gelu(self.feed_in(self.feed_norm(hidden)))
+        return hidden + self.dropout(self.feed_out(inner))
+
+
+class DecoderBlock(EncoderBlock):
+    """Attention to the tokens so far, attention to the sound, then two layers with GELU between."""
+
+    def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__(features, heads, hidden, dropout)
+        self.cross_norm = nn.LayerNorm(features)
+        self.cross = Attention(features, heads)
+
+    def step(
+        self, hidden: Float[Tensor, "batch tokens features"], layer: "LayerMemory", masks: tuple[Tensor, Tensor | None]
+    ) -> tuple[Float[Tensor, "batch tokens features"], "LayerMemory"]:
+        """Return the block's output for new tokens, and the memory with them in it.
+
+        Args:
+            masks: which tokens each new one may see; which steps of the sound are real.
+        """
+        normed = self.attention_norm(hidden)
+        layer = layer.extended(*self.attention.remember(normed))
+        hidden = hidden + self.dropout(self.attention(normed, layer.keys, layer.values, masks[0]))
+        crossed = self.cross(self.cross_norm(hidden), layer.sound_keys, layer.sound_values, masks[1])
+        return self.feed_forward(hidden + self.dropout(crossed)), layer
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """Keys and values of one decoder block: of the sound, and of the tokens so far; (rows, heads, time, size) each."""
+
+    sound_keys: Tensor
+    sound_values: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def extended(self, keys: Tensor, values: Tensor) -> "LayerMemory":
+        """Return the memory with more tokens; what one row remembers, any number of new ones do."""
+        pairs = ((self.keys, keys), (self.values, values))
+        joined = [torch.cat([before.expand(len(new), -1, -1, -1), new], 2) for before, new in pairs]
+        return LayerMemory(self.sound_keys, self.sound_values, *joined)
+
+    def select(self, rows: Tensor, one_sound: bool) -> "LayerMemory":
+        """Return the memory of some rows of tokens, in that order; one sound serves all of them."""
+        sound = (self.sound_keys, self.sound_values)
+        kept = sound if one_sound else (self.sound_keys[rows], self.sound_values[rows])
+        return LayerMemory(*kept, self.keys[rows], self.values[rows])
+
+
+class Encoder(nn.Module):
+    """Two convolutions, the second with stride 2, and a stack of blocks."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(config.mel_channels, config.features, 3, padding=1)
+        self.second = nn.Conv1d(config.features, config.features, 3, stride=_STRIDE, padding=1)
+        self.positions: Tensor
+        self.register_buffer("positions", _sinusoids(config.encoder_positions, config.features))
+        sizes = config.features, config.encoder_heads, config.encoder_hidden, config.dropout
+        self.blocks = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_layers))
+        self.norm = nn.LayerNorm(config.features)
+
+    def forward(
+        self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch time features"], Bool[Tensor, "batch time"] | None]:
+        """Return what was heard, and which steps of it are real, if lengths say so."""
+        mask = None
+        hidden = mel.transpose(1, 2)
+        if lengths is not None:
+            frames = length_mask(lengths, mel.shape[1])[:, None]
+            hidden = nn.functional.gelu(self.first(hidden * frames)) * frames
+            mask = frames[:, 0, ::_STRIDE]
+        else:
+            hidden = nn.functional.gelu(self.first(hidden))
+        hidden = nn.functional.gelu(self.second(hidden)).transpose(1, 2)
+        hidden = hidden + self.positions[: hidden.shape[1]]
+        for block in self.blocks:
+            hidden = block(hidden, None if mask is None else mask[:, None, None])
+        return self.norm(hidden), mask
+
+
+class Decoder(nn.Module):
+    """Token embeddings, which are the output layer too, learned positions, and a stack of blocks."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocab, config.features)
+        self.positions = nn.Parameter(torch.empty(config.decoder_positions, config.features))
+        for weight in (self.embedding.weight, self.positions):
+            nn.init.normal_(weight, std=0.02)
+        sizes = config.features, config.decoder_heads, config.decoder_hidden, config.dropout
+        self.blocks = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.features)
+
+    @property
+    def layers(self) -> list[DecoderBlock]:
+        """The blocks, from the first to the last."""
+        return cast(list[DecoderBlock], list(self.blocks))
+
+    def remember(self, heard: Float[Tensor, "batch time features"]) -> list[LayerMemory]:
+        """Return each block's keys and values of a sound, with no token yet."""
+        memory = []
+        for block in self.layers:
+            keys, values = block.cross.remember(heard)
+            memory.append(LayerMemory(keys, values, keys[:, :, :0], values[:, :, :0]))
+        return memory
+
+    def forward(
+        self,
+        token_ids: Int[Tensor, "rows tokens"],
+        memory: list[LayerMemory],
+        sound_mask: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "rows tokens vocab"], list[LayerMemory]]:
+        """Return the logits behind each new token, and the memory with the new tokens in it."""
+        before, new = memory[0].keys.shape[2], token_ids.shape[1]
+        causal = torch.ones(new, before + new, dtype=torch.bool, device=token_ids.device).tril(before)[None, None]
+        masks = causal, None if sound_mask is None else sound_mask[:, None, None]
+        hidden = self.embedding(token_ids) + self.positions[before : before + new]
+        extended = []
+        for block, layer in zip(self.layers, memory, strict=True):
+            hidden, layer = block.step(hidden, layer, masks)
+            extended.append(layer)
+        return self.norm(hidden) @ self.embedding.weight.T, extended
+
+
+class Whisper(nn.Module):
+    """The recogniser's network: log-mel and tokens in, logits of the next tokens out."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+
+    def forward(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        token_ids: Int[Tensor, "batch tokens"],
+        mel_lengths: Int[Tensor, " batch"] | None = None,
+    ) -> WhisperOutput:
+        """Return the logits behind every token of a text that is known.
+
+        Args:
+            mel: Whisper's log-mel, 10 ms a frame (`malsori.audio.mel.whisper_log_mel`); at most the window.
+            token_ids: from <|startoftranscript|> on; ids behind an item's end may be anything.
+            mel_lengths: real frames; the rest is masked. Without, all frames are heard.
+        Raises: ValueError if there are more frames or tokens than positions.
+        """
+        self._check(mel, token_ids.shape[1])
+        heard, mask = self.encoder(mel, mel_lengths)
+        logits, _ = self.decoder(token_ids, self.decoder.remember(heard), mask)
+        return WhisperOutput(logits)
+
+    @torch.inference_mode()
+    def listen(
+        self, mel: Float[Tensor, "batch frames mel_channels"], mel_lengths: Int[Tensor, " batch"] | None = None
+    ) -> "Writer":
+        """Return a writer that has heard the sounds and written nothing yet."""
+        self._check(mel, 0)
+        heard, mask = self.encoder(mel, mel_lengths)
+        return Writer(self.decoder, self.decoder.remember(heard), mask)
+
+    @torch.inference_mode()
+    def infer(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        token_ids: Int[Tensor, "batch tokens"],
+        steps: int,
+        mel_lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Int[Tensor, "batch longer"]:
+        """Return the tokens with the most probable next one added, so many times; no rule of decoding is asked.
+
+        Raises: ValueError if there are more frames or tokens than positions.
+        """
+        self._check(mel, token_ids.shape[1] + steps - 1)
+        writer, new = self.listen(mel, mel_lengths), token_ids
+        for _ in range(steps):
+            logits, writer = writer.write(new)
+            new = logits[:, -1].argmax(-1, keepdim=True)
+            token_ids = torch.cat([token_ids, new], 1)
+        return token_ids
+
+    @torch.inference_mode()
+    def attention(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        token_ids: Int[Tensor, "batch tokens"],
+        heads: tuple[tuple[int, int], ...],
+        mel_lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch heads tokens time"]:
+        """Return where in the sound some heads of the cross-attention look from each token.
+
+        Args:
+            heads: (block, head) of each that is asked.
+        """
+        looked: dict[int, Tensor] = {}
+        hooks = []
+        for number in {block for block, _ in heads}:
+            cross = self.decoder.layers[number].cross
+
+            def look(module: Attention, given: tuple[Any, ...], _out: Tensor, number: int = number) -> None:
+                hidden, keys, _, mask = given
+                looked[number] = module.weights(hidden, keys, mask)
+
+            hooks.append(cross.register_forward_hook(look))
+        try:
+            self(mel, token_ids, mel_lengths)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack([looked[block][:, head] for block, head in heads], 1)
+
+    def _check(self, mel: Tensor, tokens: int) -> None:
+        config = self.config
+        if mel.shape[1] > config.window_frames:
+            raise ValueError(f"a mel of {mel.shape[1]} frames; the window has {config.window_frames}: cut the sound")
+        if tokens > config.decoder_positions:
+            raise ValueError(f"{tokens} tokens; there are positions for {config.decoder_positions}: cut the text")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Texts being written under sounds: what was said so far is remembered, only new tokens are worked through."""
+
+    decoder: Decoder
+    memory: list[LayerMemory]
+    sound_mask: Tensor | None
+
+    @torch.inference_mode()
+    def write(self, token_ids: Int[Tensor, "rows new"]) -> tuple[Float[Tensor, "rows new vocab"], "Writer"]:
+        """Return the logits behind each new token of every row, and the writer that has written them."""
+        logits, memory = self.decoder(token_ids, self.memory, self.sound_mask)
+        return logits.float(), Writer(self.decoder, memory, self.sound_mask)
+
+    def select(self, rows: Int[Tensor, " kept"]) -> "Writer":
+        """Return a writer of some of the rows, in that order, a row any number of times; one sound serves them all."""
+        one_sound = len(self.memory[0].sound_keys) == 1
+        mask = self.sound_mask if one_sound or self.sound_mask is None else self.sound_mask[rows]
+        return Writer(self.decoder, [layer.select(rows, one_sound) for layer in self.memory], mask)
+
+
+def _sinusoids(length: int, features: int) -> Float[Tensor, "time features"]:
+    """Return sines, then cosines, of rates that fall from 1 to exactly 1/10000, as in the authors' code."""
+    rates = 10000.0 ** (-torch.arange(features // 2) / (features // 2 - 1))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)

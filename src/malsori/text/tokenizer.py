@@ -1,0 +1,177 @@
+"""Whisper's alphabet: text to token ids and back, and the special tokens that say what is wanted.
+
+    <|startoftranscript|><|ko|><|transcribe|><|notimestamps|> 안녕하세요 <|endoftext|>
+
+A public checkpoint brings its own files, which stay with the model as they are: tokenizer.json, or the older vocab.json
+with merges.txt and added_tokens.json; and generation_config.json, which says what must never be written. A network that
+is trained from nothing has the same files, made here: its alphabet are jamo, which Unicode's normal form D takes a
+syllable apart into, and form C puts together again. So there is one way from files to text, whoever made them.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from tokenizers import Tokenizer as Pieces
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from malsori.errors import ModelError, TextError
+from malsori.text.hangul import describe, to_nfc
+
+TASKS = ("transcribe", "translate")
+#: Seconds from one timestamp token to the next.
+TIMESTAMP_SECONDS = 0.02
+
+_START, _END, _PLAIN = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
+_NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
+
+
+class Tokenizer:
+    """A checkpoint's alphabet. Raises: ModelError if its files are missing, damaged, or none of Whisper's.
+
+    Attributes:
+        files: name → content, as they are saved with a model.
+        start, end: ids of the tokens that begin and end every text.
+        plain: id of the token that says: no timestamps. The timestamps' ids follow it.
+        no_speech: id of the token for a sound in which nobody speaks, or None where there is none.
+    """
+
+    def __init__(self, files: dict[str, bytes], place: str = "tokenizer") -> None:
+        self.files, self._place = files, place
+        self._pieces = _read_pieces(self.files, place)
+        self.start, self.end, self.plain = (self.special(name) for name in (_START, _END, _PLAIN))
+        known = [self._pieces.token_to_id(name) for name in _NO_SPEECH]
+        self.no_speech: int | None = next((index for index in known if index is not None), None)
+        self.settings: dict[str, Any] = _read_object(self.files.get("generation_config.json", b"{}"), place)
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether a language and a task are asked for; the English models' <|endoftext|> is 50256."""
+        return bool(self.settings.get("is_multilingual", self.end != 50256))
+
+    @property
+    def first_timestamp(self) -> int:
+        """Id of <|0.00|>, where the network has timestamps."""
+        return self.plain + 1
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that can be asked for; English alone where none can."""
+        if not self.multilingual:
+            return ("en",)
+        names = (self._pieces.id_to_token(index) or "" for index in range(self.start + 1, self.plain))
+        codes = tuple(name[2:-2] for name in names if name.startswith("<|") and 2 <= len(name) - 4 <= 3)
+        return codes or ("en",)
+
+    def special(self, name: str) -> int:
+        """Return the id of a special token. Raises: ModelError if there is none."""
+        index = self._pieces.token_to_id(name)
+        if index is None:
+            raise ModelError(f"{self._place}: no token {name}: not a tokenizer of Whisper")
+        return index
+
+    def prefix(self, language: str = "ko", task: str = "transcribe", timestamps: bool = False) -> tuple[int, ...]:
+        """Return the ids that every text begins with.
+
+        Raises: TextError if the language or the task is none of this tokenizer's.
+        """
+        if language not in self.languages:
+            known = ", ".join(self.languages)
+            raise TextError(f"language '{language}' is none that the model writes; accepted: {known}")
+        if task not in TASKS:
+            raise TextError(f"task '{task}' is not known; accepted: {', '.join(TASKS)}")
+        plain = () if timestamps else (self.plain,)
+        if not self.multilingual:
+            return (self.start, *plain)
+        return (self.start, self.special(f"<|{language}|>"), self.special(f"<|{task}|>"), *plain)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without special tokens. Raises: TextError naming what cannot be written."""
+        text = to_nfc(text)
+        ids = self._pieces.encode(text, add_special_tokens=False).ids
+        written = self.decode(ids)
+        if written != text:
+            place = next((i for i, (a, b) in enumerate(zip(text, written, strict=False)) if a != b), len(written))
+            what = describe(text[place]) if place < len(text) else "a special token"
+            raise TextError(f"{text!r}: {what} at position {place} cannot be written in the model's alphabet")
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids in NFC; special tokens and timestamps are left out."""
+        return to_nfc(self._pieces.decode([index for index in ids if index < self._text_end]))
+
+    def words(self, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
+        """Return the words of a text, each with the positions of its tokens."""
+        text = self.decode(ids)
+        places = [max(0, len(self.decode(ids[: number + 1])) - 1) for number in range(len(ids))]
+        words: list[tuple[str, list[int]]] = []
+        end = 0
+        for word in text.split():
+            begin = text.index(word, end)
+            end = begin + len(word)
+            words.append((word, [number for number, place in enumerate(places) if begin <= place < end]))
+        return words
+
+    @cached_property
+    def _text_end(self) -> int:
+        """The first id that is no text."""
+        return min(self.end, self.start)
+
+
+def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
+    """Return the files of an alphabet of jamo and the space, with Whisper's special tokens behind them."""
+    letters = [
+        " ",
+        *map(chr, range(0x1100, 0x1113)),
+        *map(chr, range(0x1161, 0x1176)),
+        *map(chr, range(0x11A8, 0x11C3)),
+    ]
+    pieces = Pieces(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
+    pieces.normalizer, pieces.decoder = normalizers.NFD(), decoders.Fuse()
+    asked = [*(f"<|{language}|>" for language in languages), *(f"<|{task}|>" for task in TASKS)]
+    pieces.add_special_tokens([_END, _START, *asked, _NO_SPEECH[0], _PLAIN])
+    settings = {"is_multilingual": True, "begin_suppress_tokens": [0, pieces.token_to_id(_END)], "suppress_tokens": []}
+    return {
+        "tokenizer.json": pieces.to_str().encode(),
+        "generation_config.json": json.dumps(settings, indent=1).encode(),
+    }
+
+
+def vocabulary(files: dict[str, bytes]) -> int:
+    """Return how many ids the files know."""
+    return _read_pieces(files, "tokenizer").get_vocab_size()
+
+
+def _read_pieces(files: dict[str, bytes], place: str) -> Pieces:
+    """Return the tokenizer of a checkpoint's files. Raises: ModelError if there is none, or it is damaged."""
+    if "tokenizer.json" in files:
+        try:
+            return Pieces.from_str(files["tokenizer.json"].decode())
+        except Exception as error:  # the library raises no class of its own
+            raise ModelError(f"{place}: tokenizer.json cannot be read: {error}") from error
+    if not {"vocab.json", "merges.txt"} <= files.keys():
+        raise ModelError(f"{place}: no tokenizer.json beside the weights, nor vocab.json with merges.txt")
+    lines = files["merges.txt"].decode().splitlines()
+    pairs = [line.split(" ", 1) for line in lines if " " in line and not line.startswith("#version")]
+    merges = [(left, right) for left, right in pairs]
+    pieces = Pieces(models.BPE(_read_object(files["vocab.json"], place), merges))
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    added = _read_object(files.get("added_tokens.json", b"{}"), place)
+    pieces.add_special_tokens(sorted(added, key=lambda name: added[name]))
+    moved = next((name for name, index in added.items() if pieces.token_to_id(name) != index), None)
+    if moved is not None:
+        raise ModelError(
+            f"{place}: added_tokens.json gives {moved} the id {added[moved]}, which does not follow vocab.json"
+        )
+    return pieces
+
+
+def _read_object(content: bytes, place: str) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{place}: not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{place}: a JSON object was expected, not {type(values).__name__}")
+    return values
