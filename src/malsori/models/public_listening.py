@@ -122,13 +122,13 @@ def _encoder_sizes(public: Public) -> dict[str, Any]:
 def _letters(public: Public, vocab: int) -> tuple[SymbolTable | None, int]:
     """Return the letters of vocab.json, a space where the words part, and the blank's id; none without that file."""
     ids, told = public.json("vocab.json"), public.json("tokenizer_config.json")
-    blank = public.config.get("pad_token_id", 0)
+    blank = int(public.config.get("pad_token_id") or 0)
     if not ids:
         return None, blank
     if not all(isinstance(index, int) for index in ids.values()):
         raise ModelError(f"{public.folder}: vocab.json holds several languages, which malsori does not know")
     pad = told.get("pad_token", "<pad>")
-    blank = ids.get(pad.get("content") if isinstance(pad, dict) else pad, blank)
+    blank = int(ids.get(str(pad["content"] if isinstance(pad, dict) else pad), blank))
     between = told.get("word_delimiter_token", "|")
     letters = {index: " " if letter == between else to_nfc(letter) for letter, index in ids.items()}
     return SymbolTable(LETTERS, "checkpoint", tuple(letters.get(i, f"<{i}>") for i in range(vocab))), blank

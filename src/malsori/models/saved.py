@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from malsori.config import AudioConfig, Config, read_json
 from malsori.errors import ModelError
 from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.hifigan import Hifigan, HifiganConfig
 from malsori.models.tacotron import Tacotron, TacotronConfig
@@ -39,6 +40,7 @@ from malsori.text.symbols import SymbolTable
 #: System name → the class of its sizes and the network they build.
 NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
     "conformer": (ConformerConfig, Conformer),
+    "fastspeech": (FastSpeechConfig, FastSpeech),
     "fastspeech2": (FastSpeech2Config, FastSpeech2),
     "hifigan": (HifiganConfig, Hifigan),
     "tacotron": (TacotronConfig, Tacotron),

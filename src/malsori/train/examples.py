@@ -51,6 +51,12 @@ def example_listening(audio: AudioConfig, seconds: float = 0.8) -> ListenBatch:
     return ListenBatch(mel, lengths, jamo, jamo_lengths, phonemes, phoneme_lengths, texts)
 
 
+def example_waves(audio: AudioConfig, seconds: float = 0.8) -> tuple[Tensor, Tensor]:
+    """Return two short sounds (batch, samples) and their lengths."""
+    samples = round(seconds * audio.sample_rate)
+    return _noise(samples, audio), torch.tensor([samples, samples - samples // 8])
+
+
 def _noise(samples: int, audio: AudioConfig) -> Tensor:
     """Return two hums with noise (batch, samples)."""
     time = np.arange(samples) / audio.sample_rate

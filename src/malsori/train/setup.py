@@ -43,11 +43,15 @@ class Setup:
 
 @dataclass(frozen=True)
 class System:
-    """How a system is trained: its recipe's class, what builds its task, and what binds the task to a corpus."""
+    """How a system is trained: its recipe's class, what builds its task, and what binds the task to a corpus.
+
+    starts: binding takes up the recipe's `start_from` by itself, sizes and alphabet too.
+    """
 
     recipe: type[Recipe]
     build: Callable[[Any], Any]
     bind: Callable[[Any, Corpus], Setup]
+    starts: bool = False
 
 
 def both_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:

@@ -10,13 +10,20 @@ from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
 from malsori.models.catalogue import locate
 from malsori.models.saved import load_exactly, read_weights
-from malsori.train import conformer, fastspeech, hifigan
+from malsori.train import conformer, fastspeech, hifigan, tacotron, wav2vec2, wav2vec2_pretraining
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System
 from malsori.train.tasks import Task
 
 #: Every system that can be trained, by the name its recipes give it.
-SYSTEMS: dict[str, System] = {**conformer.SYSTEMS, **fastspeech.SYSTEMS, **hifigan.SYSTEMS}
+SYSTEMS: dict[str, System] = {
+    **conformer.SYSTEMS,
+    **fastspeech.SYSTEMS,
+    **hifigan.SYSTEMS,
+    **tacotron.SYSTEMS,
+    **wav2vec2.SYSTEMS,
+    **wav2vec2_pretraining.SYSTEMS,
+}
 
 
 def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
@@ -32,7 +39,7 @@ def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
     """Return the task of a recipe, bound to a corpus; networks start from the recipe's seed."""
     torch.manual_seed(recipe.seed)
     setup = SYSTEMS[recipe.system].bind(recipe, corpus)
-    if recipe.start_from:
+    if recipe.start_from and not SYSTEMS[recipe.system].starts:
         start_from(setup.task.product(), recipe.start_from)
     return setup
 

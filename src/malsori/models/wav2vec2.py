@@ -1,0 +1,379 @@
+"""wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations
+(Baevski, Zhou, Mohamed and Auli 2020, arXiv:2006.11477).
+
+    wave ─► 7 convolutions, 20 ms ─┬─► masked here and there ─► + positions ─► Transformer ─┬─► letters   CTC
+                                   │                                                        └─► c ◄─┐
+                                   └─► quantiser: one of 320 x 320 codes ─────────────────────► q ◄─┴─ contrast
+
+`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both begin with the same `Encoder`. Two norms,
+as in the public checkpoints: group norm on the first convolution and norms after each block (the paper's), or layer
+norms on every convolution and before each block (LARGE LV-60, XLS-R).
+
+Differences from the paper:
+- Group norm and a padded batch: the padding takes part in the norm's mean, as in the public code.
+- Gradients into the convolutions are not scaled down by 10: under Adam a constant factor changes little.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from malsori.config import Config
+from malsori.nn.transformer import SelfAttention
+from malsori.shapes import length_mask
+
+
+class EncoderConfig(Config):
+    """Sizes of the part that listens; the defaults are BASE (paper, 4.2).
+
+    channels, kernels, strides: of the convolutions over the wave.
+    norm: group: the first convolution's, every channel over the whole sound; layer: every convolution's.
+    norm_first: each block normalises its input, not its output; it trains more safely when deep.
+    standardized: each wave is brought to mean 0 and deviation 1 before it comes here.
+    padding_mask: a batch says how long its waves are; the public models with group norm were trained without.
+    layer_drop: a block is left out of a training step this often.
+    mask_starts, mask_span: in training this share of the frames begins a masked stretch of so many frames.
+    channel_mask_starts, channel_mask_span: the same over channels. Without any mask there is no mask vector.
+    """
+
+    channels: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
+    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    convolution_bias: bool = False
+    norm: Literal["group", "layer"] = "group"
+    norm_first: bool = False
+    norm_epsilon: float = 1e-5
+    standardized: bool = True
+    padding_mask: bool = False
+    features: int = 768
+    layers: int = 12
+    heads: int = 8
+    expanded_features: int = 3072
+    position_kernel: int = 128
+    position_groups: int = 16
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    inner_dropout: float = 0.0
+    input_dropout: float = 0.1
+    layer_drop: float = 0.05
+    mask_starts: float = 0.065
+    mask_span: int = 10
+    channel_mask_starts: float = 0.0
+    channel_mask_span: int = 64
+
+    @property
+    def masked(self) -> bool:
+        """True if training masks anything, and so needs the vector that stands in a masked frame."""
+        return self.mask_starts > 0 or self.channel_mask_starts > 0
+
+    def frames(self, samples: int) -> int:
+        """Return how many frames a wave of so many samples becomes; none if it is too short for one."""
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return max(0, samples)
+
+
+class Wav2Vec2Config(EncoderConfig):
+    """An encoder and its letters. blank: the letter that stands for nothing (CTC)."""
+
+    vocab: int = 32
+    blank: int = 0
+    final_dropout: float = 0.1
+
+
+class Wav2Vec2PretrainingConfig(EncoderConfig):
+    """An encoder and its quantiser: `groups` codebooks of `codes` entries, together `code_features` wide (3.2)."""
+
+    groups: int = 2
+    codes: int = 320
+    code_features: int = 256
+    contrast_features: int = 256
+    code_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder makes of a batch.
+
+    Attributes:
+        hidden: the Transformer's output (batch, frames, features).
+        latent: of the convolutions, normalised, before anything is masked (batch, frames, channels).
+        energy: mean square of the convolutions' output a frame (batch, frames), which pre-training keeps low.
+        frame_lengths: real frames (batch,).
+    """
+
+    hidden: Tensor
+    latent: Tensor
+    energy: Tensor
+    frame_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Output:
+    """Attributes: logits before the softmax (batch, frames, vocab), one frame every 20 ms; frame_lengths (batch,)."""
+
+    logits: Tensor
+    frame_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Wav2Vec2PretrainingOutput:
+    """What is compared in pre-training.
+
+    Attributes:
+        context: c, what the Transformer says of each frame (batch, frames, contrast_features).
+        target: q, the quantised sound of each frame (batch, frames, contrast_features).
+        probabilities: of the codes (batch, frames, groups, codes).
+        energy: mean square of the convolutions' output a frame (batch, frames).
+        frame_lengths: real frames (batch,).
+    """
+
+    context: Tensor
+    target: Tensor
+    probabilities: Tensor
+    energy: Tensor
+    frame_lengths: Tensor
+
+
+class WaveConvolution(nn.Module):
+    """A strided convolution, its norm if it has one, GELU."""
+
+    def __init__(self, config: EncoderConfig, number: int) -> None:
+        super().__init__()
+        before, channels = (1, *config.channels)[number], config.channels[number]
+        kernel, stride = config.kernels[number], config.strides[number]
+        self.convolution = nn.Conv1d(before, channels, kernel, stride, bias=config.convolution_bias)
+        nn.init.kaiming_normal_(self.convolution.weight)
+        self.by_frame = config.norm == "layer"
+        if self.by_frame:
+            self.norm: nn.Module = nn.LayerNorm(channels)
+        else:
+            self.norm = nn.GroupNorm(channels, channels) if number == 0 else nn.Identity()
+
+    def forward(self, wave: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch more_channels less_time"]:
+        """Return the layer's output; no padding is added at the ends."""
+        hidden = self.convolution(wave)
+        if self.by_frame:
+            return nn.functional.gelu(self.norm(hidden.transpose(1, 2)).transpose(1, 2))
+        return nn.functional.gelu(self.norm(hidden))
+
+
+class RelativePositions(nn.Module):
+    """A wide grouped convolution that tells each frame what stands around it (2, after Mohamed et al. 2019)."""
+
+    def __init__(self, features: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        convolution = nn.Conv1d(features, features, kernel, padding=kernel // 2, groups=groups)
+        nn.init.normal_(convolution.weight, std=2 / (kernel * features) ** 0.5)
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.convolution = weight_norm(convolution, dim=2)
+
+    def forward(self, hidden: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames features"]:
+        """Return what is to be added; an even kernel's one frame too many is cut off at the end."""
+        around = self.convolution(hidden.transpose(1, 2)).transpose(1, 2)[:, : hidden.shape[1]]
+        return nn.functional.gelu(around)
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and a feed-forward layer, each added to its input; norms before or after."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.norm_first = config.norm_first
+        self.attention = SelfAttention(config.features, config.heads, config.attention_dropout)
+        for layer in (self.attention.project_in, self.attention.project_out):
+            _start_small(layer)
+        self.attention_norm = nn.LayerNorm(config.features, config.norm_epsilon)
+        self.widen = _start_small(nn.Linear(config.features, config.expanded_features))
+        self.narrow = _start_small(nn.Linear(config.expanded_features, config.features))
+        self.feed_forward_norm = nn.LayerNorm(config.features, config.norm_epsilon)
+        self.dropout, self.inner_dropout = nn.Dropout(config.dropout), nn.Dropout(config.inner_dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch frames features"], mask: Bool[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch frames features"]:
+        """Return the block's output."""
+        if self.norm_first:
+            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask))
+            return hidden + self._feed_forward(self.feed_forward_norm(hidden))
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask)))
+        return self.feed_forward_norm(hidden + self._feed_forward(hidden))
+
+    def _feed_forward(self, hidden: Tensor) -> Tensor:
+        return self.dropout(self.narrow(self.inner_dropout(nn.functional.gelu(self.widen(hidden)))))
+
+
+class Encoder(nn.Module):
+    """From a wave to a vector every 20 ms: convolutions, masks, positions, Transformer."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.convolutions = nn.ModuleList(WaveConvolution(config, number) for number in range(len(config.channels)))
+        self.latent_norm = nn.LayerNorm(config.channels[-1], config.norm_epsilon)
+        self.project = nn.Linear(config.channels[-1], config.features)
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        if config.masked:
+            self.mask_vector = nn.Parameter(torch.rand(config.features))
+        self.positions = RelativePositions(config.features, config.position_kernel, config.position_groups)
+        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.features, config.norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        wave: Float[Tensor, "batch samples"],
+        sample_lengths: Int[Tensor, " batch"] | None = None,
+        frame_mask: Bool[Tensor, "batch frames"] | None = None,
+        channel_mask: Bool[Tensor, "batch features"] | None = None,
+    ) -> Encoded:
+        """Return what the encoder makes of waves.
+
+        Args:
+            wave: at 16 kHz, standardised if the config says so (batch, samples).
+            sample_lengths: real samples (batch,); all are real without.
+            frame_mask: True where the learned mask vector takes a frame's place.
+            channel_mask: True where a channel is 0 in every frame.
+        """
+        hidden = wave[:, None]
+        for convolution in self.convolutions:
+            hidden = convolution(hidden)
+        hidden = hidden.transpose(1, 2)
+        energy, latent = hidden.float().square().mean(-1), self.latent_norm(hidden)
+        hidden = self.input_dropout(self.project(latent))
+        if frame_mask is not None:
+            hidden = torch.where(frame_mask[..., None], self.mask_vector.to(hidden.dtype), hidden)
+        if channel_mask is not None:
+            hidden = hidden.masked_fill(channel_mask[:, None], 0.0)
+        if sample_lengths is None:
+            sample_lengths = torch.full((len(wave),), wave.shape[1], device=wave.device)
+        lengths = self.frame_lengths(sample_lengths)
+        return Encoded(self._transform(hidden, length_mask(lengths, hidden.shape[1])), latent, energy, lengths)
+
+    def frame_lengths(self, sample_lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Return how many frames waves of these lengths become."""
+        lengths = sample_lengths
+        for kernel, stride in zip(self.config.kernels, self.config.strides, strict=True):
+            lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        return lengths.clamp(min=0)
+
+    def _transform(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden * mask[..., None]
+        hidden = hidden + self.positions(hidden)
+        if not self.config.norm_first:
+            hidden = self.norm(hidden)
+        hidden = self.dropout(hidden)
+        for block in self.blocks:
+            dropped = self.training and self.config.layer_drop > 0 and torch.rand(()) < self.config.layer_drop
+            hidden = hidden if dropped else block(hidden, mask)  # LayerDrop (arXiv:1909.11556)
+        return self.norm(hidden) if self.config.norm_first else hidden
+
+
+class Wav2Vec2(nn.Module):
+    """An encoder with a linear layer over letters, for CTC."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.dropout = nn.Dropout(config.final_dropout)
+        self.head = _start_small(nn.Linear(config.features, config.vocab))
+
+    def forward(
+        self,
+        wave: Float[Tensor, "batch samples"],
+        sample_lengths: Int[Tensor, " batch"] | None = None,
+        frame_mask: Bool[Tensor, "batch frames"] | None = None,
+        channel_mask: Bool[Tensor, "batch features"] | None = None,
+    ) -> Wav2Vec2Output:
+        """Return the letters' scores of each 20 ms; arguments as for `Encoder`."""
+        encoded = self.encoder(wave, sample_lengths, frame_mask, channel_mask)
+        return Wav2Vec2Output(self.head(self.dropout(encoded.hidden)), encoded.frame_lengths)
+
+    @torch.inference_mode()
+    def infer(
+        self, wave: Float[Tensor, "batch samples"], sample_lengths: Int[Tensor, " batch"] | None = None
+    ) -> Wav2Vec2Output:
+        """Return the letters' scores without keeping a graph."""
+        return self(wave, sample_lengths)
+
+
+class Quantizer(nn.Module):
+    """Each frame's choice of one code from every codebook, drawn with Gumbel noise in training (2, eq. 1)."""
+
+    def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
+        super().__init__()
+        self.groups, self.codes = config.groups, config.codes
+        self.score = nn.Linear(config.channels[-1], config.groups * config.codes)
+        nn.init.normal_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+        width = config.code_features // config.groups
+        self.codebooks = nn.Parameter(torch.rand(1, config.groups * config.codes, width))
+
+    def forward(
+        self, latent: Float[Tensor, "batch frames channels"], temperature: float
+    ) -> tuple[Float[Tensor, "batch frames code_features"], Float[Tensor, "batch frames groups codes"]]:
+        """Return the chosen codes' vectors, side by side, and the probability of every code."""
+        scores = self.score(latent).view(-1, self.codes).float()
+        if self.training:
+            chosen = nn.functional.gumbel_softmax(scores, tau=temperature, hard=True)
+        else:
+            chosen = nn.functional.one_hot(scores.argmax(-1), self.codes).to(scores.dtype)
+        chosen = chosen.view(-1, self.groups, self.codes)
+        vectors = torch.einsum("ngc,gcf->ngf", chosen, self.codebooks.view(self.groups, self.codes, -1))
+        shape = latent.shape[:2]
+        return vectors.flatten(1).unflatten(0, shape), scores.softmax(-1).view(*shape, self.groups, self.codes)
+
+
+class Wav2Vec2Pretraining(nn.Module):
+    """An encoder beside a quantiser, both seen through a projection into the space where they are compared."""
+
+    def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.dropout = nn.Dropout(config.code_dropout)
+        self.quantizer = Quantizer(config)
+        self.project_context = nn.Linear(config.features, config.contrast_features)
+        self.project_target = nn.Linear(config.code_features, config.contrast_features)
+
+    def forward(
+        self,
+        wave: Float[Tensor, "batch samples"],
+        sample_lengths: Int[Tensor, " batch"] | None = None,
+        frame_mask: Bool[Tensor, "batch frames"] | None = None,
+        temperature: float = 2.0,
+    ) -> Wav2Vec2PretrainingOutput:
+        """Return context and target of every frame; arguments as for `Encoder`, temperature: of the Gumbel draw."""
+        encoded = self.encoder(wave, sample_lengths, frame_mask)
+        vectors, probabilities = self.quantizer(self.dropout(encoded.latent), temperature)
+        context, target = self.project_context(encoded.hidden), self.project_target(vectors)
+        return Wav2Vec2PretrainingOutput(context, target, probabilities, encoded.energy, encoded.frame_lengths)
+
+    @torch.inference_mode()
+    def infer(
+        self, wave: Float[Tensor, "batch samples"], sample_lengths: Int[Tensor, " batch"] | None = None
+    ) -> Wav2Vec2PretrainingOutput:
+        """Return context and target of every frame without masks and without keeping a graph."""
+        return self(wave, sample_lengths)
+
+
+def standardize_wave(
+    wave: Float[Tensor, "batch samples"], sample_lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch samples"]:
+    """Return each wave's real samples at mean 0 and deviation 1, its padding 0: as public checkpoints want to hear."""
+    mask = length_mask(sample_lengths, wave.shape[1])
+    count = sample_lengths.clamp(min=1)[:, None]
+    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
+    return centred / (centred.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
+
+
+def _start_small(layer: nn.Linear) -> nn.Linear:
+    """Return a linear layer whose weights begin near 0, as the Transformer's do in BERT (arXiv:1810.04805)."""
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,281 @@
+"""wav2vec 2.0's fine-tuning: letters by CTC, masked here and there; begun from a saved model or from nothing."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import soxr
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, ConfigType
+from malsori.corpus.batches import Collator, DataConfig, Example
+from malsori.corpus.folder import Corpus
+from malsori.decode.ctc import greedy
+from malsori.errors import ConfigError, TextError
+from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
+from malsori.metrics.error_rate import cer
+from malsori.models.catalogue import load_saved
+from malsori.models.saved import SavedModel, load_exactly
+from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
+from malsori.shapes import pad_stack
+from malsori.text.frontend import Frontend
+from malsori.text.hangul import only_hangul
+from malsori.text.letters import letters_of, syllable_table, text_of
+from malsori.text.symbols import JAMO, SymbolTable
+from malsori.train.examples import example_waves
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.tasks import Turn
+
+#: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
+LEAST_STRETCHES = 2
+
+
+@dataclass(frozen=True)
+class WaveBatch:
+    """Attributes: wave (batch, samples), its sample_lengths (batch,), and the utterances' names."""
+
+    wave: Tensor
+    sample_lengths: Tensor
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class SpelledBatch(WaveBatch):
+    """Attributes: beside the waves the letters of what is said (batch, tokens), and the texts."""
+
+    token_ids: Tensor
+    token_lengths: Tensor
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class WaveCollator:
+    """Whole utterances at a drawn speed, with their letters where there are any.
+
+    targets: name → text and letters; none in pre-training.
+    """
+
+    corpus_rate: int
+    rate: int
+    speeds: tuple[float, ...]
+    standardized: bool
+    targets: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> WaveBatch:
+        """Return the padded batch."""
+        wave, lengths = pad_stack([torch.from_numpy(self._heard(example.wave, random)) for example in examples])
+        wave = standardize_wave(wave, lengths) if self.standardized else wave
+        names = [example.id for example in examples]
+        if not self.targets:
+            return WaveBatch(wave, lengths, names)
+        texts, letters = zip(*(self.targets[name] for name in names), strict=True)
+        tokens, token_lengths = pad_stack([torch.tensor(ids) for ids in letters])
+        return SpelledBatch(wave, lengths, names, tokens, token_lengths, list(texts))
+
+    def _heard(self, wave: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        speed = float(random.choice(self.speeds))
+        if speed == 1.0 and self.corpus_rate == self.rate:
+            return wave
+        return soxr.resample(wave, self.corpus_rate, self.rate / speed)
+
+
+class Wav2Vec2Recipe(Recipe):
+    """A recipe for letters by CTC.
+
+    start_from: a pre-trained or fine-tuned model, whose sizes stand where [model] names none.
+    units: what is written: jamo, the corpus's syllables, or the letters of the model in start_from.
+    freeze_convolutions: these keep what they have learnt before (paper, 4.2); without start_from they learn.
+    """
+
+    audio: AudioConfig = RECOGNITION_AUDIO
+    model: Wav2Vec2Config = Wav2Vec2Config()
+    units: Literal["jamo", "syllables", "checkpoint"] = "jamo"
+    freeze_convolutions: bool = True
+
+
+class Wav2Vec2Task(nn.Module):
+    """CTC over letters; what the encoder hears is masked in training (paper, 3.3)."""
+
+    def __init__(self, network: Wav2Vec2, table: SymbolTable, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
+        super().__init__()
+        self.network, self.table, self.audio = network, table, audio
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"recognizer": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the recogniser's network."""
+        return self.network
+
+    def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        config = self.network.config
+        output = self._hear(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
+        log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
+        loss = ctc_loss(log_probs, lengths, batch.token_ids, batch.token_lengths, config.blank, names=batch.names)
+        yield Turn("recognizer", {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
+
+    def example(self) -> SpelledBatch:
+        """Return a tiny batch of noise."""
+        wave, lengths = example_waves(self.audio)
+        tokens, token_lengths = pad_stack([torch.arange(1, 1 + count) % len(self.table) for count in (5, 3)])
+        return SpelledBatch(wave, lengths, ["a", "b"], tokens, token_lengths, ["", ""])
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[SpelledBatch]) -> dict[str, float]:
+        """Return the character error rate without spaces, and with them, of greedy decoding."""
+        references, hypotheses = [], []
+        for batch in batches:
+            output = self._hear(batch)
+            for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
+                ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
+                hypotheses.append(text_of(self.table, ids))
+            references.extend(batch.texts)
+        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
+        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+
+    def _hear(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
+        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
+        told = batch.sample_lengths if self.network.config.padding_mask else None
+        return Wav2Vec2Output(self.network(batch.wave, told, *masks).logits, lengths)
+
+
+def draw_masks(config: EncoderConfig, frame_lengths: Int[Tensor, " batch"]) -> tuple[Tensor | None, Tensor | None]:
+    """Return which frames and which channels of each sound are masked; None where the config masks none."""
+    frames = channels = None
+    if config.mask_starts > 0:
+        frames = draw_stretches(frame_lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
+    if config.channel_mask_starts > 0:
+        whole = torch.full_like(frame_lengths, config.features)
+        channels = draw_stretches(whole, config.channel_mask_starts, config.channel_mask_span)
+    return frames, channels
+
+
+def draw_stretches(
+    lengths: Int[Tensor, " batch"], starts: float, span: int, least: int = 0
+) -> Bool[Tensor, "batch longest"]:
+    """Return True in stretches that begin anywhere and may overlap, none beyond a sequence's end.
+
+    Args:
+        lengths: of each sequence (batch,).
+        starts: share of the steps at which a stretch begins; a broken number of them is rounded by lot.
+        span: steps of a stretch.
+        least: stretches at the least in each sequence.
+    Source: wav2vec 2.0 (arXiv:2006.11477), 3.1: p and M.
+    """
+    mask = torch.zeros(len(lengths), int(lengths.max()), dtype=torch.bool)
+    for row, length in zip(mask, lengths.tolist(), strict=True):
+        places = length - min(span, length) + 1
+        count = min(places, max(least, int(starts * length + torch.rand(()).item())))
+        begins = torch.randperm(places)[:count]
+        row[(begins[:, None] + torch.arange(min(span, length))).flatten()] = True
+    return mask.to(lengths.device)
+
+
+def sizes_from(start: SavedModel, wanted: ConfigType, of: type[ConfigType]) -> ConfigType:
+    """Return the sizes of a saved model, with what a recipe's [model] names instead."""
+    shared = {name: value for name, value in start.facts.model.items() if name in of.model_fields}
+    return of.parse(shared | wanted.model_dump(include=wanted.model_fields_set), "start_from")
+
+
+def frames_heard(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
+    """Return how many frames an utterance has at the fastest speed it is heard at."""
+    return config.frames(int(cut.duration / max(data.speeds) * RECOGNITION_AUDIO.sample_rate))
+
+
+def _task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
+    blank = recipe.model.blank if recipe.units == "checkpoint" else 0
+    sizes = recipe.model.model_copy(update={"vocab": len(table), "blank": blank})
+    return Wav2Vec2Task(Wav2Vec2(sizes), table, recipe.audio)
+
+
+def _bind(recipe: Wav2Vec2Recipe, corpus: Corpus) -> Setup:
+    start = load_saved(recipe.start_from) if recipe.start_from else None
+    if start is not None:
+        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model, Wav2Vec2Config)})
+    cuts, frontend = both_splits(recipe, corpus), Frontend()
+    left_out: dict[str, list[str]] = {}
+    texts = {split: _texts(frontend, found, left_out) for split, found in cuts.items()}
+    table = _table(recipe, start, texts["train"].values())
+    collators: dict[str, Collator] = {}
+    for split, found in cuts.items():
+        data = recipe.data if split == "train" else DataConfig()
+        targets = _targets(recipe.model, table, texts[split], found, data, left_out)
+        cuts[split] = {name: found[name] for name in targets}
+        rates = corpus.audio.sample_rate, recipe.audio.sample_rate
+        collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized, targets)
+    task = _task(recipe, table)
+    if start is not None:
+        _begin(task.network, start, recipe)
+    facts = model_facts(recipe, task.network.config.model_dump(), corpus)
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, {table.kind: table}, kept(left_out))
+
+
+def _texts(frontend: Frontend, cuts: dict[str, Any], left_out: dict[str, list[str]]) -> dict[str, str]:
+    """Return what is said in each cut, Hangul and spaces alone."""
+    texts: dict[str, str] = {}
+    for name, cut in cuts.items():
+        try:
+            texts[name] = only_hangul(frontend.read(cut.supervisions[0].text).normalized)
+        except TextError:
+            left_out.setdefault("text cannot be read", []).append(name)
+            continue
+        if not texts[name]:
+            del texts[name]
+            left_out.setdefault("nothing to write", []).append(name)
+    return texts
+
+
+def _targets(
+    config: EncoderConfig,
+    table: SymbolTable,
+    texts: dict[str, str],
+    cuts: dict[str, Any],
+    data: DataConfig,
+    left_out: dict[str, list[str]],
+) -> dict[str, tuple[str, list[int]]]:
+    """Return text and letters of each cut whose letters fit into its frames."""
+    targets = {}
+    for name, text in texts.items():
+        try:
+            ids = letters_of(table, text)
+        except TextError:
+            left_out.setdefault("cannot be spelt in the model's letters", []).append(name)
+            continue
+        needed = int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)])))
+        if needed > frames_heard(config, cuts[name], data):
+            left_out.setdefault("too short for its text (CTC)", []).append(name)
+        else:
+            targets[name] = (text, ids)
+    return targets
+
+
+def _table(recipe: Wav2Vec2Recipe, start: SavedModel | None, texts: Iterable[str]) -> SymbolTable:
+    if recipe.units == "jamo":
+        return JAMO
+    if recipe.units == "syllables":
+        return syllable_table(texts)
+    if start is None or not start.symbols:
+        raise ConfigError("units = 'checkpoint' takes the letters of start_from, which names no model that has any")
+    return next(iter(start.symbols.values()))
+
+
+def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None:
+    """Give a network what a saved one has learnt: the encoder, and its output layer where the letters stay the same."""
+    own, learnt = network.state_dict(), start.network.state_dict()
+    parts = ("encoder.", "head.") if recipe.units == "checkpoint" else ("encoder.",)
+    vector = "encoder.mask_vector"  # which a model that was never masked does not have
+    taken = {
+        name: value for name, value in learnt.items() if name.startswith(parts) and (name != vector or name in own)
+    }
+    fresh = {name: value for name, value in own.items() if name == vector or not name.startswith(parts)}
+    load_exactly(network, fresh | taken, recipe.start_from)
+    network.encoder.convolutions.requires_grad_(not recipe.freeze_convolutions)
+
+
+SYSTEMS = {"wav2vec2": System(Wav2Vec2Recipe, _task, _bind, starts=True)}

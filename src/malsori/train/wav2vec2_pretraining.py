@@ -1,0 +1,164 @@
+"""Pre-training of wav2vec 2.0: a masked frame's context must know its own quantised sound among other frames'."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
+from malsori.corpus.batches import Collator, DataConfig
+from malsori.corpus.folder import Corpus
+from malsori.losses.distribution import contrastive_loss, diversity_loss, draw_distractors
+from malsori.models.catalogue import load_saved
+from malsori.models.saved import load_exactly
+from malsori.models.wav2vec2 import Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig, Wav2Vec2PretrainingOutput
+from malsori.shapes import length_mask, masked_mean
+from malsori.train.examples import example_waves
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.tasks import Turn
+from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, frames_heard, sizes_from
+
+
+class TemperatureConfig(Config):
+    """Of the quantiser's draw: `start` times `decay` to the power of the step, never under `end` (paper, 4.2)."""
+
+    start: float = 2.0
+    end: float = 0.5
+    decay: float = 0.999995
+
+    def at(self, step: int) -> float:
+        """Return the temperature of a step, counted from 0."""
+        return max(self.end, self.start * self.decay**step)
+
+
+class Wav2Vec2PretrainingRecipe(Recipe):
+    """A recipe for pre-training. distractors: K, how many other frames a frame is told from; similarity: κ in eq. 3."""
+
+    audio: AudioConfig = RECOGNITION_AUDIO
+    model: Wav2Vec2PretrainingConfig = Wav2Vec2PretrainingConfig()
+    temperature: TemperatureConfig = TemperatureConfig()
+    distractors: int = 100
+    similarity: float = 0.1
+
+
+class Wav2Vec2PretrainingTask(nn.Module):
+    """Contrast between context and quantised sound, kept diverse, the latent's energy kept low (paper, 3.2 and 4.2)."""
+
+    batches: Tensor
+
+    def __init__(self, network: Wav2Vec2Pretraining, recipe: Wav2Vec2PretrainingRecipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))  # how many the temperature has fallen over
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"listener": self.network}
+
+    def product(self) -> nn.Module:
+        """Return encoder and quantiser; fine-tuning takes the encoder out."""
+        return self.network
+
+    def losses(self, batch: WaveBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        temperature = self.recipe.temperature.at(int(self.batches) // self.recipe.train.accumulate)
+        if self.training:
+            self.batches += 1
+        output, mask, drawn = self._hear(batch, temperature)
+        diversity = diversity_loss(output.probabilities, mask)
+        losses = {
+            "contrastive": contrastive_loss(*_masked(output, mask, drawn), temperature=self.recipe.similarity),
+            "diversity": diversity,
+            "energy": masked_mean(output.energy, length_mask(output.frame_lengths, mask.shape[1])),
+        }
+        signs = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
+        yield Turn("listener", losses, signs)
+
+    def example(self) -> WaveBatch:
+        """Return a tiny batch of noise."""
+        return WaveBatch(*example_waves(self.recipe.audio), ["a", "b"])
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[WaveBatch]) -> dict[str, float]:
+        """Return how often a masked frame is mistaken for another, and the losses; masks are the same each time.
+
+        The contrastive loss alone would praise a codebook that has collapsed, where nothing can be mistaken.
+        """
+        sums: Counter[str] = Counter()
+        count = 0
+        with torch.random.fork_rng():
+            torch.manual_seed(self.recipe.seed)
+            for batch in batches:
+                count += 1
+                turn = next(self.losses(batch))
+                sums.update({name: value.item() for name, value in (turn.signs | turn.losses).items()})
+        names = ("mistaken", "contrastive", "diversity")
+        return {name: sums[name] / count for name in names}
+
+    def _hear(self, batch: WaveBatch, temperature: float) -> tuple[Wav2Vec2PretrainingOutput, Tensor, Tensor]:
+        """Return the network's output, which frames were masked, and each one's distractors among them."""
+        config = self.network.config
+        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
+        mask = draw_stretches(lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
+        told = batch.sample_lengths if config.padding_mask else None
+        output = self.network(batch.wave, told, mask, temperature)
+        return output, mask, draw_distractors(mask, self.recipe.distractors)
+
+
+def _masked(output: Wav2Vec2PretrainingOutput, mask: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return context, target and distractors of the masked frames alone, as one long sound."""
+    rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)[mask]
+    distractors = output.target[rows[:, None], drawn[mask]]
+    return output.context[mask][None], output.target[mask][None], distractors[None]
+
+
+@torch.no_grad()
+def mistaken(
+    context: Float[Tensor, "batch frames features"],
+    target: Float[Tensor, "batch frames features"],
+    distractors: Float[Tensor, "batch frames distractors features"],
+) -> Float[Tensor, ""]:
+    """Return how often a frame's target would not be picked among its distractors; among equals by lot.
+
+    >>> one = torch.ones(1, 1, 2)
+    >>> mistaken(one, one, torch.ones(1, 1, 3, 2)).item()  # all four are alike
+    0.75
+    """
+    cosine = torch.nn.functional.cosine_similarity
+    own, others = cosine(context, target, dim=-1), cosine(context[:, :, None], distractors, dim=-1)
+    same = (distractors == target[:, :, None]).all(-1)  # the very same code, whatever rounding makes of it
+    equal = (same | (others == own[..., None])).sum(-1)
+    best = ~((others > own[..., None]) & ~same).any(-1)
+    return 1 - (best / (1 + equal)).mean()
+
+
+def _task(recipe: Wav2Vec2PretrainingRecipe) -> Wav2Vec2PretrainingTask:
+    return Wav2Vec2PretrainingTask(Wav2Vec2Pretraining(recipe.model), recipe)
+
+
+def _bind(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> Setup:
+    start = load_saved(recipe.start_from) if recipe.start_from else None
+    if start is not None:
+        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model, Wav2Vec2PretrainingConfig)})
+    cuts = both_splits(recipe, corpus)
+    left_out: dict[str, list[str]] = {}
+    shortest = 2 * recipe.model.mask_span
+    collators: dict[str, Collator] = {}
+    for split, found in cuts.items():
+        data = recipe.data if split == "train" else DataConfig()
+        short = [name for name, cut in found.items() if frames_heard(recipe.model, cut, data) < shortest]
+        left_out.setdefault("too short to be masked", []).extend(short)
+        cuts[split] = {name: cut for name, cut in found.items() if name not in short}
+        rates = corpus.audio.sample_rate, recipe.audio.sample_rate
+        collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized)
+    task = _task(recipe)
+    if start is not None:
+        load_exactly(task.network, start.network.state_dict(), recipe.start_from)
+    facts = model_facts(recipe, recipe.model.model_dump(), corpus)
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, {}, kept(left_out))
+
+
+SYSTEMS = {"wav2vec2-pretrain": System(Wav2Vec2PretrainingRecipe, _task, _bind, starts=True)}
