@@ -11,6 +11,7 @@ from malsori.config import AudioConfig
 from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
 from malsori.losses.sequence import ctc_loss
 from malsori.models.conformer import ConformerConfig
+from malsori.models.fastspeech import FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2Config
 from malsori.models.hifigan import HifiganConfig
 from malsori.models.vocos import VocosConfig
@@ -18,6 +19,7 @@ from malsori.shapes import length_mask
 
 from .harness import Item, Subject
 from .subjects_attention import TACOTRON, TACOTRON2
+from .subjects_vits import VITS
 from .subjects_wav2vec2 import WAV2VEC2, WAV2VEC2_PRETRAINING
 from .subjects_whisper import WHISPER
 
@@ -127,6 +129,39 @@ FASTSPEECH2 = Subject(
 )  # fmt: skip
 
 
+# FastSpeech: the same without pitch and energy
+
+
+def _timed_items() -> list[Item]:
+    return [{name: item[name] for name in item if name not in ("pitch", "energy")} for item in _speaking_items()]
+
+
+def _timed_real(output: Any, item: Item, index: int) -> dict[str, Tensor]:
+    tokens, frames = len(item["token_ids"]), int(item["durations"].sum())
+    assert output.frame_lengths[index] == frames and output.mel.shape[2] == 10
+    assert (output.mel[index, frames:] == 0).all() and (output.log_durations[index, tokens:] == 0).all()
+    return {"mel": output.mel[index, :frames], "log_durations": output.log_durations[index, :tokens]}
+
+
+def _timed_loss(output: Any, batch: Item) -> Tensor:
+    tokens = length_mask(batch["token_lengths"], batch["token_ids"].shape[1])
+    frames = length_mask(batch["durations"].sum(1), output.mel.shape[1])
+    wanted = torch.randn(output.mel.shape, generator=generator(3)) - 4
+    return l1_loss(output.mel, wanted, frames) + log_duration_loss(output.log_durations, batch["durations"], tokens)
+
+
+FASTSPEECH = Subject(
+    "fastspeech",
+    FastSpeechConfig(
+        vocab=13, speakers=3, mel_channels=10, features=24, encoder_layers=2, decoder_layers=1, heads=3,
+        filter_features=36, kernels=(5, 3), predictor_features=20,
+    ),
+    _timed_items,
+    _timed_real,
+    _timed_loss,
+)  # fmt: skip
+
+
 # Vocoders: mel frames in, hop_samples samples a frame out
 
 
@@ -177,6 +212,16 @@ HIFIGAN = Subject(
 )  # fmt: skip
 
 _ALL = (
-    CONFORMER, FASTSPEECH2, VOCOS, HIFIGAN, WHISPER, TACOTRON, TACOTRON2, WAV2VEC2, WAV2VEC2_PRETRAINING,
+    CONFORMER,
+    FASTSPEECH,
+    FASTSPEECH2,
+    VOCOS,
+    HIFIGAN,
+    WHISPER,
+    TACOTRON,
+    TACOTRON2,
+    WAV2VEC2,
+    WAV2VEC2_PRETRAINING,
+    VITS,
 )
 SUBJECTS = {subject.system: subject for subject in _ALL}

@@ -6,11 +6,17 @@ Each returns the model with an untrained network; `layouts.adopt` puts the weigh
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
 from malsori.models.hifigan import LEAKY_SLOPE, Hifigan, HifiganConfig
 from malsori.models.layouts import Public, describe
 from malsori.models.saved import SavedModel
+from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
+from malsori.models.vits import Vits, VitsConfig
+from malsori.models.vits_duration import DurationConfig
+from malsori.text.symbols import SymbolTable
 
 
 def transformers_hifigan(public: Public) -> SavedModel:
@@ -72,12 +78,172 @@ def jik876_hifigan(public: Public) -> SavedModel:
     return SavedModel(describe("hifigan", config, audio), {}, Hifigan(config))
 
 
+#: What transformers lets one choose in a VITS, and its authors and malsori do not.
+_VITS_FIXED = {
+    "hidden_act": "relu",
+    "use_bias": True,
+    "leaky_relu_slope": 0.1,
+    "layer_norm_eps": 1e-5,
+    "depth_separable_channels": 2,
+}
+
+
+def transformers_vits(public: Public) -> SavedModel:
+    """Return a VITS that reads letters: vocab.json is its alphabet, tokenizer_config.json says how text gets there.
+
+    Raises: ModelError naming the first setting that no VITS of malsori has.
+    """
+    for name, wanted in _VITS_FIXED.items():
+        if public[name] != wanted:
+            raise ModelError(f"{public.folder}: {name} is {public[name]!r}; a VITS of malsori has {wanted!r}")
+    reading = public.json("tokenizer_config.json")
+    config = VitsConfig(
+        vocab=public["vocab_size"],
+        speakers=public["num_speakers"],
+        speaker_features=public["speaker_embedding_size"],
+        blanks=reading.get("add_blank", True),
+        bins=public["spectrogram_bins"],
+        features=public["hidden_size"],
+        latent_channels=public["flow_size"],
+        encoder_layers=public["num_hidden_layers"],
+        heads=public["num_attention_heads"],
+        filter_features=public["ffn_dim"],
+        kernel=public["ffn_kernel_size"],
+        window=public["window_size"],
+        dropout=public["hidden_dropout"],
+        posterior_layers=public["posterior_encoder_num_wavenet_layers"],
+        flow_steps=public["prior_encoder_num_flows"],
+        flow_layers=public["prior_encoder_num_wavenet_layers"],
+        wavenet_kernel=public["wavenet_kernel_size"],
+        wavenet_dilation=public["wavenet_dilation_rate"],
+        durations=_transformers_durations(public),
+        decoder=HifiganConfig(
+            mel_channels=public["flow_size"],
+            channels=public["upsample_initial_channel"],
+            upsample_rates=tuple(public["upsample_rates"]),
+            upsample_kernels=tuple(public["upsample_kernel_sizes"]),
+            block_kernels=tuple(public["resblock_kernel_sizes"]),
+            block_dilations=_tuples(public["resblock_dilation_sizes"]),
+        ),
+    )
+    alphabet = public.json("vocab.json")
+    letters = SymbolTable("letters", "vocab.json", tuple(sorted(alphabet, key=alphabet.__getitem__)))
+    frontend = {
+        "romanized": reading.get("is_uroman", False),
+        "cleaners": ["phonemize"] * reading.get("phonemize", False),
+    }
+    return _vits(config, public["sampling_rate"], letters, frontend)
+
+
+def jaywalnut310_vits(public: Public) -> SavedModel:
+    """Return a VITS as its authors' program saves it; its text went through cleaners that are no part of the file."""
+    if "dp.post_pre.weight" not in public.weights:  # without the stochastic predictor this name means another layer
+        for kind in ("weight", "bias"):
+            public.weights[f"dp.last.{kind}"] = public.weights.pop(f"dp.proj.{kind}", torch.empty(0))
+    model, data = public["model"], public["data"]
+    latent = model["inter_channels"]
+    config = VitsConfig(
+        vocab=len(public.tensor("enc_p.emb.weight")),
+        speakers=max(1, data["n_speakers"]),
+        speaker_features=model.get("gin_channels", 0),
+        blanks=data["add_blank"],
+        bins=data["filter_length"] // 2 + 1,
+        features=model["hidden_channels"],
+        latent_channels=latent,
+        encoder_layers=model["n_layers"],
+        heads=model["n_heads"],
+        filter_features=model["filter_channels"],
+        kernel=model["kernel_size"],
+        dropout=model["p_dropout"],
+        durations=DurationConfig(stochastic=model.get("use_sdp", True)),
+        decoder=HifiganConfig(
+            mel_channels=latent,
+            channels=model["upsample_initial_channel"],
+            upsample_rates=tuple(model["upsample_rates"]),
+            upsample_kernels=tuple(model["upsample_kernel_sizes"]),
+            block_kernels=tuple(model["resblock_kernel_sizes"]),
+            block_dilations=_tuples(model["resblock_dilation_sizes"]),
+            block_convolutions=2 if str(model["resblock"]) == "1" else 1,
+        ),
+    )
+    letters = SymbolTable("letters", "authors", tuple(public.config.get("symbols", ())))
+    return _vits(config, data["sampling_rate"], letters, {"cleaners": data.get("text_cleaners", [])})
+
+
+def _transformers_durations(public: Public) -> DurationConfig:
+    return DurationConfig(
+        stochastic=public["use_stochastic_duration_prediction"],
+        hidden=public["duration_predictor_filter_channels"],
+        kernel=public["duration_predictor_kernel_size"],
+        dropout=public["duration_predictor_dropout"],
+        steps=public["duration_predictor_num_flows"],
+        layers=public["depth_separable_num_layers"],
+        bins=public["duration_predictor_flow_bins"],
+        bound=public["duration_predictor_tail_bound"],
+    )
+
+
+def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[str, Any]) -> SavedModel:
+    """Return an untrained VITS with what it says of itself."""
+    audio = AudioConfig(
+        sample_rate=rate,
+        fft_samples=2 * (config.bins - 1),
+        window_samples=2 * (config.bins - 1),
+        hop_samples=config.decoder.samples_a_frame,
+        max_hz=rate / 2,
+    )
+    speakers = tuple(str(number) for number in range(config.speakers)) if config.speakers > 1 else ()
+    facts = describe("vits", config, audio, frontend=frontend, speakers=speakers)
+    return SavedModel(facts, {"letters": letters} if letters.symbols else {}, Vits(config))
+
+
 def _tuples(nested: list[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(one) for one in nested)
+
+
+def nvidia_tacotron2(public: Public) -> SavedModel:
+    """Return NVIDIA's Tacotron 2: its sizes are those of its tensors; its mel is ours unless hparams say otherwise."""
+    mels, hidden = public.tensor("decoder.prenet.layers.0.linear_layer.weight").shape[::-1]
+    location = public.tensor("decoder.attention_layer.location_layer.location_conv.conv.weight")
+    inside = public.tensor("postnet.convolutions.0.0.conv.weight")
+    vocab, features = public.tensor("embedding.weight").shape
+    recurrent = public.tensor("decoder.attention_rnn.weight_hh").shape[1]
+    config = Tacotron2Config(
+        vocab=vocab,
+        mel_channels=mels,
+        features=features,
+        encoder_layers=sum(name.startswith("encoder.") and name.endswith("0.conv.weight") for name in public.weights),
+        kernel=inside.shape[2],
+        recurrent_features=recurrent,
+        attention_features=len(public.tensor("decoder.attention_layer.query_layer.linear_layer.weight")),
+        location_filters=len(location),
+        location_kernel=location.shape[2],
+        prenet_features=(hidden, len(public.tensor("decoder.prenet.layers.1.linear_layer.weight"))),
+        postnet_features=len(inside),
+        postnet_layers=sum(name.startswith("postnet.") and name.endswith("0.conv.weight") for name in public.weights),
+        mel_mean=0.0,
+        mel_deviation=1.0,
+    )
+    for name in [name for name in public.weights if name.endswith(".running_mean")]:  # older files do not count batches
+        public.weights.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+    given = public.config
+    audio = AudioConfig(
+        sample_rate=given.get("sampling_rate", 22050),
+        fft_samples=given.get("filter_length", 1024),
+        window_samples=given.get("win_length", 1024),
+        hop_samples=given.get("hop_length", 256),
+        mel_channels=mels,
+        min_hz=given.get("mel_fmin", 0.0),
+        max_hz=given.get("mel_fmax", 8000.0),
+    )
+    return SavedModel(describe("tacotron2", config, audio), {}, Tacotron2(config))
 
 
 #: Layout → what its settings ask for.
 READERS: dict[str, Callable[[Public], SavedModel]] = {
     "jik876-hifigan": jik876_hifigan,
+    "jaywalnut310-vits": jaywalnut310_vits,
+    "nvidia-tacotron2": nvidia_tacotron2,
     "transformers-hifigan": transformers_hifigan,
+    "transformers-vits": transformers_vits,
 }

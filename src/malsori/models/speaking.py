@@ -7,8 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from malsori.errors import ModelError
 from malsori.models.saved import SavedModel
 from malsori.text.symbols import PHONEMES
+
+#: Systems that can be asked for another pitch and energy.
+_PLASTIC = ("fastspeech2",)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ def speak(model: SavedModel, sentence: Sentence, speaker: int, control: Control)
 
     Args:
         speaker: index into the voice's speakers.
+    Raises: ModelError if pitch or energy is asked of a voice that cannot change them.
     """
+    if (control.pitch or control.energy) and model.facts.system not in _PLASTIC:
+        raise ModelError(f"a {model.facts.system} cannot change pitch or energy; one of {', '.join(_PLASTIC)} can")
     return VOICES[model.facts.system](model, sentence, speaker, control)
 
 
@@ -73,5 +80,37 @@ def _fastspeech2(model: SavedModel, sentence: Sentence, speaker: int, control: C
     return Spoken(output.durations[0].numpy(), mel=output.mel[0].numpy())
 
 
+def _fastspeech(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
+    token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
+    lengths, speakers = torch.tensor([token_ids.shape[1]]), torch.tensor([speaker])
+    output = model.network.infer(token_ids, lengths, speakers, speed=control.speed)
+    return Spoken(output.durations[0].numpy(), mel=output.mel[0].numpy())
+
+
+def _tacotron(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
+    """Say it at the pace that was learnt, then stretch the mel; raise ModelError for what a Tacotron cannot do."""
+    if "phonemes" not in model.symbols:
+        raise ModelError(
+            f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's phonemes: "
+            "train it on a corpus with 'start_from'"
+        )
+    if control.pitch or control.energy:
+        raise ModelError(f"a {model.facts.system} has no pitch or energy of its own to change, only speed")
+    token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
+    lengths = torch.tensor([token_ids.shape[1]])
+    output = model.network.infer(token_ids, lengths, torch.tensor([speaker]))
+    durations, mel = model.network.durations(output, lengths)[0], output.mel
+    if control.speed != 1.0:
+        ends = (durations.cumsum(0) / control.speed).round().long().clamp(min=1)
+        durations = ends.diff(prepend=ends.new_zeros(1))
+        mel = torch.nn.functional.interpolate(mel.transpose(1, 2), size=int(ends[-1]), mode="linear").transpose(1, 2)
+    return Spoken(durations.numpy(), mel=mel[0].numpy())
+
+
 #: System → how a voice of it speaks.
-VOICES: dict[str, Callable[[SavedModel, Sentence, int, Control], Spoken]] = {"fastspeech2": _fastspeech2}
+VOICES: dict[str, Callable[[SavedModel, Sentence, int, Control], Spoken]] = {
+    "fastspeech": _fastspeech,
+    "fastspeech2": _fastspeech2,
+    "tacotron": _tacotron,
+    "tacotron2": _tacotron,
+}

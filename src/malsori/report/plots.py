@@ -1,6 +1,7 @@
 """Pictures of speech: wave, mel and what is said when, on one time axis."""
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,28 @@ def speech_figure(
         _draw_tiers(rows[2], alignment)
     rows[-1].set_xlabel("초 (seconds)")
     rows[-1].set_xlim(0, seconds)
+    return figure
+
+
+def attention_figure(
+    mel: Float[np.ndarray, "frames mel_channels"],
+    attention: Float[np.ndarray, "steps tokens"],
+    phonemes: Sequence[str],
+    audio: AudioConfig,
+) -> "Figure":
+    """Return a picture of a mel and, on the same time axis, which phoneme was attended to while it was written."""
+    use_korean_font()
+    from matplotlib.figure import Figure
+
+    seconds = len(mel) * audio.frame_seconds
+    height = min(11.0, 3.2 + 0.11 * len(phonemes))
+    figure = Figure(figsize=(max(7.0, min(16.0, 2.6 * seconds)), height), dpi=110, layout="constrained")
+    rows = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, height - 2.0])
+    draw_mel(rows[0], mel, audio)
+    extent = (0.0, seconds, -0.5, len(phonemes) - 0.5)
+    rows[1].imshow(attention.T, origin="lower", aspect="auto", extent=extent, cmap="viridis", vmin=0.0, vmax=1.0)
+    rows[1].set_yticks(range(len(phonemes)), [phoneme.lstrip("-") for phoneme in phonemes], fontsize=6)
+    rows[1].set_xlabel("초 (seconds)")
     return figure
 
 

@@ -1,0 +1,143 @@
+"""Tacotron and Tacotron 2: what they are taught by; a corpus needs texts and mels, no durations."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from malsori.config import AudioConfig
+from malsori.corpus.batches import Collator, Example
+from malsori.corpus.folder import Corpus
+from malsori.losses.regression import l1_loss, l2_loss
+from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
+from malsori.models.fastspeech2 import FastSpeech2Config
+from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig
+from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
+from malsori.shapes import length_mask, pad_stack
+from malsori.text.symbols import PHONEMES
+from malsori.train.examples import example_speech
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio, talkative_first
+from malsori.train.tasks import Turn
+
+
+class TacotronRecipe(Recipe):
+    """A recipe with a Tacotron. stop_weight: of the step on which speech ends, against each of those before."""
+
+    audio: AudioConfig = AudioConfig()
+    model: TacotronConfig = TacotronConfig()
+    stop_weight: float = 5.0
+
+
+class Tacotron2Recipe(Recipe):
+    """A recipe with a Tacotron 2. stop_weight: of the step on which speech ends, against each of those before."""
+
+    audio: AudioConfig = AudioConfig()
+    model: Tacotron2Config = Tacotron2Config()
+    stop_weight: float = 5.0
+
+
+@dataclass(frozen=True)
+class ReadBatch:
+    """Attributes: tokens (batch, tokens), one speaker a sentence, and the mel (batch, frames, mel_channels) to say."""
+
+    token_ids: Tensor
+    token_lengths: Tensor
+    speaker_ids: Tensor
+    mel: Tensor
+    frame_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class ReadCollator:
+    """Whole utterances with their text's tokens."""
+
+    speakers: tuple[str, ...]
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> ReadBatch:
+        """Return the padded batch."""
+        tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
+        mel, frame_lengths = pad_stack([torch.from_numpy(e.truth["mel"]) for e in examples])
+        speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
+        return ReadBatch(tokens, lengths, speaker_ids, mel, frame_lengths)
+
+
+class TacotronTask(nn.Module):
+    """The mel before and after the post-net, where speech ends, and an attention that keeps to the diagonal.
+
+    Tacotron compares mels by L1, Tacotron 2 by L2. Guided attention is neither paper's (Tachibana et al. 2017,
+    arXiv:1710.08969): its weight may be 0.
+    """
+
+    def __init__(self, network: SpeakingByAttention, stop_weight: float) -> None:
+        super().__init__()
+        self.network, self.stop_weight = network, stop_weight
+        self.distance = l2_loss if isinstance(network, Tacotron2) else l1_loss
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"acoustic": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the acoustic model."""
+        return self.network
+
+    def losses(self, batch: ReadBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        output = self.network(batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.mel, batch.frame_lengths)
+        frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
+        attended = output.attention, output.step_lengths, batch.token_lengths
+        yield Turn(
+            "acoustic",
+            {
+                "mel": self.distance(output.mel, batch.mel, frames),
+                "coarse_mel": self.distance(output.coarse, batch.mel, frames),
+                "stop": stop_loss(output.stop, output.step_lengths, self.stop_weight),
+                "guided_attention": guided_attention_loss(*attended),
+            },
+            {"attention_diagonality": attention_diagonality(*attended)},
+        )
+
+    def example(self) -> ReadBatch:
+        """Return a tiny batch of noise."""
+        config = self.network.config
+        sizes = FastSpeech2Config(vocab=config.vocab, speakers=config.speakers, mel_channels=config.mel_channels)
+        noise = example_speech(sizes)
+        return ReadBatch(noise.token_ids, noise.token_lengths, noise.speaker_ids, noise.mel, noise.frame_lengths)
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[ReadBatch]) -> dict[str, float]:
+        """Return means over held-out speech with the recording's own frames: losses, and attention off the diagonal."""
+        turns = [next(self.losses(batch)) for batch in batches]
+        measured = [turn.losses | {"off_diagonal": 1 - turn.signs["attention_diagonality"]} for turn in turns]
+        return {name: sum(values[name].item() for values in measured) / len(measured) for name in measured[0]}
+
+
+def _tacotron_task(recipe: TacotronRecipe) -> nn.Module:
+    return TacotronTask(Tacotron(recipe.model), recipe.stop_weight)
+
+
+def _tacotron2_task(recipe: Tacotron2Recipe) -> nn.Module:
+    return TacotronTask(Tacotron2(recipe.model), recipe.stop_weight)
+
+
+def _bind(recipe: Any, corpus: Corpus) -> Setup:
+    same_audio(recipe.audio, corpus)
+    cuts = both_splits(recipe, corpus)
+    speakers = talkative_first(cuts["train"])
+    cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
+    sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
+    facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
+    task = SYSTEMS[recipe.system].build(recipe.model_copy(update={"model": sizes}))
+    collator = ReadCollator(speakers)
+    collators: dict[str, Collator] = {"train": collator, "dev": collator}
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES})
+
+
+SYSTEMS = {
+    "tacotron": System(TacotronRecipe, _tacotron_task, _bind),
+    "tacotron2": System(Tacotron2Recipe, _tacotron2_task, _bind),
+}
