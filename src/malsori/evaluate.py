@@ -4,9 +4,12 @@ recogniser   transcribes the split; CER with and without spaces, WER
 voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
              in the synthetic speech, beside what it hears in the recordings
 vocoder      makes waves of the recordings' mels (copy synthesis); MCD and distance of mels
+
+All say how fast they are too: seconds of computing to a second of sound (the real-time factor).
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +35,7 @@ from malsori.voice import VOCODERS, SayOptions, Voice, load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
+_SPEED = "real_time_factor"
 _SHOWN = 12  # utterances on the page: the worst
 Watch = Callable[[list[Any]], Iterable[Any]]
 
@@ -122,10 +126,13 @@ def _recognizer(recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterab
     rows = []
     for cut in cuts:
         wave, text = _recording(corpus, cut), _plain(recognizer, cut)
+        began = time.perf_counter()
         heard = recognizer.transcribe(wave, corpus.audio.sample_rate).text
-        rows.append(Row(cut.id, text, heard, _error(text, heard), wave, corpus.audio.sample_rate))
+        measures = _error(text, heard) | _speed(began, cut)
+        rows.append(Row(cut.id, text, heard, measures, wave, corpus.audio.sample_rate))
     card = score([row.text for row in rows], [row.heard for row in rows])
-    return Evaluation(recognizer.model.facts.system, split, _rates(card), {"heard": card}, tuple(rows))
+    summary = _rates(card) | _means(rows, (_SPEED,))
+    return Evaluation(recognizer.model.facts.system, split, summary, {"heard": card}, tuple(rows))
 
 
 def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
@@ -137,12 +144,12 @@ def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cut
         heard = recognizer.transcribe(speech.wave, rate).text
         in_recordings.append(recognizer.transcribe(recording, rate).text)
         text = _plain(recognizer, cut)
-        measures = _distances(recording, speech.wave, rate) | _error(text, heard)
+        measures = _distances(recording, speech.wave, rate) | _error(text, heard) | {_SPEED: speech.real_time_factor}
         rows.append(Row(cut.id, text, heard, measures, speech.wave, rate))
     texts = [row.text for row in rows]
     cards = {"heard": score(texts, [row.heard for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
-    summary = _means(rows, _DISTANCES) | _rates(cards["heard"]) | of_recordings
+    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["heard"]) | of_recordings
     return Evaluation(voice.acoustic.facts.system, split, summary, cards, tuple(rows))
 
 
@@ -152,14 +159,21 @@ def _vocoder(model: SavedModel, corpus: Corpus, split: str, cuts: Iterable[Any])
     rows = []
     for cut in cuts:
         mel = torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]
+        began = time.perf_counter()
         wave = model.network.infer(mel).wave[0].numpy()
-        measures = _distances(_recording(corpus, cut), wave, corpus.audio.sample_rate)
+        speed = _speed(began, cut)
+        measures = _distances(_recording(corpus, cut), wave, corpus.audio.sample_rate) | speed
         rows.append(Row(cut.id, cut.supervisions[0].text, "", measures, wave, corpus.audio.sample_rate))
-    return Evaluation(model.facts.system, split, _means(rows, _DISTANCES), {}, tuple(rows))
+    return Evaluation(model.facts.system, split, _means(rows, (*_DISTANCES, _SPEED)), {}, tuple(rows))
 
 
 def _error(text: str, heard: str) -> dict[str, float]:
     return {"cer_no_space": cer(text, heard, spaces=False).rate}
+
+
+def _speed(began: float, cut: Any) -> dict[str, float]:
+    """Return the seconds of computing since `began` to a second of a cut's sound."""
+    return {_SPEED: (time.perf_counter() - began) / cut.duration}
 
 
 def _distances(recording: np.ndarray, wave: np.ndarray, sample_rate: int) -> dict[str, float]:
