@@ -19,6 +19,10 @@ TINY = {
         "model.features=16", "model.blocks=1", "waves.periods=[2,3]", "resolutions.fft_samples=[512]",
         "resolutions.channels=4", "waves.width=0.03", "data.segment_frames=16",
     ),
+    "fastspeech-small": (
+        "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
+        "model.decoder_layers=1", "model.heads=1",
+    ),
     "fastspeech2-small": (
         "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
         "model.decoder_layers=1", "model.heads=1",

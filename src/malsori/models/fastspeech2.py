@@ -9,7 +9,9 @@ Differences from the paper:
   through sines of it at eight rates, which place harmonics as finely as the paper's 256 bins with less to learn.
 - Energy is one number a token (the mean over its frames, standardised by speaker), not one a frame.
 - Several speakers: a speaker's vector is added to the encoder's output.
-- Layers normalise first (pre-norm), which trains without a long warm-up.
+- Layers normalise first (pre-norm), which trains without a long warm-up; post_norm = true is the paper's.
+- What ming024's public implementation does otherwise can be asked for, so that its checkpoints open: pitch and energy
+  a token in bins, and a post-net.
 """
 
 from dataclasses import dataclass
@@ -19,9 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from malsori.config import Config
+from malsori.models.tacotron2 import Tacotron2Config, Tacotron2Postnet
 from malsori.nn.conv import ConvolutionPredictor
-from malsori.nn.lengths import expand_by_durations
-from malsori.nn.transformer import SelfAttention, sinusoid_positions
+from malsori.nn.lengths import average_by_durations, durations_of, expand_by_durations
+from malsori.nn.transformer import FeedForwardSizes, FeedForwardTransformer
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
 
@@ -30,7 +33,11 @@ _PITCH_RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 
 class FastSpeech2Config(Config):
-    """Sizes; the defaults are the paper's (4 encoder and 4 decoder layers, 256 features, 1024-wide convolutions)."""
+    """Sizes; the defaults are the paper's (4 encoder and 4 decoder layers, 256 features, 1024-wide convolutions).
+
+    The last four are those of the public implementation by ming024, off by default: post_norm and interleaved as
+    `FeedForwardSizes` says, bins for pitch and energy of a token instead of their values, Tacotron 2's post-net.
+    """
 
     vocab: int = len(PHONEMES)
     speakers: int = 1
@@ -46,6 +53,23 @@ class FastSpeech2Config(Config):
     predictor_kernel: int = 3
     pitch_kernel: int = 9
     predictor_dropout: float = 0.5
+    post_norm: bool = False
+    interleaved: bool = False
+    bins: int = 0
+    postnet_features: int = 0
+
+    @property
+    def blocks(self) -> FeedForwardSizes:
+        """Sizes of the encoder's and the decoder's blocks."""
+        return FeedForwardSizes(
+            self.features,
+            self.heads,
+            self.filter_features,
+            (self.kernel, 1),
+            self.dropout,
+            self.post_norm,
+            self.interleaved,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,44 +93,33 @@ class FastSpeech2Output:
     durations: Tensor
 
 
-class FeedForwardTransformerBlock(nn.Module):
-    """Self-attention and a two-layer convolution, each normalised first and added to its input (FastSpeech, 3.1)."""
+@dataclass(frozen=True)
+class Given:
+    """What the tokens shall be spoken with: the recording's own, or shifts of what is predicted.
 
-    def __init__(self, config: FastSpeech2Config) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(config.features)
-        self.attention = SelfAttention(config.features, config.heads, config.dropout)
-        self.convolution_norm = nn.LayerNorm(config.features)
-        self.widen = nn.Conv1d(config.features, config.filter_features, config.kernel, padding=config.kernel // 2)
-        self.narrow = nn.Conv1d(config.filter_features, config.features, 1)
-        self.dropout = nn.Dropout(config.dropout)
+    Attributes:
+        durations, pitch, energy: as `FastSpeech2.forward` takes them; None to predict.
+        speed, pitch_shift, energy_shift: as `FastSpeech2.infer` takes them.
+    """
 
-    def forward(
-        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
-    ) -> Float[Tensor, "batch time features"]:
-        """Return the block's output, 0 on padding."""
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask))
-        normed = (self.convolution_norm(hidden) * mask[..., None]).transpose(1, 2)
-        filtered = self.narrow(nn.functional.relu(self.widen(normed))).transpose(1, 2)
-        return (hidden + self.dropout(filtered)) * mask[..., None]
+    durations: Tensor | None = None
+    pitch: Tensor | None = None
+    energy: Tensor | None = None
+    speed: float = 1.0
+    pitch_shift: float = 0.0
+    energy_shift: float = 0.0
 
 
-class FeedForwardTransformer(nn.Module):
-    """Positions added once, then a stack of blocks."""
+@dataclass(frozen=True)
+class Varied:
+    """The tokens as frames (batch, frames, features), the frames' mask, and what was predicted and used for it."""
 
-    def __init__(self, config: FastSpeech2Config, layers: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(FeedForwardTransformerBlock(config) for _ in range(layers))
-        self.norm = nn.LayerNorm(config.features)
-
-    def forward(
-        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
-    ) -> Float[Tensor, "batch time features"]:
-        """Return the last block's output, normalised."""
-        hidden = hidden + sinusoid_positions(hidden.shape[1], hidden.shape[2], hidden.device)
-        for block in self.blocks:
-            hidden = block(hidden, mask)
-        return self.norm(hidden)
+    frames: Tensor
+    mask: Tensor
+    log_durations: Tensor
+    pitch: Tensor
+    energy: Tensor
+    durations: Tensor
 
 
 class VarianceAdaptor(nn.Module):
@@ -122,18 +135,59 @@ class VarianceAdaptor(nn.Module):
         self.energy_embedding = nn.Conv1d(1, config.features, kernel, padding=kernel // 2)
         self.pitch_embedding = nn.Linear(2 * len(_PITCH_RATES), config.features)
 
-    def add_pitch(
-        self, hidden: Float[Tensor, "batch frames features"], pitch: Float[Tensor, "batch frames"]
-    ) -> Float[Tensor, "batch frames features"]:
-        """Return the frames with their pitch added."""
-        angles = pitch[..., None] * torch.tensor(_PITCH_RATES, device=pitch.device)
-        return hidden + self.pitch_embedding(torch.cat([angles.sin(), angles.cos()], dim=-1))
+    def forward(
+        self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
+    ) -> Varied:
+        """Return the tokens as frames, with energy and pitch added."""
+        log_durations = self.duration_predictor(hidden, mask)
+        durations = durations_of(log_durations, mask, given.speed) if given.durations is None else given.durations
+        energy = (self.energy_predictor(hidden, mask) + given.energy_shift) * mask
+        used = energy if given.energy is None else given.energy
+        hidden = hidden + self.energy_embedding(used[:, None]).transpose(1, 2)
+        frames = expand_by_durations(hidden, durations)
+        frame_mask = length_mask(durations.sum(1), frames.shape[1])
+        pitch = (self.pitch_predictor(frames, frame_mask) + given.pitch_shift) * frame_mask
+        angles = (pitch if given.pitch is None else given.pitch)[..., None] * torch.tensor(_PITCH_RATES).to(pitch)
+        frames = frames + self.pitch_embedding(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        return Varied(frames, frame_mask, log_durations, pitch, energy, durations)
 
-    def add_energy(
-        self, hidden: Float[Tensor, "batch tokens features"], energy: Float[Tensor, "batch tokens"]
-    ) -> Float[Tensor, "batch tokens features"]:
-        """Return the tokens with their energy added."""
-        return hidden + self.energy_embedding(energy[:, None]).transpose(1, 2)
+
+class BinnedAdaptor(nn.Module):
+    """Predicts duration, pitch and energy of each token, and adds a vector for the bin that each of the last two is in.
+
+    So does the public implementation by ming024. Pitch is still taken and given a frame: the mean over a token's
+    frames, and the token's on each of them.
+    """
+
+    pitch_bins: Tensor
+    energy_bins: Tensor
+
+    def __init__(self, config: FastSpeech2Config) -> None:
+        super().__init__()
+        width, dropout = config.predictor_features, config.predictor_dropout
+        self.duration_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
+        self.energy_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
+        self.pitch_predictor = ConvolutionPredictor(config.features, width, config.pitch_kernel, dropout)
+        self.energy_embedding = nn.Embedding(config.bins, config.features)
+        self.pitch_embedding = nn.Embedding(config.bins, config.features)
+        for name in ("pitch_bins", "energy_bins"):  # edges, in deviations
+            self.register_buffer(name, torch.linspace(-4.0, 4.0, config.bins - 1))
+
+    def forward(
+        self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
+    ) -> Varied:
+        """Return the tokens as frames, with pitch and energy added."""
+        log_durations = self.duration_predictor(hidden, mask)
+        durations = durations_of(log_durations, mask, given.speed) if given.durations is None else given.durations
+        pitch = (self.pitch_predictor(hidden, mask) + given.pitch_shift) * mask
+        used = pitch if given.pitch is None else average_by_durations(given.pitch, durations)
+        hidden = hidden + self.pitch_embedding(torch.bucketize(used, self.pitch_bins))
+        energy = (self.energy_predictor(hidden, mask) + given.energy_shift) * mask
+        used = energy if given.energy is None else given.energy
+        hidden = hidden + self.energy_embedding(torch.bucketize(used, self.energy_bins))
+        frames = expand_by_durations(torch.cat([hidden, pitch[..., None]], dim=-1), durations)
+        frame_mask = length_mask(durations.sum(1), frames.shape[1])
+        return Varied(frames[..., :-1], frame_mask, log_durations, frames[..., -1], energy, durations)
 
 
 class FastSpeech2(nn.Module):
@@ -145,27 +199,36 @@ class FastSpeech2(nn.Module):
         self.embedding = nn.Embedding(config.vocab, config.features, padding_idx=0)
         self.speaker_embedding = nn.Embedding(config.speakers, config.features)
         nn.init.normal_(self.speaker_embedding.weight, std=0.1)
-        self.encoder = FeedForwardTransformer(config, config.encoder_layers)
-        self.adaptor = VarianceAdaptor(config)
-        self.decoder = FeedForwardTransformer(config, config.decoder_layers)
+        self.encoder = FeedForwardTransformer(config.blocks, config.encoder_layers)
+        self.adaptor = BinnedAdaptor(config) if config.bins else VarianceAdaptor(config)
+        self.decoder = FeedForwardTransformer(config.blocks, config.decoder_layers)
         self.project = nn.Linear(config.features, config.mel_channels)
+        if config.postnet_features:
+            sizes = Tacotron2Config(mel_channels=config.mel_channels, postnet_features=config.postnet_features)
+            self.postnet = Tacotron2Postnet(sizes)
 
-    def encode(
+    def speak(
         self,
         token_ids: Int[Tensor, "batch tokens"],
         token_lengths: Int[Tensor, " batch"],
         speaker_ids: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, "batch tokens features"], Bool[Tensor, "batch tokens"]]:
-        """Return the encoded tokens with the speaker added, and their mask."""
+        given: Given,
+    ) -> FastSpeech2Output:
+        """Return the mel of tokens with what is given, and with what is predicted where it is not."""
         mask = length_mask(token_lengths, token_ids.shape[1])
-        hidden = self.encoder(self.embedding(token_ids), mask)
-        return hidden + self.speaker_embedding(speaker_ids)[:, None], mask
-
-    def decode(
-        self, frames: Float[Tensor, "batch frames features"], mask: Bool[Tensor, "batch frames"]
-    ) -> Float[Tensor, "batch frames mel_channels"]:
-        """Return the log-mel, 0 on padding."""
-        return self.project(self.decoder(frames, mask)) * mask[..., None]
+        hidden = self.encoder(self.embedding(token_ids), mask) + self.speaker_embedding(speaker_ids)[:, None]
+        varied = self.adaptor(hidden, mask, given)
+        mel = self.project(self.decoder(varied.frames, varied.mask))
+        if self.config.postnet_features:
+            mel = self.postnet(mel, varied.mask)
+        return FastSpeech2Output(
+            mel * varied.mask[..., None],
+            varied.durations.sum(1),
+            varied.log_durations,
+            varied.pitch,
+            varied.energy,
+            varied.durations,
+        )
 
     def forward(
         self,
@@ -186,15 +249,7 @@ class FastSpeech2(nn.Module):
             pitch: standardised log-F0 a frame (batch, frames), interpolated where unvoiced; 0 on padding.
             energy: standardised mean a token (batch, tokens), 0 on padding.
         """
-        hidden, mask = self.encode(token_ids, token_lengths, speaker_ids)
-        log_durations = self.adaptor.duration_predictor(hidden, mask)
-        predicted_energy = self.adaptor.energy_predictor(hidden, mask)
-        expanded = expand_by_durations(self.adaptor.add_energy(hidden, energy), durations)
-        lengths = durations.sum(1)
-        frames = length_mask(lengths, expanded.shape[1])
-        predicted_pitch = self.adaptor.pitch_predictor(expanded, frames)
-        mel = self.decode(self.adaptor.add_pitch(expanded, pitch), frames)
-        return FastSpeech2Output(mel, lengths, log_durations, predicted_pitch, predicted_energy, durations)
+        return self.speak(token_ids, token_lengths, speaker_ids, Given(durations, pitch, energy))
 
     @torch.inference_mode()
     def infer(
@@ -212,15 +267,5 @@ class FastSpeech2(nn.Module):
             speed: 2.0 speaks twice as fast; 1.0 as the corpus did.
             pitch_shift, energy_shift: in standard deviations of the speaker's own pitch and energy.
         """
-        hidden, mask = self.encode(token_ids, token_lengths, speaker_ids)
-        log_durations = self.adaptor.duration_predictor(hidden, mask)
-        seconds = torch.expm1(log_durations).clamp(min=0) / speed
-        durations = (seconds.round().long() * mask).clamp(max=2000)
-        durations[:, 0] = durations[:, 0].clamp(min=1)  # the opening silence keeps every sentence at a frame or more
-        energy = (self.adaptor.energy_predictor(hidden, mask) + energy_shift) * mask
-        expanded = expand_by_durations(self.adaptor.add_energy(hidden, energy), durations)
-        lengths = durations.sum(1)
-        frames = length_mask(lengths, expanded.shape[1])
-        pitch = (self.adaptor.pitch_predictor(expanded, frames) + pitch_shift) * frames
-        mel = self.decode(self.adaptor.add_pitch(expanded, pitch), frames)
-        return FastSpeech2Output(mel, lengths, log_durations, pitch, energy, durations)
+        given = Given(speed=speed, pitch_shift=pitch_shift, energy_shift=energy_shift)
+        return self.speak(token_ids, token_lengths, speaker_ids, given)

@@ -91,8 +91,8 @@ def _tacotron(model: SavedModel, sentence: Sentence, speaker: int, control: Cont
     """Say it at the pace that was learnt, then stretch the mel; raise ModelError for what a Tacotron cannot do."""
     if "phonemes" not in model.symbols:
         raise ModelError(
-            f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's phonemes: "
-            "train it on a corpus with 'start_from'"
+            f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's "
+            "phonemes: it has to learn them from a corpus first"
         )
     if control.pitch or control.energy:
         raise ModelError(f"a {model.facts.system} has no pitch or energy of its own to change, only speed")

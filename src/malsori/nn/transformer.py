@@ -1,6 +1,7 @@
-"""Self-attention and the positions it needs."""
+"""Self-attention, the positions it needs, and the blocks that speak with it."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,15 +9,18 @@ from torch import Tensor, nn
 
 
 def sinusoid_positions(
-    length: int, features: int, device: torch.device | None = None
+    length: int, features: int, device: torch.device | None = None, interleaved: bool = False
 ) -> Float[Tensor, "time features"]:
     """Return sines in the first half of the features and cosines in the second, wavelengths from 2 pi to 20000 pi.
 
+    Args:
+        interleaved: a sine and its cosine side by side instead, as the paper writes them.
     Source: Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), 3.5.
     """
     rates = torch.exp(torch.arange(0, features, 2, device=device) * (-math.log(10000.0) / features))
     angles = torch.arange(length, device=device)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    both = [angles.sin(), angles.cos()]
+    return torch.stack(both, dim=-1).flatten(1) if interleaved else torch.cat(both, dim=-1)
 
 
 def rotate_by_position(heads: Float[Tensor, "batch heads time size"]) -> Float[Tensor, "batch heads time size"]:
@@ -64,3 +68,116 @@ class SelfAttention(nn.Module):
             queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
         )
         return self.project_out(mixed.transpose(1, 2).reshape(batch, time, features))
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head self-attention that tells near positions apart by their distance (Shaw et al. 2018, arXiv:1803.02155).
+
+    A vector for each distance up to ±window, shared by the heads, is added to the keys, another to the values.
+    """
+
+    def __init__(self, features: int, heads: int, window: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if features % heads:
+            raise ValueError(f"{features} features cannot be split into {heads} heads")
+        size = features // heads
+        self.heads, self.window = heads, window
+        self.query, self.key, self.value, self.output = (nn.Linear(features, features) for _ in range(4))
+        self.near_keys, self.near_values = (
+            nn.Parameter(torch.randn(1, 2 * window + 1, size) * size**-0.5) for _ in range(2)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time features"]:
+        """Return each position's mixture of the real positions."""
+        batch, time, features = hidden.shape
+        queries, keys, values = (
+            project(hidden).view(batch, time, self.heads, -1).transpose(1, 2)
+            for project in (self.query, self.key, self.value)
+        )
+        queries = queries * (features // self.heads) ** -0.5
+        places = torch.arange(time, device=hidden.device)
+        distances = places[None, :] - places[:, None] + self.window
+        near = (distances >= 0) & (distances <= 2 * self.window)
+        of_distance = (queries @ self.near_keys.transpose(1, 2)).gather(
+            3, distances.clamp(0, 2 * self.window).expand(batch, self.heads, -1, -1)
+        )
+        scores = queries @ keys.transpose(2, 3) + of_distance * near
+        weights = self.dropout(scores.masked_fill(~mask[:, None, None], -math.inf).softmax(-1))
+        others = places[:, None] + torch.arange(-self.window, self.window + 1, device=hidden.device)
+        real = (others >= 0) & (others < time)
+        by_distance = weights.gather(3, others.clamp(min=0).clamp(max=time - 1).expand(batch, self.heads, -1, -1))
+        mixed = weights @ values + (by_distance * real) @ self.near_values
+        return self.output(mixed.transpose(1, 2).reshape(batch, time, features))
+
+
+@dataclass(frozen=True)
+class FeedForwardSizes:
+    """Sizes of a feed-forward Transformer.
+
+    Attributes:
+        kernels: of the convolution that widens to filter_features and of the one that narrows again.
+        post_norm: normalise what a layer gives added to its input, as in the papers; otherwise what it takes, which
+            trains without a long warm-up.
+        interleaved: order of the sines and cosines that say the position.
+    """
+
+    features: int
+    heads: int
+    filter_features: int
+    kernels: tuple[int, int]
+    dropout: float
+    post_norm: bool = False
+    interleaved: bool = False
+
+
+class FeedForwardTransformerBlock(nn.Module):
+    """Self-attention and a two-layer convolution, each added to its input (FastSpeech, arXiv:1905.09263, 3.1)."""
+
+    def __init__(self, sizes: FeedForwardSizes) -> None:
+        super().__init__()
+        features, (wide, narrow) = sizes.features, sizes.kernels
+        self.post_norm = sizes.post_norm
+        self.attention_norm = nn.LayerNorm(features)
+        self.attention = SelfAttention(features, sizes.heads, sizes.dropout)
+        self.convolution_norm = nn.LayerNorm(features)
+        self.widen = nn.Conv1d(features, sizes.filter_features, wide, padding=wide // 2)
+        self.narrow = nn.Conv1d(sizes.filter_features, features, narrow, padding=narrow // 2)
+        self.dropout = nn.Dropout(sizes.dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time features"]:
+        """Return the block's output, 0 on padding."""
+        real = mask[..., None]
+        if self.post_norm:
+            hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask))) * real
+            return self.convolution_norm(hidden + self.dropout(self._filtered(hidden, real))) * real
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask))
+        filtered = self._filtered(self.convolution_norm(hidden) * real, real)
+        return (hidden + self.dropout(filtered)) * real
+
+    def _filtered(self, hidden: Tensor, real: Tensor) -> Tensor:
+        wide = nn.functional.relu(self.widen(hidden.transpose(1, 2)))
+        return self.narrow(wide * real.transpose(1, 2)).transpose(1, 2)
+
+
+class FeedForwardTransformer(nn.Module):
+    """Positions added once, then a stack of blocks."""
+
+    def __init__(self, sizes: FeedForwardSizes, layers: int) -> None:
+        super().__init__()
+        self.interleaved = sizes.interleaved
+        self.blocks = nn.ModuleList(FeedForwardTransformerBlock(sizes) for _ in range(layers))
+        self.norm = nn.Identity() if sizes.post_norm else nn.LayerNorm(sizes.features)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time features"]:
+        """Return the last block's output, normalised."""
+        hidden = hidden + sinusoid_positions(hidden.shape[1], hidden.shape[2], hidden.device, self.interleaved)
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        return self.norm(hidden)

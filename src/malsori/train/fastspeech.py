@@ -1,21 +1,44 @@
-"""FastSpeech 2: what it is taught by, and from which corpora."""
+"""FastSpeech and FastSpeech 2: what they are taught by, and from which corpora; FastSpeech by a teacher too."""
 
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from malsori.config import AudioConfig
-from malsori.corpus.batches import Collator, SpeakBatch, SpeakCollator, speaker_statistics
+from malsori.corpus.batches import Collator, Example, SpeakBatch, SpeakCollator, speaker_statistics
 from malsori.corpus.folder import Corpus
-from malsori.errors import CorpusError
+from malsori.errors import ConfigError, CorpusError
 from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
+from malsori.models.catalogue import load_saved
+from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.shapes import length_mask
+from malsori.models.saved import SavedModel
+from malsori.models.speaking import Control, Sentence, speak
+from malsori.shapes import length_mask, pad_stack
+from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
 from malsori.train.tasks import Turn, mean_losses
+
+log = logging.getLogger("malsori")
+
+
+class FastSpeechRecipe(Recipe):
+    """A recipe with a FastSpeech.
+
+    teacher: a voice whose mels and durations it learns instead of the recordings' (sequence-level distillation).
+    """
+
+    teacher: str = ""
+    audio: AudioConfig = AudioConfig()
+    model: FastSpeechConfig = FastSpeechConfig()
 
 
 class FastSpeech2Recipe(Recipe):
@@ -23,6 +46,85 @@ class FastSpeech2Recipe(Recipe):
 
     audio: AudioConfig = AudioConfig()
     model: FastSpeech2Config = FastSpeech2Config()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a teacher speaks one utterance: its log-mel (frames, mel_channels) and the frames each token lasts."""
+
+    mel: np.ndarray
+    durations: np.ndarray
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """Attributes: tokens (batch, tokens), durations in frames, and the mel (batch, frames, mel_channels) to predict."""
+
+    token_ids: Tensor
+    token_lengths: Tensor
+    speaker_ids: Tensor
+    durations: Tensor
+    mel: Tensor
+    frame_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class TimedCollator:
+    """Whole utterances with their durations, as they were recorded or as a teacher speaks them."""
+
+    speakers: tuple[str, ...]
+    lessons: dict[str, Lesson]
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> TimedBatch:
+        """Return the padded batch."""
+        tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
+        lessons = [self.lessons.get(e.id) or Lesson(e.truth["mel"], e.truth["durations"]) for e in examples]
+        durations, _ = pad_stack([torch.from_numpy(lesson.durations).long() for lesson in lessons])
+        mel, frame_lengths = pad_stack([torch.from_numpy(lesson.mel) for lesson in lessons])
+        speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
+        return TimedBatch(tokens, lengths, speaker_ids, durations, mel, frame_lengths)
+
+
+class FastSpeechTask(nn.Module):
+    """Mel and durations, each against the recording's or the teacher's (FastSpeech, 3.3)."""
+
+    def __init__(self, network: FastSpeech) -> None:
+        super().__init__()
+        self.network = network
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"acoustic": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the acoustic model."""
+        return self.network
+
+    def losses(self, batch: TimedBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        output = self.network(batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.durations)
+        tokens = length_mask(batch.token_lengths, batch.token_ids.shape[1])
+        frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
+        yield Turn(
+            "acoustic",
+            {
+                "mel": l1_loss(output.mel, batch.mel, frames),
+                "duration": log_duration_loss(output.log_durations, batch.durations, tokens),
+            },
+        )
+
+    def example(self) -> TimedBatch:
+        """Return a tiny batch of noise."""
+        config = self.network.config
+        sizes = FastSpeech2Config(vocab=config.vocab, speakers=config.speakers, mel_channels=config.mel_channels)
+        noise = example_speech(sizes)
+        return TimedBatch(
+            noise.token_ids, noise.token_lengths, noise.speaker_ids, noise.durations, noise.mel, noise.frame_lengths
+        )
+
+    def validate(self, batches: Iterable[TimedBatch]) -> dict[str, float]:
+        """Return the mean of each loss over held-out speech, with the durations of who is imitated."""
+        return mean_losses(self, batches)
 
 
 class FastSpeech2Task(nn.Module):
@@ -70,16 +172,28 @@ def _fastspeech2_task(recipe: FastSpeech2Recipe) -> nn.Module:
     return FastSpeech2Task(FastSpeech2(recipe.model))
 
 
+def _fastspeech_task(recipe: FastSpeechRecipe) -> nn.Module:
+    return FastSpeechTask(FastSpeech(recipe.model))
+
+
+def _fastspeech(recipe: FastSpeechRecipe, corpus: Corpus) -> Setup:
+    same_audio(recipe.audio, corpus)
+    cuts = both_splits(recipe, corpus)
+    left_out = {} if recipe.teacher else _leave_out_unaligned(cuts, corpus)
+    speakers = talkative_first(cuts["train"])
+    cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
+    lessons = lessons_of(load_saved(recipe.teacher), cuts, corpus) if recipe.teacher else {}
+    sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
+    facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
+    task, collator = _fastspeech_task(recipe.model_copy(update={"model": sizes})), TimedCollator(speakers, lessons)
+    collators: dict[str, Collator] = {"train": collator, "dev": collator}
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, kept(left_out))
+
+
 def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
     same_audio(recipe.audio, corpus)
     cuts = both_splits(recipe, corpus)
-    left_out: dict[str, list[str]] = {}
-    for split in cuts:
-        unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
-        cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
-        left_out.setdefault("without durations", []).extend(unaligned)
-        if not cuts[split]:
-            raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
+    left_out = _leave_out_unaligned(cuts, corpus)
     statistics = speaker_statistics(corpus, cuts["train"])
     speakers = talkative_first(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
@@ -91,4 +205,44 @@ def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
     return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, kept(left_out))
 
 
-SYSTEMS = {"fastspeech2": System(FastSpeech2Recipe, _fastspeech2_task, _fastspeech2)}
+def _leave_out_unaligned(cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, list[str]]:
+    """Take the cuts without durations out, and return their names. Raises: CorpusError if none of a split is left."""
+    left_out: list[str] = []
+    for split in cuts:
+        unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
+        cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
+        left_out.extend(unaligned)
+        if not cuts[split]:
+            raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
+    return {"without durations": left_out}
+
+
+def lessons_of(teacher: SavedModel, cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, Lesson]:
+    """Return how a teacher speaks each utterance of all splits, by its name.
+
+    Raises: ConfigError if the teacher makes another mel than the corpus has, or no mel, or lacks one of the speakers.
+    Source: FastSpeech (Ren et al. 2019, arXiv:1905.09263), 3.3, after sequence-level knowledge distillation.
+    """
+    same_audio(teacher.facts.audio, corpus, "teacher")
+    pupils = {name: cut for found in cuts.values() for name, cut in found.items()}
+    voices = {name: place for place, name in enumerate(teacher.facts.speakers)}
+    missing = {cut.supervisions[0].speaker for cut in pupils.values()} - set(voices)
+    if missing:
+        raise ConfigError(f"the teacher has no speaker '{min(missing)}'; it has: {', '.join(voices) or 'none'}")
+    log.info("the teacher, a %s, speaks %d utterances", teacher.facts.system, len(pupils))
+    frontend, lessons = Frontend(), {}
+    for name, cut in pupils.items():
+        supervision = cut.supervisions[0]
+        phonemes = PHONEMES.decode(corpus.ground_truth(cut)["token_ids"].tolist())
+        sentence = Sentence(tuple(phonemes), frontend.read(supervision.text).normalized)
+        spoken = speak(teacher, sentence, voices[supervision.speaker], Control())
+        if spoken.mel is None:
+            raise ConfigError(f"a {teacher.facts.system} makes waves, no mels: it cannot be the teacher")
+        lessons[name] = Lesson(spoken.mel, spoken.durations)
+    return lessons
+
+
+SYSTEMS = {
+    "fastspeech": System(FastSpeechRecipe, _fastspeech_task, _fastspeech),
+    "fastspeech2": System(FastSpeech2Recipe, _fastspeech2_task, _fastspeech2),
+}

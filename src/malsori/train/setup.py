@@ -59,12 +59,12 @@ def both_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:
     return {split: select(corpus, split, recipe.data) for split in ("train", "dev")}
 
 
-def same_audio(audio: AudioConfig, corpus: Corpus) -> None:
-    """Raise: ConfigError naming the first setting in which the recipe and the corpus disagree."""
+def same_audio(audio: AudioConfig, corpus: Corpus, whose: str = "recipe") -> None:
+    """Raise: ConfigError naming the first setting in which the recipe (or another) and the corpus disagree."""
     for name, wanted in audio.model_dump().items():
         found = getattr(corpus.audio, name)
         if found != wanted:
-            raise ConfigError(f"audio.{name} is {wanted} in the recipe and {found} in {corpus.path}: prepare it anew")
+            raise ConfigError(f"audio.{name} is {wanted} in the {whose} and {found} in {corpus.path}: prepare it anew")
 
 
 def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any) -> ModelFacts:
