@@ -15,7 +15,7 @@ from malsori.audio.io import resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, AudioError, ModelError, TextError
-from malsori.listeners import ConformerListener, ListenOptions
+from malsori.listeners import CtcListener, ListenOptions
 from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
 from malsori.models.saved import ModelFacts, SavedModel, save_model
 from malsori.recognizer import Recognizer, load_recognizer
@@ -164,7 +164,7 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
     transcript = recognizer.transcribe(np.concatenate(pieces), RATE)
     check_transcript(transcript)
     assert len(transcript.segments) >= 3
-    assert all(segment.end - segment.start <= ConformerListener.longest_seconds for segment in transcript.segments)
+    assert all(segment.end - segment.start <= CtcListener.longest_seconds for segment in transcript.segments)
     assert [segment.start for segment in transcript.segments[1:]] == [
         segment.end for segment in transcript.segments[:-1]
     ]
@@ -172,10 +172,10 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
 
 
 def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:
-    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * ConformerListener.longest_seconds), RATE)
+    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcListener.longest_seconds), RATE)
     check_transcript(transcript)
-    assert all(segment.end - segment.start <= ConformerListener.longest_seconds for segment in transcript.segments)
-    assert transcript.segments[-1].end == pytest.approx(2.5 * ConformerListener.longest_seconds, abs=0.11)
+    assert all(segment.end - segment.start <= CtcListener.longest_seconds for segment in transcript.segments)
+    assert transcript.segments[-1].end == pytest.approx(2.5 * CtcListener.longest_seconds, abs=0.11)
 
 
 def test_a_known_text_is_laid_over_its_sound(recognizer: Recognizer) -> None:

@@ -14,6 +14,7 @@ Differences from the paper:
 - Gradients into the convolutions are not scaled down by 10: under Adam a constant factor changes little.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,6 +70,11 @@ class EncoderConfig(Config):
     def masked(self) -> bool:
         """True if training masks anything, and so needs the vector that stands in a masked frame."""
         return self.mask_starts > 0 or self.channel_mask_starts > 0
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples from one frame to the next."""
+        return math.prod(self.strides)
 
     def frames(self, samples: int) -> int:
         """Return how many frames a wave of so many samples becomes; none if it is too short for one."""

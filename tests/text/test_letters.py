@@ -1,0 +1,51 @@
+"""Letters of any alphabet, spelt and read back."""
+
+import unicodedata
+
+import pytest
+
+from malsori.errors import TextError
+from malsori.text.hangul import CODAS, NUCLEI, ONSETS
+from malsori.text.letters import LETTERS, letters_of, syllable_table, text_of
+from malsori.text.symbols import JAMO, SymbolTable
+
+SENTENCE = "값을 안 받았어요 꽃이 예뻐"
+CONJOINING = [chr(code) for first, last in ((0x1100, 0x1112), (0x1161, 0x1175), (0x11A8, 0x11C2))
+              for code in range(first, last + 1)]  # fmt: skip
+TABLES = {
+    "our jamo": JAMO,
+    "syllables": syllable_table([SENTENCE]),
+    "jamo that say their place": SymbolTable(LETTERS, "1", ("[PAD]", " ", *CONJOINING)),
+    "jamo that do not": SymbolTable(LETTERS, "1", (" ", *dict.fromkeys(ONSETS + NUCLEI + CODAS), "[UNK]", "[PAD]")),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_text_is_read_back_from_every_alphabet(name):
+    table = TABLES[name]
+    found = text_of(table, letters_of(table, SENTENCE))
+    assert found == SENTENCE and unicodedata.is_normalized("NFC", found)
+
+
+def test_a_text_in_another_normal_form_is_spelt_the_same():
+    for table in TABLES.values():
+        assert letters_of(table, unicodedata.normalize("NFD", SENTENCE)) == letters_of(table, SENTENCE)
+
+
+def test_a_consonant_between_two_vowels_begins_the_second_syllable():
+    table = TABLES["jamo that do not"]
+    assert text_of(table, table.encode("ㅇㅏㄴㅏㄴㄴㅏ")) == "아난나"
+    assert text_of(table, table.encode("ㅋㅋ ㅏㄸㅏ")) == "ㅋㅋ 아따"
+
+
+def test_marks_are_no_letters_and_spaces_are_single():
+    table = TABLES["jamo that do not"]
+    unknown = table.symbols.index("[UNK]")
+    assert text_of(table, [0, *table.encode("ㄴㅏ"), 0, unknown, 0, *table.encode("ㄴㅓ"), 0]) == "나 너"
+
+
+def test_what_has_no_letter_is_unknown_or_refused_by_name():
+    table = TABLES["syllables"]
+    assert table.decode(letters_of(table, "값도")) == ["값", "<unk>"]
+    with pytest.raises(TextError, match="'a' at position 1"):
+        letters_of(TABLES["jamo that say their place"], "가a".replace("가", "ᄀ"))
