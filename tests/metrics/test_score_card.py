@@ -52,6 +52,13 @@ def test_the_card_holds_every_rate_with_counts_and_interval():
     json.dumps(card, allow_nan=False)
 
 
+def test_no_error_seen_and_nothing_right_are_not_taken_for_certain():
+    right, wrong = score(SAID, SAID), score(SAID, ["가", "나", "다", "라"])
+    assert right.intervals["wer"] == (0.0, pytest.approx(1 - 0.025 ** (1 / 11)))
+    assert wrong.intervals["sentence_error_rate"] == (pytest.approx(0.025 ** (1 / 4)), 1.0)
+    assert score(SAID * 5, HEARD * 5).intervals["sentence_error_rate"][1] <= 1.0
+
+
 def test_one_utterance_has_no_interval():
     card = malsori.score("사랑해", "사량해")
     assert card.rates["cer"] == malsori.cer("사랑해", "사량해")

@@ -16,14 +16,37 @@ def transcripts(generator, utterances, rate=TRUE_RATE):
     return generator.binomial(lengths, difficulty).astype(float), lengths.astype(float)
 
 
-def test_95_percent_intervals_hold_the_true_rate_in_93_to_97_percent_of_1000_draws():
-    generator = np.random.default_rng(7)
+def share_that_hold(utterances, rate, sets, draws):
+    """Return the share of simulated test sets whose interval holds the true rate."""
+    generator = np.random.default_rng(utterances)
     held = 0
-    for draw in range(1000):
-        edits, lengths = transcripts(generator, 100)
-        [(low, high)] = bootstrap_intervals(edits[:, None], lengths[:, None], draws=400, seed=draw)
-        held += low <= TRUE_RATE <= high
-    assert 930 <= held <= 970
+    for seed in range(sets):
+        edits, lengths = transcripts(generator, utterances, rate)
+        [(low, high)] = bootstrap_intervals(edits[:, None], lengths[:, None], draws=draws, seed=seed)
+        held += low <= rate <= high
+    return held / sets
+
+
+@pytest.mark.parametrize("utterances", [20, 100])
+def test_95_percent_intervals_hold_the_true_rate_about_as_often(utterances):
+    assert 0.92 <= share_that_hold(utterances, TRUE_RATE, sets=300, draws=400) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("utterances", [20, 50, 100, 300])
+@pytest.mark.parametrize("rate", [0.02, 0.12, 0.3])
+def test_95_percent_intervals_hold_the_true_rate_in_93_to_97_percent_of_1000_draws(rate, utterances):
+    assert 0.93 <= share_that_hold(utterances, rate, sets=1000, draws=1000) <= 0.97
+
+
+def test_measures_without_spread_have_intervals_of_no_width():
+    values, ones = np.array([[0.0, 5.0], [0.0, 5.0], [0.0, 5.0]]), np.ones((3, 2))
+    assert bootstrap_intervals(values, ones) == [(0.0, 0.0), (5.0, 5.0)]
+
+
+def test_an_interval_of_two_utterances_is_finite_and_holds_what_was_found():
+    [(low, high)] = bootstrap_intervals(np.array([[1.0], [2.0]]), np.array([[10.0], [10.0]]))
+    assert 0 <= low <= 0.15 <= high < np.inf
 
 
 def test_no_difference_is_called_about_one_time_in_twenty():

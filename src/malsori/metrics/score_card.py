@@ -78,9 +78,10 @@ def score(
     sums = np.stack([count[:, :3].sum(axis=1) for count in counts.values()], axis=1).astype(float)
     sizes = np.stack([count[:, 3] for count in counts.values()], axis=1).astype(float)
     intervals = bootstrap_intervals(sums, sizes, CONFIDENCE, draws, seed)
+    rates = {name: total(count) for name, count in counts.items()}
     return ScoreCard(
-        rates={name: total(count) for name, count in counts.items()},
-        intervals=dict(zip(counts, intervals, strict=True)),
+        rates=rates,
+        intervals={name: _told(name, rates[name], ends) for name, ends in zip(counts, intervals, strict=True)},
         spacing_f1=_spacing_f1(references, hypotheses),
         signature=signature(len(references), rules, draws),
         counts=counts,
@@ -91,7 +92,7 @@ def signature(utterances: int, rules: TextRules, draws: int) -> str:
     """Return the line that says what was counted and how.
 
     >>> signature(2, AS_WRITTEN, 1000)
-    'n:2|norm:NFC|space:collapsed|punct:kept|case:kept|empty-ref:1|ci:95%-bootstrap-1000|malsori:1'
+    'n:2|norm:NFC|space:collapsed|punct:kept|case:kept|empty-ref:1|ci:95%-bootstrap-t-1000|malsori:1'
     """
     parts = (
         f"n:{utterances}",
@@ -100,10 +101,24 @@ def signature(utterances: int, rules: TextRules, draws: int) -> str:
         f"punct:{rules.punctuation}",
         f"case:{rules.case}",
         "empty-ref:1",  # the rate of an empty reference is taken over one unit
-        f"ci:{CONFIDENCE:.0%}-bootstrap-{draws}",
+        f"ci:{CONFIDENCE:.0%}-bootstrap-t-{draws}",
         "malsori:1",  # the version of these definitions, not of the package
     )
     return "|".join(parts)
+
+
+def _told(name: str, rate: ErrorRate, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval as the card tells it: a share of sentences ends at 1; nothing wrong is not never wrong.
+
+    Where no unit is wrong, or every one, the draws have nothing to tell: the end is the exact binomial one.
+    """
+    if interval is None:
+        return None
+    low, high = interval[0], min(interval[1], 1.0) if name == "sentence_error_rate" else interval[1]
+    unseen = 1.0 - ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / max(rate.reference_length, 1))
+    if not rate.edits:
+        return 0.0, unseen
+    return (min(low, 1.0 - unseen) if rate.edits == rate.reference_length else low), high
 
 
 def _whole_sentences(counts: Int[np.ndarray, "utterances 4"]) -> Int[np.ndarray, "utterances 4"]:

@@ -4,13 +4,13 @@ A measure is a ratio of sums over utterances: edits over units for error rates, 
 not words, are drawn again, because errors inside one utterance hang together.
 
 Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004;
-Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), for the widening of
-percentile intervals that small samples need; Gillick and Cox, "Some statistical issues in the comparison of speech
+Davison and Hinkley, "Bootstrap methods and their application" (1997), 5.2, for studentised ends (each draw measured by
+its own spread); Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), for
+percentiles widened as small samples need; Gillick and Cox, "Some statistical issues in the comparison of speech
 recognition algorithms", ICASSP 1989, for matched pairs; Noreen, "Computer-intensive methods for testing hypotheses"
 (1989), for their exchange at random.
 """
 
-import functools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,10 +44,13 @@ def bootstrap_intervals(
     """
     if len(sums) < 2:
         return [None] * sums.shape[1]
-    ratios = _drawn_ratios(np.concatenate([sums, sizes], axis=1), draws, seed)
-    tail = _widened_tail(confidence, len(sums))
-    low, high = np.quantile(ratios, [tail, 1.0 - tail], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    found = _ratios(sums.sum(axis=0), sizes.sum(axis=0))
+    away, spreads = _draw(sums - found * sizes, sizes, draws, seed)
+    spread = np.sqrt(np.square(sums - found * sizes).sum(axis=0)) / np.maximum(sizes.sum(axis=0), 1.0)
+    ends = found + _ends(away, spreads, spread, len(sums), confidence)
+    # Where no utterance lies beyond 0, no end does.
+    least, most = np.where((sums >= 0).all(axis=0), 0.0, -np.inf), np.where((sums <= 0).all(axis=0), 0.0, np.inf)
+    return [(low, high) for low, high in np.clip(ends, least, np.maximum(most, least)).T.tolist()]
 
 
 @dataclass(frozen=True)
@@ -116,53 +119,74 @@ def compare(
             f"{len(sums_a)} and {len(sums_b)} utterances: the same ones are needed in both, and two at least"
         )
     sizes = np.ones(len(sums_a)) if sizes is None else np.asarray(sizes, float)
-    columns = np.stack([sums_a, sums_b, sizes, sizes], axis=1).astype(float)
-    ratios = _drawn_ratios(columns, DRAWS, seed)
-    differences = ratios[:, 1] - ratios[:, 0]
-    tail = _widened_tail(confidence, len(sums_a))
-    low, high = np.quantile(differences, [tail, 1.0 - tail])
-    side = min((differences <= 0).mean(), (differences >= 0).mean())
-    rate_a, rate_b = columns[:, :2].sum(axis=0) / _size(columns[:, 2:].sum(axis=0))
+    gained, size = np.asarray(sums_b, float) - sums_a, max(float(sizes.sum()), 1.0)
+    difference = float(gained.sum()) / size
+    [ends] = bootstrap_intervals(gained[:, None], sizes[:, None], confidence, DRAWS, seed)
+    drawn = difference + _draw((gained - difference * sizes)[:, None], sizes[:, None], DRAWS, seed)[0]
+    side = min((drawn <= 0).mean(), (drawn >= 0).mean())
     return Comparison(
         measure=measure,
         utterances=len(sums_a),
-        a=float(rate_a),
-        b=float(rate_b),
-        difference=float(rate_b - rate_a),
-        low=float(low),
-        high=float(high),
+        a=float(sums_a.sum()) / size,
+        b=float(sums_b.sum()) / size,
+        difference=difference,
+        low=ends[0] if ends else difference,
+        high=ends[1] if ends else difference,
         bootstrap_p=float(min(1.0, 2.0 * side)),
-        matched_pairs_p=_exchange(columns[:, 1] - columns[:, 0], seed),
+        matched_pairs_p=_exchange(gained, seed),
         confidence=confidence,
     )
 
 
-def _drawn_ratios(columns: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Return (draws, measures): sums over drawn utterances, the first half of the columns over the second."""
+def _draw(residuals: np.ndarray, sizes: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each draw's ratios lie from the ratios found, and their standard errors; (draws, measures) each.
+
+    Args:
+        residuals: what each utterance adds beyond its due, found ratio x size (utterances, measures).
+    """
     generator = np.random.default_rng(seed)
-    utterances, width = columns.shape
+    utterances, measures = residuals.shape
+    columns = np.concatenate([residuals, sizes, residuals**2, residuals * sizes, sizes**2], axis=1)
+    totals = np.empty((draws, 5 * measures))
     block = max(1, _BLOCK // utterances)
-    totals = np.empty((draws, width))
     for start in range(0, draws, block):
         rows = min(block, draws - start)
         drawn = generator.integers(utterances, size=(rows, utterances)) + utterances * np.arange(rows)[:, None]
         times = np.bincount(drawn.ravel(), minlength=rows * utterances).reshape(rows, utterances)
         totals[start : start + rows] = times @ columns
-    return totals[:, : width // 2] / _size(totals[:, width // 2 :])
+    beyond, size, squares, products, size_squares = np.split(totals, 5, axis=1)
+    away = _ratios(beyond, size)
+    # linearised: the draw's own residuals, away x size less, squared and summed
+    own = np.maximum(squares - 2.0 * away * products + away**2 * size_squares, 0.0)
+    return away, _ratios(np.sqrt(own), size)
 
 
-def _size(totals: np.ndarray) -> np.ndarray:
-    """Return what to divide by: nothing at all counts as one unit, as in ErrorRate."""
-    return np.where(totals > 0, totals, 1.0)
+def _ratios(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return values over sizes; nothing at all counts as one unit, as in ErrorRate."""
+    return values / np.where(sizes > 0, sizes, 1.0)
 
 
-@functools.lru_cache(maxsize=64)
-def _widened_tail(confidence: float, utterances: int) -> float:
-    """Return the share to cut off at each end: less than (1 - confidence) / 2, as Student's t is wider (Hesterberg)."""
-    from scipy.stats import norm, t
+def _ends(
+    away: np.ndarray, spreads: np.ndarray, spread: np.ndarray, utterances: int, confidence: float
+) -> Float[np.ndarray, "2 measures"]:
+    """Return the ends of each measure's interval, from the ratio found.
 
-    quantile = t.ppf((1.0 - confidence) / 2.0, utterances - 1)
-    return float(norm.cdf(math.sqrt(utterances / (utterances - 1)) * quantile))
+    Studentised. Where so many draws hold utterances all alike (no spread) that an end has none, it is the
+    percentile, as far out as Student's t is wider than the normal distribution.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    tail = (1.0 - confidence) / 2.0
+    flat = spreads <= 1e-9 * spread
+    unbounded = np.where(away == 0.0, 0.0, np.copysign(np.inf, away))
+    scaled = np.sort(np.where(flat, unbounded, away / np.where(flat, 1.0, spreads)), axis=0)
+    cut = int(tail * len(away))
+    reached = -scaled[[-1 - cut, cut]]
+    bounded = np.isfinite(reached)
+    widened = ndtr(math.sqrt(utterances / (utterances - 1)) * stdtrit(utterances - 1, tail))
+    percentiles = np.quantile(away, [widened, 1.0 - widened], axis=0)
+    ends = np.where(bounded, np.where(bounded, reached, 0.0) * spread, percentiles)
+    return np.stack([np.minimum(ends[0], 0.0), np.maximum(ends[1], 0.0)])
 
 
 def _exchange(differences: np.ndarray, seed: int) -> float:
