@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from malsori.nn.transformer import SelfAttention, rotate_by_position, sinusoid_positions
+from malsori.nn.transformer import RelativeAttention, SelfAttention, rotate_by_position, sinusoid_positions
 from malsori.shapes import length_mask
 
 
@@ -80,3 +80,26 @@ def test_sinusoids_are_those_of_the_paper_sines_first():
             angle = time / 10000 ** (2 * pair / 8)
             assert positions[time, pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
             assert positions[time, 4 + pair].item() == pytest.approx(math.cos(angle), abs=1e-5)
+
+
+def test_relative_attention_adds_a_vector_for_each_near_distance_to_keys_and_values():
+    torch.manual_seed(0)
+    attention = RelativeAttention(12, 3, window=2).double()
+    hidden, mask = torch.randn(1, 7, 12, dtype=torch.float64), torch.tensor([[True] * 6 + [False]])
+    queries, keys, values = (
+        project(hidden)[0].view(7, 3, 4) for project in (attention.query, attention.key, attention.value)
+    )
+    wanted = torch.zeros(7, 3, 4, dtype=torch.float64)
+    for at in range(7):
+        for head in range(3):
+            near = {other: other - at + 2 for other in range(6) if abs(other - at) <= 2}
+            nothing = torch.zeros(4, dtype=torch.float64)
+            scores, told = [], []
+            for other in range(6):
+                of_key = attention.near_keys[0, near[other]] if other in near else nothing
+                of_value = attention.near_values[0, near[other]] if other in near else nothing
+                scores.append(queries[at, head] @ (keys[other, head] + of_key) / 2)  # the root of 4
+                told.append(values[other, head] + of_value)
+            weights = torch.stack(scores).softmax(0)
+            wanted[at, head] = (weights[:, None] * torch.stack(told)).sum(0)
+    torch.testing.assert_close(attention(hidden, mask)[0], attention.output(wanted.flatten(1)))

@@ -123,14 +123,17 @@ class Hifigan(nn.Module):
         """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
         if self.config.standardizes:
             mel = (mel - self.mel_mean) / self.mel_scale
-        hidden, parallel = self.conv_in(mel.transpose(1, 2)), len(self.config.block_kernels)
+        return HifiganOutput(self.grow(self.conv_in(mel.transpose(1, 2))))
+
+    def grow(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch samples"]:
+        """Return the wave of what the first convolution gave, brought to full rate stage by stage."""
+        parallel = len(self.config.block_kernels)
         for stage, upsample in enumerate(self.upsamples):
             hidden = upsample(nn.functional.leaky_relu(hidden, LEAKY_SLOPE))
             blocks = self.blocks[stage * parallel : (stage + 1) * parallel]
             hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
         # the last slope is PyTorch's default in the paper's code, and so in every public checkpoint
-        wave = torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))
-        return HifiganOutput(wave[:, 0])
+        return torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))[:, 0]
 
     @torch.inference_mode()
     def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:

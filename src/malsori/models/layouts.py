@@ -6,13 +6,15 @@ A layout is a file `malsori/layouts/<origin>-<system>.toml`:
     model_types                what `model_type` in a transformers folder's config.json says
     marks, inside              beginnings of names that all stand in the author's own file, and the entry they lie under
     [refused]                  entry of another file of the author's = what to tell who gives that one
+    spellings                  pairs of a regular expression and what replaces it, in order, before a name is looked up
     [[keys]]                   in order, the first that matches a whole name wins:
         theirs = 'conv_pre\\.(.*)'      a regular expression
         ours = 'conv_in.\\1'           the name here; tensors of one name with part = 0, 1, 2 are joined in that order
         dropped = "why"               or: not needed here
 
 Both spellings of weight norm are the one of `torch.nn.utils.parametrizations` before a name is looked up, and weights
-without it become what the network has.
+without it become what the network has. A linear layer and a convolution one step wide hold the same numbers: the last
+axis of size 1 is added or left out.
 """
 
 import pickle
@@ -60,6 +62,7 @@ class Layout(Config):
     marks: tuple[str, ...] = ()
     inside: str = ""
     refused: dict[str, str] = Field(default_factory=dict)
+    spellings: tuple[tuple[str, str], ...] = ()
     keys: tuple[KeyRule, ...]
 
     @property
@@ -142,7 +145,8 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     Raises: ModelError naming the first tensor that is unknown, missing, there twice or of another shape.
     """
     place = str(public.folder)
-    weights = _as_normed(rename(layout, public.weights, place), empty.network.state_dict())
+    own = empty.network.state_dict()
+    weights = _as_wide(_as_normed(rename(layout, public.weights, place), own), own)
     load_exactly(empty.network, weights, place)
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
@@ -157,6 +161,8 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
     parts: dict[str, dict[int, Tensor]] = {}
     for theirs, tensor in weights.items():
         spelled = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
+        for pattern, replacement in layout.spellings:
+            spelled = re.sub(pattern, replacement, spelled)
         rule, match = _rule(layout, spelled)
         if match is None:
             raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
@@ -257,3 +263,15 @@ def _as_normed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, 
             axes = [axis for axis in range(norm.dim()) if norm.shape[axis] == 1]
             fitted[stem + ".weight"] = norm * direction / torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
     return fitted
+
+
+def _as_wide(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the last axis of size 1 added or left out as the network has them."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    fits = {name: {(*tensor.shape, 1), tuple(tensor.shape)} for name, tensor in weights.items()}
+    return {
+        name: tensor.reshape(wanted[name])
+        if name in wanted and (wanted[name] in fits[name] or (*wanted[name], 1) in fits[name])
+        else tensor
+        for name, tensor in weights.items()
+    }

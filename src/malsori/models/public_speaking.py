@@ -10,6 +10,7 @@ import torch
 
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
+from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.hifigan import LEAKY_SLOPE, Hifigan, HifiganConfig
 from malsori.models.layouts import Public, describe
 from malsori.models.saved import SavedModel
@@ -197,6 +198,55 @@ def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[st
     return SavedModel(facts, {"letters": letters} if letters.symbols else {}, Vits(config))
 
 
+def ming024_fastspeech2(public: Public) -> SavedModel:
+    """Return the FastSpeech 2 of ming024's program; its own symbols are not in the file, so it takes ids, not text.
+
+    Raises: ModelError if pitch or energy is a frame's there: only a phoneme's is known here.
+    """
+    for name in ("pitch", "energy"):
+        if (found := public[f"preprocessing.{name}.feature"]) != "phoneme_level":
+            raise ModelError(f"{public.folder}: {name} is {found}; only phoneme_level is known")
+    if public["transformer.encoder_head"] != public["transformer.decoder_head"]:
+        raise ModelError(f"{public.folder}: encoder and decoder have another number of heads; they must agree")
+    adaptor = "variance_adaptor"
+    vocab, features = public.tensor("encoder.src_word_emb.weight").shape
+    predictor = public.tensor(f"{adaptor}.duration_predictor.conv_layer.conv1d_1.conv.weight").shape
+    public.weights.setdefault("speaker_emb.weight", torch.zeros(1, features))  # where there is but one voice
+    config = FastSpeech2Config(
+        vocab=vocab,
+        speakers=len(public.tensor("speaker_emb.weight")),
+        mel_channels=len(public.tensor("mel_linear.bias")),
+        features=features,
+        encoder_layers=public["transformer.encoder_layer"],
+        decoder_layers=public["transformer.decoder_layer"],
+        heads=public["transformer.encoder_head"],
+        filter_features=public["transformer.conv_filter_size"],
+        kernel=public["transformer.conv_kernel_size"][0],
+        dropout=public["transformer.encoder_dropout"],
+        predictor_features=predictor[0],
+        predictor_kernel=predictor[2],
+        pitch_kernel=predictor[2],
+        predictor_dropout=public["variance_predictor.dropout"],
+        post_norm=True,
+        interleaved=True,
+        bins=len(public.tensor(f"{adaptor}.pitch_embedding.weight")),
+        postnet_features=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
+    )
+    rate = public["preprocessing.audio.sampling_rate"]
+    audio = AudioConfig(
+        sample_rate=rate,
+        fft_samples=public["preprocessing.stft.filter_length"],
+        window_samples=public["preprocessing.stft.win_length"],
+        hop_samples=public["preprocessing.stft.hop_length"],
+        mel_channels=config.mel_channels,
+        min_hz=public["preprocessing.mel.mel_fmin"],
+        max_hz=public["preprocessing.mel.mel_fmax"] or rate / 2,
+        convention="tacotron2",
+    )
+    speakers = tuple(public.json("speakers.json")) or tuple(str(number) for number in range(config.speakers))
+    return SavedModel(describe("fastspeech2", config, audio, speakers=speakers), {}, FastSpeech2(config))
+
+
 def _tuples(nested: list[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(one) for one in nested)
 
@@ -244,6 +294,7 @@ READERS: dict[str, Callable[[Public], SavedModel]] = {
     "jik876-hifigan": jik876_hifigan,
     "jaywalnut310-vits": jaywalnut310_vits,
     "nvidia-tacotron2": nvidia_tacotron2,
+    "ming024-fastspeech2": ming024_fastspeech2,
     "transformers-hifigan": transformers_hifigan,
     "transformers-vits": transformers_vits,
 }

@@ -1,0 +1,374 @@
+"""VITS: Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech
+(Kim, Kong and Son 2021, arXiv:2106.06103).
+
+    training   spectrogram ─► posterior encoder ─► z ─┬─► a piece of it ─► decoder ─► wave ◄─ judged
+                                                      └─► flow ─► f(z) ◄─┐
+               tokens ─► text encoder ─► μ, σ ─► aligned with f(z) ──────┴─ KL
+                                │           └─► durations ─► duration predictor
+    speaking   tokens ─► μ, σ ─► as long as predicted ─► f(z) ─► flow backwards ─► z ─► decoder ─► wave
+
+The durations come from monotonic alignment search: nobody has to align the recordings beforehand. The search passes no
+gradient, and the duration predictor sees the text detached; so the text encoder learns from the KL term alone.
+
+Differences from the paper:
+- The discriminators are HiFi-GAN's: those of periods, and one on the wave itself with HiFi-GAN's widths.
+- The deterministic duration predictor is trained as a normal distribution of log-durations: half its squared error.
+- Flows begin with nearly, not exactly, zero shifts and bends, so that every weight has a gradient from the first step.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from malsori.align.monotonic import align_monotonic_batch
+from malsori.config import Config
+from malsori.models.hifigan import Hifigan, HifiganConfig
+from malsori.models.vits_duration import DurationConfig, DurationPredictor, StochasticDurationPredictor
+from malsori.nn.flow import ShiftFlow, WaveNet
+from malsori.nn.lengths import expand_by_durations
+from malsori.nn.transformer import RelativeAttention
+from malsori.shapes import length_mask
+from malsori.text.symbols import PHONEMES
+
+_LONGEST = 2000  # frames a token is spoken for at most, whatever an untrained predictor says
+
+
+class VitsConfig(Config):
+    """Sizes; the defaults are the paper's for one speaker. Several need speaker_features, 256 in the paper.
+
+    blanks: token 0 stands before, between and behind the tokens of a text.
+    bins: of the linear spectrogram.
+    window: how many positions to each side attention tells apart.
+    """
+
+    vocab: int = len(PHONEMES)
+    speakers: int = 1
+    speaker_features: int = 0
+    blanks: bool = True
+    bins: int = 513
+    features: int = 192
+    latent_channels: int = 192
+    encoder_layers: int = 6
+    heads: int = 2
+    filter_features: int = 768
+    kernel: int = 3
+    window: int = 4
+    dropout: float = 0.1
+    posterior_layers: int = 16
+    flow_steps: int = 4
+    flow_layers: int = 4
+    wavenet_kernel: int = 5
+    wavenet_dilation: int = 1
+    durations: DurationConfig = DurationConfig()
+    decoder: HifiganConfig = HifiganConfig(mel_channels=192)
+
+    @model_validator(mode="after")
+    def _agree(self) -> "VitsConfig":
+        if self.decoder.mel_channels != self.latent_channels:
+            raise ValueError(
+                f"decoder.mel_channels is {self.decoder.mel_channels}: what the decoder takes is the latent, of "
+                f"latent_channels {self.latent_channels}"
+            )
+        if self.speakers > 1 and not self.speaker_features:
+            raise ValueError(f"{self.speakers} speakers need speaker_features above 0 to be told apart")
+        return self
+
+
+@dataclass(frozen=True)
+class VitsOutput:
+    """What the network makes of recordings and their texts.
+
+    Attributes:
+        wave: decoded from the latent, or from a piece of it (batch, samples).
+        latent: f(z), the posterior's sample behind the flow (batch, frames, latent_channels).
+        log_deviation: of the posterior at each frame (batch, frames, latent_channels).
+        prior_mean, prior_log_deviation: of the token that each frame belongs to (batch, frames, latent_channels).
+        durations: frames each token was found to last (batch, tokens).
+        duration_latent, duration_log_determinant, duration_noise, duration_noise_log_determinant: `DurationFlow`.
+    """
+
+    wave: Tensor
+    latent: Tensor
+    log_deviation: Tensor
+    prior_mean: Tensor
+    prior_log_deviation: Tensor
+    durations: Tensor
+    duration_latent: Tensor
+    duration_log_determinant: Tensor
+    duration_noise: Tensor
+    duration_noise_log_determinant: Tensor
+
+
+@dataclass(frozen=True)
+class VitsSpeech:
+    """What the network says: wave (batch, samples); durations in frames (batch, tokens); frame_lengths (batch,)."""
+
+    wave: Tensor
+    durations: Tensor
+    frame_lengths: Tensor
+
+
+class EncoderBlock(nn.Module):
+    """Attention and two convolutions, each added to its input and normalised behind it."""
+
+    def __init__(self, config: VitsConfig) -> None:
+        super().__init__()
+        self.attention = RelativeAttention(config.features, config.heads, config.window, config.dropout)
+        self.attention_norm, self.convolution_norm = (nn.LayerNorm(config.features) for _ in range(2))
+        padding = config.kernel // 2
+        self.widen = nn.Conv1d(config.features, config.filter_features, config.kernel, padding=padding)
+        self.narrow = nn.Conv1d(config.filter_features, config.features, config.kernel, padding=padding)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time features"]:
+        """Return the block's output."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask)))
+        real = mask[:, None]
+        filtered = self.dropout(nn.functional.relu(self.widen(hidden.transpose(1, 2) * real)))
+        filtered = (self.narrow(filtered * real) * real).transpose(1, 2)
+        return self.convolution_norm(hidden + self.dropout(filtered))
+
+
+class TextEncoder(nn.Module):
+    """Tokens to what each sounds like: a normal distribution of the latent."""
+
+    def __init__(self, config: VitsConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocab, config.features)
+        nn.init.normal_(self.embedding.weight, std=config.features**-0.5)
+        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.encoder_layers))
+        self.project = nn.Conv1d(config.features, 2 * config.latent_channels, 1)
+
+    def forward(
+        self, token_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the encoded tokens (batch, tokens, features), and mean and log-deviation of each one's latent."""
+        real = mask[..., None]
+        hidden = self.embedding(token_ids) * math.sqrt(self.embedding.embedding_dim) * real
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        hidden = hidden * real
+        mean, log_deviation = (self.project(hidden.transpose(1, 2)).transpose(1, 2) * real).chunk(2, 2)
+        return hidden, mean, log_deviation
+
+
+class PosteriorEncoder(nn.Module):
+    """A recording's linear spectrogram to a normal distribution of the latent at each frame."""
+
+    def __init__(self, config: VitsConfig) -> None:
+        super().__init__()
+        self.widen = nn.Conv1d(config.bins, config.features, 1)
+        self.wavenet = WaveNet(
+            config.features,
+            config.wavenet_kernel,
+            config.posterior_layers,
+            config.wavenet_dilation,
+            config.speaker_features,
+        )
+        self.project = nn.Conv1d(config.features, 2 * config.latent_channels, 1)
+
+    def forward(
+        self,
+        spectrogram: Float[Tensor, "batch frames bins"],
+        mask: Bool[Tensor, "batch frames"],
+        speaker: Float[Tensor, "batch speaker_features"] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return mean and log-deviation (batch, frames, latent_channels)."""
+        real = mask[:, None]
+        hidden = self.wavenet(self.widen(spectrogram.transpose(1, 2)) * real, real, speaker)
+        mean, log_deviation = (self.project(hidden) * real).transpose(1, 2).chunk(2, 2)
+        return mean, log_deviation
+
+
+class Decoder(Hifigan):
+    """HiFi-GAN's generator, told who speaks; its last convolution has no bias (public code)."""
+
+    def __init__(self, config: VitsConfig) -> None:
+        super().__init__(config.decoder)
+        last = nn.Conv1d(config.decoder.channels >> len(config.decoder.upsample_rates), 1, 7, padding=3, bias=False)
+        nn.init.normal_(last.weight, 0.0, 0.01)
+        self.conv_out = weight_norm(last)
+        if config.speaker_features:
+            self.speaker = nn.Conv1d(config.speaker_features, config.decoder.channels, 1)
+
+    def decode(
+        self, latent: Float[Tensor, "batch frames channels"], speaker: Float[Tensor, "batch features"] | None
+    ) -> Float[Tensor, "batch samples"]:
+        """Return the wave of a latent."""
+        hidden = self.conv_in(latent.transpose(1, 2))
+        return self.grow(hidden if speaker is None else hidden + self.speaker(speaker[..., None]))
+
+
+class Vits(nn.Module):
+    """Text to wave in one network."""
+
+    def __init__(self, config: VitsConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.speaker_features:
+            self.speaker_embedding = nn.Embedding(config.speakers, config.speaker_features)
+        self.text_encoder = TextEncoder(config)
+        self.posterior_encoder = PosteriorEncoder(config)
+        self.flow = ShiftFlow(
+            config.flow_steps,
+            config.latent_channels,
+            config.features,
+            config.wavenet_kernel,
+            config.flow_layers,
+            dilation=config.wavenet_dilation,
+            condition=config.speaker_features,
+        )
+        predictor = StochasticDurationPredictor if config.durations.stochastic else DurationPredictor
+        self.duration_predictor = predictor(config.features, config.speaker_features, config.durations)
+        self.decoder = Decoder(config)
+
+    def forward(
+        self,
+        token_ids: Int[Tensor, "batch tokens"],
+        token_lengths: Int[Tensor, " batch"],
+        speaker_ids: Int[Tensor, " batch"],
+        spectrogram: Float[Tensor, "batch frames bins"],
+        frame_lengths: Int[Tensor, " batch"],
+        noise: Float[Tensor, "batch frames latent_channels"] | None = None,
+        duration_noise: Float[Tensor, "batch tokens 2"] | None = None,
+        pieces: Int[Tensor, "batch piece_frames"] | None = None,
+    ) -> VitsOutput:
+        """Return the recording decoded from its latent, and all that the losses compare.
+
+        Args:
+            token_ids: with blanks if the model has them (batch, tokens).
+            speaker_ids: one a recording (batch,).
+            spectrogram: linear magnitudes of the recordings (batch, frames, bins).
+            frame_lengths: real frames, at least as many as tokens (batch,).
+            noise: what z is drawn from; drawn anew when not given. Zeros give the posterior's mean.
+            duration_noise: what the duration predictor draws from; drawn anew when not given.
+            pieces: the frames to decode of each recording; all of them when not given.
+        """
+        tokens = length_mask(token_lengths, token_ids.shape[1])
+        frames = length_mask(frame_lengths, spectrogram.shape[1])
+        speaker = self._speaker(speaker_ids)
+        text, mean, log_deviation = self.text_encoder(token_ids, tokens)
+        posterior_mean, posterior_log_deviation = self.posterior_encoder(spectrogram, frames, speaker)
+        # exponentials, sums over the whole search and splines: half precision breaks them
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            text, mean, log_deviation = text.float(), mean.float(), log_deviation.float()
+            posterior_mean, posterior_log_deviation = posterior_mean.float(), posterior_log_deviation.float()
+            noise = torch.randn_like(posterior_mean) if noise is None else noise
+            latent = (posterior_mean + noise * posterior_log_deviation.exp()) * frames[..., None]
+            behind = self.flow(latent, frames, speaker)
+            durations = _align(behind, mean, log_deviation, frame_lengths, token_lengths)
+            drawn = text.new_empty(*token_ids.shape, 2).normal_() if duration_noise is None else duration_noise
+            of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
+        heard = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
+        return VitsOutput(
+            wave=self.decoder.decode(heard, speaker),
+            latent=behind,
+            log_deviation=posterior_log_deviation,
+            prior_mean=expand_by_durations(mean, durations, behind.shape[1]),
+            prior_log_deviation=expand_by_durations(log_deviation, durations, behind.shape[1]),
+            durations=durations,
+            duration_latent=of_durations.latent,
+            duration_log_determinant=of_durations.log_determinant,
+            duration_noise=of_durations.noise,
+            duration_noise_log_determinant=of_durations.noise_log_determinant,
+        )
+
+    @torch.inference_mode()
+    def infer(
+        self,
+        token_ids: Int[Tensor, "batch tokens"],
+        token_lengths: Int[Tensor, " batch"] | None = None,
+        speaker_ids: Int[Tensor, " batch"] | None = None,
+        noise_scale: float = 0.667,
+        duration_noise_scale: float = 0.8,
+        speed: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> VitsSpeech:
+        """Return the wave of a text.
+
+        Args:
+            token_ids: with blanks if the model has them (batch, tokens).
+            token_lengths: real tokens (batch,); all when not given.
+            speaker_ids: one a text (batch,); the first speaker when not given.
+            noise_scale: how much one reading differs from another; 0 for none.
+            duration_noise_scale: the same of its rhythm; a deterministic predictor has none.
+            speed: 2.0 speaks twice as fast.
+            generator: what the noise is drawn from, first that of durations, then that of frames.
+        """
+        batch, count = token_ids.shape
+        whole = torch.full((batch,), count, device=token_ids.device) if token_lengths is None else token_lengths
+        mask = length_mask(whole, count)
+        speaker = self._speaker(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
+        text, mean, log_deviation = self.text_encoder(token_ids, mask)
+        drawn = text.new_zeros(batch, 2, count)
+        if self.config.durations.stochastic:
+            drawn = drawn.normal_(generator=generator) * duration_noise_scale
+        log_durations = self.duration_predictor.log_durations(text, mask, drawn.transpose(1, 2), speaker)
+        durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_LONGEST).long()
+        mean, log_deviation = (expand_by_durations(of_token, durations) for of_token in (mean, log_deviation))
+        # laid out as in the public code, so that one seed gives the same noise here and there
+        noise = torch.empty_like(mean.transpose(1, 2)).normal_(generator=generator).transpose(1, 2)
+        lengths = durations.sum(1)
+        frames = length_mask(lengths, mean.shape[1])
+        behind = (mean + noise * log_deviation.exp() * noise_scale) * frames[..., None]
+        latent = self.flow(behind, frames, speaker, reverse=True)
+        return VitsSpeech(self.decoder.decode(latent, speaker), durations, lengths)
+
+    def _speaker(self, speaker_ids: Tensor) -> Tensor | None:
+        return self.speaker_embedding(speaker_ids) if self.config.speaker_features else None
+
+
+def with_blanks(token_ids: list[int]) -> list[int]:
+    """Return tokens with token 0 before, between and behind them.
+
+    >>> with_blanks([5, 7])
+    [0, 5, 0, 7, 0]
+    """
+    return [0, *(one for token in token_ids for one in (token, 0))]
+
+
+def join_blanks(durations: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " _"]:
+    """Return the durations of the tokens between blanks: half of each blank goes to either side, the outer ones whole.
+
+    >>> join_blanks(np.array([2, 5, 3, 7, 1])).tolist()
+    [8, 10]
+    """
+    before, behind = durations[0:-1:2].copy(), durations[2::2].copy()
+    inner = durations[2:-1:2]
+    behind[:-1] = inner // 2
+    before[1:] = inner - inner // 2
+    return durations[1::2] + before + behind
+
+
+@torch.no_grad()
+def _align(latent: Tensor, mean: Tensor, log_deviation: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
+    """Return how many frames each token lasts (batch, tokens) on the path that makes the latent likeliest.
+
+    Scores are log N(f(z); μ, σ) of each frame under each token, without the constant (2.2.1, eq. 5 and 6).
+    """
+    precision = torch.exp(-2 * log_deviation)
+    of_token = -(log_deviation + 0.5 * mean.square() * precision).sum(-1)
+    by_mean = latent @ (mean * precision).transpose(1, 2)
+    scores = of_token[:, None] + by_mean - 0.5 * latent.square() @ precision.transpose(1, 2)
+    # a broken batch's losses say so themselves, and the loop skips it
+    return _monotonic_durations(torch.nan_to_num(scores), frame_lengths, token_lengths)
+
+
+@torch.library.custom_op("malsori::monotonic_durations", mutates_args=())
+def _monotonic_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
+    """The search as one operation that a compiler need not look into."""
+    found = align_monotonic_batch(scores.cpu().numpy(), frame_lengths.cpu().numpy(), token_lengths.cpu().numpy())
+    return torch.from_numpy(found).to(scores.device)
+
+
+@_monotonic_durations.register_fake
+def _no_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
+    return scores.new_empty(scores.shape[0], scores.shape[2], dtype=torch.long)

@@ -1,0 +1,185 @@
+"""How long each token lasts in VITS: a flow that draws durations, or a predictor that always says the same.
+
+    training    e ─► post flow, told the durations d ─► (u, ν)        u makes whole numbers continuous, ν adds a channel
+                (log(d - u), ν) ─► flow, told the text ─► z           the more z looks like noise, the likelier d
+    speaking    z ─► the flow backwards, told the text ─► log d       another z, another rhythm
+
+Both predictors see the text through a detached tensor: durations teach the predictor alone.
+
+Source: VITS (Kim et al. 2021, arXiv:2106.06103), 2.2.2 and appendix A.1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from malsori.config import Config
+from malsori.nn.conv import ConvolutionPredictor
+from malsori.nn.flow import Affine, SeparableStack, SplineCoupling
+
+_SHORTEST = 1e-5  # of d - u, whose logarithm is taken
+
+
+class DurationConfig(Config):
+    """Which predictor, and its sizes; the defaults are the paper's.
+
+    hidden: width of the deterministic predictor; the stochastic one is as wide as the text encoder.
+    steps, layers, bins, bound: of the stochastic predictor's two flows.
+    """
+
+    stochastic: bool = True
+    hidden: int = 256
+    kernel: int = 3
+    dropout: float = 0.5
+    steps: int = 4
+    layers: int = 3
+    bins: int = 10
+    bound: float = 5.0
+
+
+@dataclass(frozen=True)
+class DurationFlow:
+    """What the durations become, and what it takes to say how likely they were (`stochastic_duration_loss`).
+
+    Attributes:
+        latent: standard normal if the predictor is right (batch, tokens, channels).
+        log_determinant: of the step from durations to latent (batch, tokens).
+        noise: what u and ν were drawn from (batch, tokens, channels); no channels if nothing was drawn.
+        noise_log_determinant: of the step from noise to (u, ν) (batch, tokens).
+    """
+
+    latent: Tensor
+    log_determinant: Tensor
+    noise: Tensor
+    noise_log_determinant: Tensor
+
+
+class SplineFlow(nn.Module):
+    """An affine step, then spline couplings with the two channels changing places behind each."""
+
+    def __init__(self, features: int, config: DurationConfig) -> None:
+        super().__init__()
+        sizes = (features, config.kernel, config.layers, config.bins, config.bound)
+        self.steps = nn.ModuleList([Affine(2), *(SplineCoupling(*sizes) for _ in range(config.steps))])
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch 2 tokens"],
+        mask: Bool[Tensor, "batch 1 tokens"],
+        condition: Float[Tensor, "batch features tokens"],
+    ) -> tuple[Float[Tensor, "batch 2 tokens"], Float[Tensor, "batch tokens"]]:
+        """Return the values behind the flow, and the log-determinant at each token."""
+        affine, *couplings = self.steps
+        values, log_determinant = affine(values, mask)
+        for coupling in couplings:
+            values, more = coupling(values, mask, condition)
+            values, log_determinant = values.flip(1), log_determinant + more
+        return values, log_determinant
+
+    def undo(
+        self,
+        values: Float[Tensor, "batch 2 tokens"],
+        mask: Bool[Tensor, "batch 1 tokens"],
+        condition: Float[Tensor, "batch features tokens"],
+    ) -> Float[Tensor, "batch tokens"]:
+        """Return the first channel before the flow; the first coupling bends the second alone, so it is left out."""
+        affine, _, *couplings = self.steps
+        for coupling in reversed(couplings):
+            values, _ = coupling(values.flip(1), mask, condition, reverse=True)
+        return affine.undo(values.flip(1), mask)[:, 0]
+
+
+class StochasticDurationPredictor(nn.Module):
+    """A distribution over the durations of a text."""
+
+    def __init__(self, features: int, speaker_features: int, config: DurationConfig) -> None:
+        super().__init__()
+        self.text_in, self.text_out = (nn.Conv1d(features, features, 1) for _ in range(2))
+        self.text_stack = SeparableStack(features, config.kernel, config.layers, config.dropout)
+        self.duration_in, self.duration_out = (nn.Conv1d(size, features, 1) for size in (1, features))
+        self.duration_stack = SeparableStack(features, config.kernel, config.layers, config.dropout)
+        self.flow, self.post_flow = (SplineFlow(features, config) for _ in range(2))
+        if speaker_features:
+            self.speaker = nn.Conv1d(speaker_features, features, 1)
+
+    def forward(
+        self,
+        text: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        durations: Int[Tensor, "batch tokens"],
+        noise: Float[Tensor, "batch tokens 2"],
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
+    ) -> DurationFlow:
+        """Return what the flows make of the durations, drawing u and ν from standard normal noise."""
+        real = mask[:, None]
+        condition = self._read(text, real, speaker)
+        lengths = durations[:, None].to(text.dtype) * real
+        told = self.duration_out(self.duration_stack(self.duration_in(lengths), real)) * real
+        drawn = noise.transpose(1, 2) * real
+        posterior, noise_log_determinant = self.post_flow(drawn, real, condition + told)
+        u, extra = posterior.chunk(2, 1)
+        squashed = (logsigmoid(u) + logsigmoid(-u))[:, 0] * mask  # u is squashed into (0, 1)
+        log_rest = torch.log(((lengths - u.sigmoid()) * real).clamp(min=_SHORTEST)) * real
+        latent, log_determinant = self.flow(torch.cat([log_rest, extra], 1), real, condition)
+        return DurationFlow(
+            latent.transpose(1, 2),
+            log_determinant - log_rest[:, 0],
+            drawn.transpose(1, 2),
+            noise_log_determinant + squashed,
+        )
+
+    def log_durations(
+        self,
+        text: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        noise: Float[Tensor, "batch tokens 2"],
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
+    ) -> Float[Tensor, "batch tokens"]:
+        """Return the logarithm of the durations that belong to some noise."""
+        real = mask[:, None]
+        return self.flow.undo(noise.transpose(1, 2), real, self._read(text, real, speaker))
+
+    def _read(self, text: Tensor, real: Tensor, speaker: Tensor | None) -> Tensor:
+        """Return what is known of each token (batch, features, tokens)."""
+        hidden = self.text_in(text.detach().transpose(1, 2))
+        if speaker is not None:
+            hidden = hidden + self.speaker(speaker.detach()[..., None])
+        return self.text_out(self.text_stack(hidden, real)) * real
+
+
+class DurationPredictor(nn.Module):
+    """One duration a token, as in FastSpeech 2: the mean of a normal distribution of log-durations of deviation 1."""
+
+    def __init__(self, features: int, speaker_features: int, config: DurationConfig) -> None:
+        super().__init__()
+        self.predictor = ConvolutionPredictor(features, config.hidden, config.kernel, config.dropout)
+        if speaker_features:
+            self.speaker = nn.Conv1d(speaker_features, features, 1)
+
+    def forward(
+        self,
+        text: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        durations: Int[Tensor, "batch tokens"],
+        noise: Float[Tensor, "batch tokens 2"],
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
+    ) -> DurationFlow:
+        """Return how far the log-durations lie from the predicted ones; nothing is drawn, nothing stretched."""
+        error = (torch.log(durations.clamp(min=1)) - self.log_durations(text, mask, noise, speaker)) * mask
+        return DurationFlow(error[..., None], torch.zeros_like(error), noise[..., :0], torch.zeros_like(error))
+
+    def log_durations(
+        self,
+        text: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        noise: Float[Tensor, "batch tokens 2"],
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
+    ) -> Float[Tensor, "batch tokens"]:
+        """Return the predicted logarithm of the durations, whatever the noise."""
+        hidden = text.detach()
+        if speaker is not None:
+            hidden = hidden + self.speaker(speaker.detach()[..., None]).transpose(1, 2)
+        return self.predictor(hidden, mask)
