@@ -1,0 +1,272 @@
+"""Decoding against planted decoders: what they mean is found, what they only murmur is not believed."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from malsori.decode.seq2seq import (
+    Rules,
+    Trust,
+    Writer,
+    Written,
+    disbelief,
+    evidence,
+    repetitiveness,
+    write_by_beam,
+    write_greedily,
+    write_with_trust,
+)
+
+START, NO_SPEECH, END, VOCAB = 7, 6, 5, 8
+RULES = Rules((START,), END, longest=6, no_speech=NO_SPEECH, never=(START, NO_SPEECH))
+Speaker = Callable[[int, tuple[int, ...]], Tensor]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A writer whose logits are a function of the sound's number and of all that was said."""
+
+    speak: Speaker
+    said: tuple[tuple[int, ...], ...] = ((),)
+    sounds: tuple[int, ...] = (0,)
+
+    def write(self, token_ids: Tensor) -> tuple[Tensor, "Planted"]:
+        rows = len(token_ids)
+        said, sounds = (part * rows if len(part) == 1 else part for part in (self.said, self.sounds))
+        logits, after = [], []
+        for row, sound, before in zip(token_ids.tolist(), sounds, said, strict=True):
+            texts = [(*before, *row[: place + 1]) for place in range(len(row))]
+            logits.append(torch.stack([self.speak(sound, text) for text in texts]))
+            after.append(texts[-1])
+        return torch.stack(logits), Planted(self.speak, tuple(after), sounds)
+
+    def select(self, rows: Tensor) -> "Planted":
+        kept = rows.tolist()
+        return Planted(self.speak, tuple(self.said[row] for row in kept), tuple(self.sounds[row] for row in kept))
+
+
+def likes(*tokens: int, strength: float = 6.0) -> Tensor:
+    logits = torch.zeros(VOCAB)
+    logits[list(tokens)] = strength
+    return logits
+
+
+def reciting(*texts: tuple[int, ...], strength: float = 6.0) -> Speaker:
+    """Under sound number i, the i-th text and then the end."""
+
+    def speak(sound: int, said: tuple[int, ...]) -> Tensor:
+        text = texts[min(sound, len(texts) - 1)]
+        return likes((*text, END)[min(len(said) - 1, len(text))], strength=strength)
+
+    return speak
+
+
+def dice(sound: int, said: tuple[int, ...]) -> Tensor:
+    """Logits that are a fixed, wild function of what was said."""
+    seed = sum((token + 1) * 11**place for place, token in enumerate(said)) + 1000 * sound
+    return torch.randn(VOCAB, generator=torch.Generator().manual_seed(seed % 2**31)) * 1.5
+
+
+def test_a_writer_is_what_the_search_asks_for() -> None:
+    assert isinstance(Planted(dice), Writer)
+
+
+def test_greedy_recites_a_text_for_each_sound_and_stops_at_its_end() -> None:
+    speak = reciting((1, 2, 3), (4,), ())
+    found = write_greedily(Planted(speak, ((),) * 3, (0, 1, 2)), RULES, rows=3)
+    assert [written.ids for written in found] == [(1, 2, 3), (4,), ()]
+    assert all(written.ended for written in found)
+    assert [len(written.log_probs) for written in found] == [4, 2, 1]
+
+
+def test_a_text_without_end_is_cut_and_says_so() -> None:
+    (written,) = write_greedily(Planted(lambda *_: likes(2)), RULES)
+    assert written.ids == (2,) * 6 and not written.ended
+    assert not write_by_beam(Planted(lambda *_: likes(2, strength=30.0)), RULES, 2)[0].ended
+
+
+def test_what_must_not_be_written_is_not() -> None:
+    rules = Rules((START,), END, 3, never=(1,), never_first=(2, END))
+    (written,) = write_greedily(Planted(lambda *_: likes(1, 2) + likes(END, strength=5.0)), rules)
+    assert 1 not in written.ids and written.ids[0] not in (2, END) and written.ids[1:] == (2, 2)
+
+
+def brute_force(rules: Rules) -> dict[tuple[int, ...], float]:
+    """Return every text's mean log-probability under `dice`."""
+    letters = [token for token in range(VOCAB) if token not in (*rules.never, END)]
+    scores = {}
+    for length in range(rules.longest):
+        for ids in itertools.product(letters, repeat=length):
+            total = 0.0
+            for place, token in enumerate((*ids, END)):
+                logits = dice(0, (START, *ids[:place]))[None]
+                total += rules.allowed(logits, [ids[:place]])[0, token].item()
+            scores[ids] = total / (length + 1)
+    return scores
+
+
+def test_a_beam_as_wide_as_there_are_texts_finds_the_best_of_all() -> None:
+    rules = Rules((START,), END, longest=4, never=(START, NO_SPEECH))
+    scores = brute_force(rules)
+    best = max(scores, key=lambda ids: scores[ids])
+    found = write_by_beam(Planted(dice), rules, 5**3)
+    assert found[0].ids == best and found[0].mean_log_prob == pytest.approx(scores[best], abs=1e-5)
+    assert len({written.ids for written in found}) == len(found)
+    for written in found[:10]:
+        assert written.mean_log_prob == pytest.approx(scores[written.ids], abs=1e-5)
+
+
+def test_a_beam_finds_what_greed_misses() -> None:
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:  # 1 looks best, but after it nobody knows how to go on
+        if len(said) == 1:
+            return likes(1, strength=6.2) + likes(2)
+        return likes(END) if said[1] == 2 else torch.zeros(VOCAB)
+
+    assert write_greedily(Planted(speak), RULES)[0].ids[0] == 1
+    assert write_by_beam(Planted(speak), RULES, 3)[0].ids == (2,)
+
+
+def test_draws_follow_the_probabilities_and_the_seed() -> None:
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        return likes(END, strength=30.0) if len(said) > 1 else torch.tensor([2.0, 1.0, 0, 0, 0, -30, 0, 0])
+
+    draw = [write_greedily(Planted(speak), RULES, temperature=1.0, seed=seed)[0].ids for seed in range(400)]
+    again = [write_greedily(Planted(speak), RULES, temperature=1.0, seed=seed)[0].ids for seed in range(5)]
+    assert draw[:5] == again
+    wanted = torch.tensor([2.0, 1.0, 0, 0, 0]).softmax(-1)
+    shares = torch.tensor([sum(ids == (token,) for ids in draw) / 400 for token in range(5)])
+    torch.testing.assert_close(shares, wanted, atol=0.08, rtol=0)
+
+
+def read(ids: tuple[int, ...]) -> str:
+    return "".join("가나다라마"[token] for token in ids)
+
+
+def test_a_doubtful_text_is_tried_again_by_chance_until_it_is_sure() -> None:
+    tried = []
+
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        if len(said) == 1:
+            tried.append(said)
+            return likes(1) + likes(2, strength=5.0) if len(tried) % 4 else likes(2, strength=20.0)
+        return likes(END, strength=20.0) if said[1] == 2 else torch.zeros(VOCAB)  # sure of 2 alone
+
+    written = write_with_trust(Planted(speak), RULES, Trust(beam=1), read)
+    assert written.ids == (2,) and 1 < len(tried) <= 4
+
+
+def test_a_loop_is_tried_again_and_not_believed_when_it_goes_on() -> None:
+    rules = Rules((START,), END, longest=200)
+    written = write_with_trust(Planted(lambda *_: likes(3, strength=30.0)), rules, Trust(), read)
+    text = read(written.ids)
+    assert repetitiveness(text) > 10
+    assert disbelief(written, text, 9.0, Trust()) == "loop"
+
+
+def test_a_decoder_that_says_nobody_speaks_is_believed_only_in_doubt() -> None:
+    def speak(strength: float) -> Speaker:
+        def of(_sound: int, said: tuple[int, ...]) -> Tensor:
+            if said == (START,):
+                return likes(NO_SPEECH, strength=9.0) + likes(1, strength=strength)
+            return likes((START, 1, 2, END)[min(len(said), 3)], strength=strength)
+
+        return of
+
+    for strength, reason in ((1.0, "no speech"), (12.0, "")):
+        written = write_with_trust(Planted(speak(strength)), RULES, Trust(beam=1), read)
+        assert written.no_speech > (0.9 if reason else 0.04)
+        told = Written(written.ids, written.log_probs, 0.99)
+        assert disbelief(told, read(written.ids), 9.0, Trust()) == reason
+
+
+THANKS, SPOKEN = (1, 2, 3, 4, 0), (2, 0, 4)
+
+
+@pytest.mark.parametrize("surety", [1.0, 3.0, 8.0])
+def test_thanks_for_watching_that_come_whatever_is_heard_are_not_believed(surety: float) -> None:
+    # under silence, noise and music alike the decoder recites what it has read most often, and is as sure as it can be
+    murmur = reciting(THANKS, strength=surety)
+    sound, nothing = Planted(murmur), Planted(murmur, ((),) * 3, (1, 2, 3))
+    written = Written(THANKS, (-0.05,) * 6, no_speech=0.1)
+    gained = evidence(sound, nothing, 3, RULES, written.ids)
+    assert gained == pytest.approx(0.0, abs=1e-6)
+    assert disbelief(written, read(THANKS), gained, Trust()) == "no evidence"
+
+
+def test_words_that_the_sound_alone_makes_probable_are_believed() -> None:
+    speak = reciting(SPOKEN, THANKS, (), THANKS)
+    sound, nothing = Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3))
+    written = write_with_trust(sound, RULES, Trust(), read)
+    assert written.ids == SPOKEN
+    gained = evidence(sound, nothing, 3, RULES, written.ids)
+    assert gained > 1.0 and disbelief(written, read(written.ids), gained, Trust()) == ""
+
+
+def test_the_same_thanks_are_believed_of_who_says_them() -> None:
+    # a speaker who does thank makes the words more probable than they are without him
+    def speak(sound: int, said: tuple[int, ...]) -> Tensor:
+        return reciting(THANKS, strength=9.0 if sound == 0 else 1.5)(0, said)
+
+    gained = evidence(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, RULES, THANKS)
+    assert gained > Trust().least_evidence
+
+
+def test_one_of_several_nothings_that_murmurs_the_text_is_enough() -> None:
+    speak = reciting(THANKS, SPOKEN, THANKS, SPOKEN)
+    gained = evidence(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, RULES, THANKS)
+    assert gained == pytest.approx(0.0, abs=1e-6)
+
+
+# Timestamps: letters 0-4, END 5, specials 6-7, and <|0.00|> to <|2.00|> from 8 on
+
+FIRST = 8
+TIMED = Rules((START,), END, longest=40, never=(NO_SPEECH, START), first_timestamp=FIRST)
+
+
+def may_follow(text: tuple[int, ...], logits: Tensor | None = None) -> set[int]:
+    logits = torch.zeros(1, FIRST + 101) if logits is None else logits[None]
+    return set(torch.isfinite(TIMED.allowed(logits, [text])[0]).nonzero().flatten().tolist())
+
+
+def test_timestamps_open_a_text_within_its_first_second() -> None:
+    assert may_follow(()) == set(range(FIRST, FIRST + 51))
+
+
+def test_timestamps_come_in_pairs_and_never_fall() -> None:
+    quiet = torch.zeros(FIRST + 101)
+    quiet[FIRST:] = -20.0  # so that it is not time for one
+    letters = {0, 1, 2, 3, 4}
+    assert may_follow((FIRST + 3,), quiet) == {*letters, END}
+    assert may_follow((FIRST + 3, 1), quiet) == {*letters, END, *range(FIRST + 4, FIRST + 101)}
+    assert may_follow((FIRST + 3, 1, FIRST + 9), quiet) == {END, *range(FIRST + 9, FIRST + 101)}
+    assert may_follow((FIRST + 3, 1, FIRST + 9, FIRST + 9), quiet) == {*letters, END}
+
+
+def test_a_timestamp_comes_when_all_of_them_together_are_more_probable_than_any_word() -> None:
+    logits = torch.zeros(FIRST + 101)
+    logits[1] = 2.0  # more probable than any single timestamp, less than their sum
+    assert may_follow((FIRST, 1), logits) == set(range(FIRST + 1, FIRST + 101))
+
+
+def test_the_rules_of_time_are_those_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
+
+    settings = transformers.GenerationConfig(eos_token_id=END, bos_token_id=END, no_timestamps_token_id=FIRST - 1)
+    settings.max_initial_timestamp_index = 50
+    theirs = WhisperTimeStampLogitsProcessor(settings, begin_index=1)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        logits = torch.randn(1, FIRST + 101, generator=random) * 3
+        text: tuple[int, ...] = ()
+        for _ in range(8):
+            ours = Rules((START,), END, 40, never=(FIRST - 1,), first_timestamp=FIRST).allowed(logits, [text])
+            wanted = theirs(torch.tensor([[START, *text]]), logits.clone())
+            assert torch.equal(torch.isfinite(ours), torch.isfinite(wanted)), text
+            text = (*text, int(torch.multinomial(ours.exp(), 1, generator=random)))
+            if text[-1] == END:
+                break
