@@ -71,7 +71,10 @@ def transcribe(
     ] = TranscriptForm.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
-    beam: Annotated[int, typer.Option(min=1, help="Texts kept in mind; 1 asks no language model.")] = 16,
+    task: Annotated[str, typer.Option(help="transcribe, or translate into English: for Whisper.")] = "transcribe",
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Texts kept in mind; 1 asks no language model. [default: 16; Whisper 5]")
+    ] = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -80,7 +83,7 @@ def transcribe(
     from malsori.listeners import ListenOptions
     from malsori.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model, ListenOptions(beam=beam))
+    recognizer = load_recognizer(model, ListenOptions(beam=beam, language=language, task=task))
     if language not in recognizer.languages:
         raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
     for path in files:

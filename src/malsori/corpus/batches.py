@@ -173,7 +173,7 @@ class ListenCollator:
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> ListenBatch:
         """Return the padded batch."""
-        mels = [self._mask(self._mel(example.wave, random), random) for example in examples]
+        mels = [masked_mel(self._mel(example.wave, random), self.config, random) for example in examples]
         mel, mel_lengths = pad_stack(mels)
         targets = [self.targets[example.id] for example in examples]
         jamo, jamo_lengths = pad_stack([torch.tensor(target.jamo_ids) for target in targets])
@@ -182,23 +182,32 @@ class ListenCollator:
         return ListenBatch(mel, mel_lengths, jamo, jamo_lengths, phonemes, phoneme_lengths, texts)
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        speed = float(random.choice(self.config.speeds))
-        if speed != 1.0 or self.corpus_rate != self.audio.sample_rate:
-            wave = soxr.resample(wave, self.corpus_rate, self.audio.sample_rate / speed)
+        wave = at_some_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config, random)
         return log_mel(torch.from_numpy(wave)[None], self.audio)[0]
 
-    def _mask(self, mel: Tensor, random: np.random.Generator) -> Tensor:
-        """Return the mel with two bands and two stretches at its mean.
 
-        Source: SpecAugment (Park et al. 2019, arXiv:1904.08779).
-        """
-        fill = mel.mean()
-        for axis, widest in ((1, self.config.masked_channels), (0, min(self.config.masked_frames, len(mel) // 5))):
-            for _ in range(2 if widest else 0):
-                width = int(random.integers(0, widest + 1))
-                start = int(random.integers(0, mel.shape[axis] - width + 1))
-                mel.narrow(axis, start, width).fill_(fill)
-        return mel
+def at_some_speed(
+    wave: np.ndarray, corpus_rate: int, sample_rate: int, config: DataConfig, random: np.random.Generator
+) -> np.ndarray:
+    """Return a wave at another rate, heard at one of the speeds of the config."""
+    speed = float(random.choice(config.speeds))
+    if speed == 1.0 and corpus_rate == sample_rate:
+        return wave
+    return soxr.resample(wave, corpus_rate, sample_rate / speed)
+
+
+def masked_mel(mel: Tensor, config: DataConfig, random: np.random.Generator) -> Tensor:
+    """Return the mel (frames, mel_channels) itself, two bands and two stretches of it at its mean.
+
+    Source: SpecAugment (Park et al. 2019, arXiv:1904.08779).
+    """
+    fill = mel.mean()
+    for axis, widest in ((1, config.masked_channels), (0, min(config.masked_frames, len(mel) // 5))):
+        for _ in range(2 if widest else 0):
+            width = int(random.integers(0, widest + 1))
+            start = int(random.integers(0, mel.shape[axis] - width + 1))
+            mel.narrow(axis, start, width).fill_(fill)
+    return mel
 
 
 class Speech(torch.utils.data.Dataset):

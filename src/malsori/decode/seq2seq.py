@@ -15,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from malsori.align.monotonic import align_monotonic
+from malsori.errors import TextError
 from malsori.text.tokenizer import Tokenizer
 
+_MEDIAN_STEPS = 7
 _FIRST_TIMESTAMPS = 50  # a text begins within its first second (the authors' max_initial_timestamp)
 
 
@@ -71,16 +75,25 @@ class Rules:
 
 
 def rules_of(
-    tokenizer: Tokenizer, positions: int, language: str = "ko", task: str = "transcribe", timestamps: bool = False
+    tokenizer: Tokenizer,
+    vocab: int,
+    positions: int,
+    language: str = "ko",
+    task: str = "transcribe",
+    timestamps: bool = False,
 ) -> Rules:
     """Return the rules that a checkpoint's own files give.
 
     Args:
-        positions: tokens that the decoder has positions for.
-    Raises: TextError as `Tokenizer.prefix`.
+        vocab, positions: tokens that the decoder knows, and has positions for.
+    Raises: TextError as `Tokenizer.prefix`, or if timestamps are asked of a model that has none.
     """
+    if timestamps and vocab <= tokenizer.first_timestamp:
+        raise TextError("the model has no tokens for times; ask it for a text without timestamps")
     prefix, settings = tokenizer.prefix(language, task, timestamps), tokenizer.settings
-    steering = tuple(index for index in range(tokenizer.start, tokenizer.first_timestamp) if index != tokenizer.end)
+    behind = range(min(tokenizer.start, tokenizer.end), vocab)  # the special tokens, and the times unless asked for
+    spared = behind[tokenizer.first_timestamp - behind.start :] if timestamps else ()
+    steering = tuple(index for index in behind if index != tokenizer.end and index not in spared)
     return Rules(
         prefix=prefix,
         end=tokenizer.end,
@@ -174,6 +187,25 @@ def evidence(writer: Writer, nothing: Writer, kinds: int, rules: Rules, ids: Seq
     """
     under_nothing = _log_likelihood(nothing, kinds, rules, ids).max()
     return (_log_likelihood(writer, 1, rules, ids)[0] - under_nothing).item() / (len(ids) + 1)
+
+
+def token_starts(attention: Float[Tensor, "heads tokens time"]) -> Int[np.ndarray, " tokens"] | None:
+    """Return the step at which each token begins, by where the decoder looks when it writes it; None if too few steps.
+
+    Args:
+        attention: from the token before each one, over the real steps of the sound.
+    Source: the authors' code (timing.py): heads are brought to mean 0 and deviation 1 over the tokens, smoothed by a
+        median over 7 steps and averaged; the path through them is ours, the best monotonic one.
+    """
+    tokens, time = attention.shape[1:]
+    if time < max(tokens, _MEDIAN_STEPS):
+        return None
+    deviation = attention.std(1, correction=0, keepdim=True).clamp(min=1e-9)
+    standard = (attention - attention.mean(1, keepdim=True)) / deviation
+    padded = torch.nn.functional.pad(standard, (_MEDIAN_STEPS // 2, _MEDIAN_STEPS // 2), mode="reflect")
+    smooth = padded.unfold(-1, _MEDIAN_STEPS, 1).median(-1).values.mean(0)
+    lasts = align_monotonic(smooth.T.double().numpy())
+    return np.cumsum([0, *lasts[:-1]])
 
 
 def repetitiveness(text: str) -> float:

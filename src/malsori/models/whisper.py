@@ -358,6 +358,7 @@ class Writer:
     @torch.inference_mode()
     def write(self, token_ids: Int[Tensor, "rows new"]) -> tuple[Float[Tensor, "rows new vocab"], "Writer"]:
         """Return the logits behind each new token of every row, and the writer that has written them."""
+        token_ids = token_ids.to(self.decoder.positions.device)
         logits, memory = self.decoder(token_ids, self.memory, self.sound_mask)
         return logits.float(), Writer(self.decoder, memory, self.sound_mask)
 

@@ -92,9 +92,9 @@ class Tokenizer:
         ids = self._pieces.encode(text, add_special_tokens=False).ids
         written = self.decode(ids)
         if written != text:
-            place = next((i for i, (a, b) in enumerate(zip(text, written, strict=False)) if a != b), len(written))
-            what = describe(text[place]) if place < len(text) else "a special token"
-            raise TextError(f"{text!r}: {what} at position {place} cannot be written in the model's alphabet")
+            place = next(place for place in range(len(text)) if text[place] != written[place : place + 1])
+            what = f"{describe(text[place])} at position {place}"
+            raise TextError(f"{text!r}: {what} cannot be written in the model's alphabet")
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

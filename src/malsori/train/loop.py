@@ -245,7 +245,7 @@ class _Run:
         trained = facts.trained | {"steps": step, "validation": {k: round(v, 5) for k, v in measured.items()}}
         facts = facts.model_copy(update={"trained": trained})
         card = f"# {facts.system}\n\nTrained by malsori for {step} steps on {facts.trained['corpus']}.\n"
-        saved = SavedModel(facts, self.setup.symbols, self.task.product(), card)
+        saved = SavedModel(facts, self.setup.symbols, self.task.product(), card, self.setup.files)
         try:
             save_model(saved, self.out / "model", half=self.recipe.half)
         except OSError as error:

@@ -28,6 +28,7 @@ class Setup:
         by_seconds: batches hold so much speech, lengths alike; otherwise a fixed count.
         facts, symbols: what the saved model will say of itself.
         left_out: reason → ids that are not trained on.
+        files: what else the saved model cannot do without.
     """
 
     recipe: Recipe
@@ -39,6 +40,7 @@ class Setup:
     facts: ModelFacts
     symbols: dict[str, SymbolTable] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
 from malsori.models.catalogue import locate
 from malsori.models.saved import load_exactly, read_weights
-from malsori.train import conformer, fastspeech, hifigan, tacotron, wav2vec2, wav2vec2_pretraining
+from malsori.train import conformer, fastspeech, hifigan, tacotron, wav2vec2, wav2vec2_pretraining, whisper
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System
 from malsori.train.tasks import Task
@@ -23,6 +23,7 @@ SYSTEMS: dict[str, System] = {
     **tacotron.SYSTEMS,
     **wav2vec2.SYSTEMS,
     **wav2vec2_pretraining.SYSTEMS,
+    **whisper.SYSTEMS,
 }
 
 

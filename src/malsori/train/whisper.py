@@ -1,0 +1,243 @@
+"""Whisper: cross-entropy over the tokens of what is said, from a public checkpoint's weights or from nothing.
+
+A checkpoint in `start_from` brings its sizes and its tokenizer along; a network that begins from nothing writes jamo
+(`malsori.text.tokenizer`). Either way the files of the tokenizer are saved with the model.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from malsori.audio.mel import whisper_log_mel
+from malsori.config import WHISPER_AUDIO, AudioConfig
+from malsori.corpus.batches import Collator, DataConfig, Example, at_some_speed, masked_mel
+from malsori.corpus.folder import Corpus
+from malsori.decode.seq2seq import rules_of, write_greedily
+from malsori.errors import ConfigError, CorpusError, TextError
+from malsori.losses.sequence import cross_entropy_loss
+from malsori.metrics.error_rate import cer
+from malsori.models.catalogue import load_saved
+from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.shapes import length_mask, pad_stack
+from malsori.text.frontend import Frontend
+from malsori.text.hangul import only_hangul, to_nfc
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.train.examples import example_waves
+from malsori.train.recipe import Recipe
+from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.tasks import Turn
+
+
+class WhisperRecipe(Recipe):
+    """A recipe with a Whisper.
+
+    model: its sizes; with start_from those of the checkpoint, and this section is left out.
+    language, task: what is asked for; stands in every text's prefix.
+    writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
+    label_smoothing: share of belief spread over the whole vocabulary.
+    """
+
+    audio: AudioConfig = WHISPER_AUDIO
+    model: WhisperConfig = WhisperConfig()
+    language: str = "ko"
+    task: Literal["transcribe", "translate"] = "transcribe"
+    writes: Literal["written", "spoken", "hangul"] = "written"
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class WhisperBatch:
+    """One batch.
+
+    Attributes:
+        mel: (batch, frames, mel_channels), its real frames in mel_lengths.
+        token_ids: each text from its prefix on (batch, tokens); target_ids the token behind each.
+        token_lengths: real tokens (batch,).
+        texts: what should be written.
+    """
+
+    mel: Tensor
+    mel_lengths: Tensor
+    token_ids: Tensor
+    target_ids: Tensor
+    token_lengths: Tensor
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class WhisperCollator:
+    """Whole utterances at a drawn speed, masked here and there, filled up with silence where the model wants a window.
+
+    Attributes:
+        window_frames: mel frames to fill up to; 0 leaves sounds at their own length.
+        targets: id → what should be written, and its tokens from the prefix to the end.
+    """
+
+    corpus_rate: int
+    audio: AudioConfig
+    config: DataConfig
+    window_frames: int
+    targets: dict[str, tuple[str, list[int]]]
+
+    def __call__(self, examples: list[Example], random: np.random.Generator) -> WhisperBatch:
+        """Return the padded batch."""
+        mel, mel_lengths = pad_stack([self._mel(example.wave, random) for example in examples])
+        texts, targets = zip(*(self.targets[example.id] for example in examples), strict=True)
+        tokens, lengths = pad_stack([torch.tensor(target) for target in targets])
+        return WhisperBatch(mel, mel_lengths, tokens[:, :-1], tokens[:, 1:], lengths - 1, list(texts))
+
+    def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
+        wave = at_some_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config, random)
+        mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, self.window_frames)[0]
+        masked_mel(mel[: len(wave) // self.audio.hop_samples], self.config, random)
+        return mel
+
+
+class WhisperTask(nn.Module):
+    """Cross-entropy of every token behind <|startoftranscript|>, the language's and the end's too (paper, 2.4)."""
+
+    def __init__(self, network: Whisper, tokenizer: Tokenizer, recipe: WhisperRecipe) -> None:
+        super().__init__()
+        self.network, self.tokenizer, self.audio = network, tokenizer, recipe.audio
+        self.label_smoothing = recipe.label_smoothing
+        sizes = network.config.vocab, network.config.decoder_positions
+        self.rules = rules_of(tokenizer, *sizes, recipe.language, recipe.task)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {"recognizer": self.network}
+
+    def product(self) -> nn.Module:
+        """Return the recogniser's network."""
+        return self.network
+
+    def losses(self, batch: WhisperBatch) -> Iterator[Turn]:
+        """Yield the one turn."""
+        logits = self.network(batch.mel, batch.token_ids, self._lengths(batch)).logits.float()
+        real = length_mask(batch.token_lengths, logits.shape[1])
+        yield Turn(
+            "recognizer", {"cross_entropy": cross_entropy_loss(logits, batch.target_ids, real, self.label_smoothing)}
+        )
+
+    def example(self) -> WhisperBatch:
+        """Return a tiny batch of noise."""
+        wave, lengths = example_waves(self.audio)
+        mel = whisper_log_mel(wave, self.audio)
+        sentences = [self.tokenizer.encode(text) for text in ("말소리", "소리")]
+        whole = [torch.tensor([*self.rules.prefix, *ids, self.rules.end]) for ids in sentences]
+        tokens, token_lengths = pad_stack(whole)
+        frames = lengths // self.audio.hop_samples
+        return WhisperBatch(mel, frames, tokens[:, :-1], tokens[:, 1:], token_lengths - 1, ["말소리", "소리"])
+
+    @torch.inference_mode()
+    def validate(self, batches: Iterable[WhisperBatch]) -> dict[str, float]:
+        """Return the character error rate without spaces, and with them, of greedy decoding."""
+        references, hypotheses = [], []
+        for batch in batches:
+            writer = self.network.listen(batch.mel, self._lengths(batch))
+            for written in write_greedily(writer, self.rules, len(batch.mel)):
+                hypotheses.append(self.tokenizer.decode(written.ids).strip())
+            references.extend(batch.texts)
+        dense = [["".join(text.split()) for text in texts] for texts in (references, hypotheses)]
+        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+
+    def _lengths(self, batch: WhisperBatch) -> Tensor | None:
+        return None if self.network.config.whole_window else batch.mel_lengths
+
+
+def _task(recipe: WhisperRecipe) -> WhisperTask:
+    """Return a task that begins from nothing and writes jamo; of a checkpoint's sizes where the recipe has one."""
+    tokenizer = Tokenizer(jamo_files((recipe.language,)))
+    own = {} if recipe.start_from else {"vocab": vocabulary(tokenizer.files)}
+    return WhisperTask(Whisper(recipe.model.model_copy(update=own)), tokenizer, recipe)
+
+
+def _task_from(recipe: WhisperRecipe) -> WhisperTask:
+    """Return the task of a checkpoint: its network and its tokenizer.
+
+    Raises: ConfigError if it is none of a Whisper, or the recipe wants other sizes.
+    """
+    start = load_saved(recipe.start_from)
+    if start.facts.system != "whisper":
+        raise ConfigError(f"start_from = '{recipe.start_from}' is a {start.facts.system}, not a Whisper")
+    sizes = start.network.config.model_copy(update={"dropout": recipe.model.dropout})
+    for name in recipe.model.model_fields_set:
+        wanted, found = getattr(recipe.model, name), getattr(sizes, name)
+        if wanted != found:
+            raise ConfigError(f"model.{name} = {wanted}, yet '{recipe.start_from}' has {found}: leave it out")
+    network = Whisper(sizes)
+    network.load_state_dict(start.network.state_dict())
+    return WhisperTask(network, Tokenizer(start.files, recipe.start_from), recipe)
+
+
+def _bind(recipe: WhisperRecipe, corpus: Corpus) -> Setup:
+    task = _task_from(recipe) if recipe.start_from else _task(recipe)
+    config = task.network.config
+    audio = recipe.audio.model_copy(update={"mel_channels": config.mel_channels})
+    recipe = recipe.model_copy(update={"model": config, "audio": audio})
+    cuts, texts = both_splits(recipe, corpus), _Texts(recipe.writes, task, Frontend())
+    left_out: dict[str, list[str]] = {}
+    collators: dict[str, Collator] = {}
+    for split, found in cuts.items():
+        data = recipe.data if split == "train" else DataConfig()
+        targets = texts.targets(found, min(data.speeds), left_out)
+        cuts[split] = {name: found[name] for name in targets}
+        window = config.window_frames if config.whole_window else 0
+        collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, window, targets)
+    facts = model_facts(recipe, config.model_dump(), corpus)
+    files = task.tokenizer.files
+    return Setup(recipe, corpus, task, cuts, collators, True, facts, left_out=kept(left_out), files=files)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What should be written for an utterance, or the reason why nothing can be."""
+
+    writes: str
+    task: WhisperTask
+    frontend: Frontend
+
+    def targets(
+        self, cuts: dict[str, Any], slowest: float, left_out: dict[str, list[str]]
+    ) -> dict[str, tuple[str, list[int]]]:
+        """Return text and tokens of each cut that can be learnt from; the ids of the others go to their reason."""
+        found = {}
+        for name, cut in cuts.items():
+            reason, target = self._target(cut, slowest)
+            if target is None:
+                left_out.setdefault(reason, []).append(name)
+            else:
+                found[name] = target
+        if not found:
+            raise CorpusError(f"no utterance of the split can be learnt from: {', '.join(left_out)}")
+        return found
+
+    def _target(self, cut: Any, slowest: float) -> tuple[str, tuple[str, list[int]] | None]:
+        """Return the text and its tokens from the prefix to the end, or why there is none."""
+        config, rules = self.task.network.config, self.task.rules
+        longest = config.window_frames * self.task.audio.frame_seconds
+        if cut.duration / slowest > longest:
+            return f"longer than {longest:.0f} s, which is heard at once", None
+        try:
+            text = self._text(cut.supervisions[0])
+            ids = [*rules.prefix, *self.task.tokenizer.encode(text), rules.end]
+        except TextError:
+            return "text cannot be read or written", None
+        if not text:
+            return "nothing to write", None
+        if len(ids) - 1 > config.decoder_positions:
+            return f"more than {config.decoder_positions} tokens", None
+        return "", (text, ids)
+
+    def _text(self, said: Any) -> str:
+        if self.writes == "written":
+            return to_nfc(said.custom["written"].strip())
+        normalized = self.frontend.read(said.text).normalized
+        return only_hangul(normalized) if self.writes == "hangul" else normalized
+
+
+SYSTEMS = {"whisper": System(WhisperRecipe, _task, _bind, starts=True)}
