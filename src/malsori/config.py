@@ -49,8 +49,8 @@ class AudioConfig(Config):
     The defaults are the convention of HiFi-GAN (Kong et al. 2020, arXiv:2010.05646) and its public checkpoints.
     frames = samples // hop_samples, always.
 
-    convention: how a frame is cut and its logarithm taken. "hifigan": centred on its own samples, natural; "speecht5":
-        centred on its first sample, decimal (SpeechT5 and its public vocoder).
+    convention: how a frame is cut and its logarithm taken. "hifigan": centred on its own samples, natural; "tacotron2":
+        centred on its first sample, natural (NVIDIA's, and those after it); "speecht5": that, but decimal.
     """
 
     sample_rate: int = 22050
@@ -61,7 +61,7 @@ class AudioConfig(Config):
     min_hz: float = 0.0
     max_hz: float = 8000.0
     log_floor: float = 1e-5
-    convention: Literal["hifigan", "speecht5"] = "hifigan"
+    convention: Literal["hifigan", "tacotron2", "speecht5"] = "hifigan"
 
     @model_validator(mode="after")
     def _agree(self) -> "AudioConfig":
@@ -80,7 +80,7 @@ class AudioConfig(Config):
     @property
     def margin_samples(self) -> int:
         """Samples by which a wave is reflected at its ends, so that frames stand where the convention says."""
-        return self.fft_samples // 2 if self.convention == "speecht5" else (self.fft_samples - self.hop_samples) // 2
+        return (self.fft_samples - (self.hop_samples if self.convention == "hifigan" else 0)) // 2
 
     @property
     def silence(self) -> float:

@@ -55,3 +55,15 @@ def test_silence_stays_silent() -> None:
     audio = AudioConfig()
     silence = torch.full((1, 20, audio.mel_channels), float(np.log(audio.log_floor)))
     assert griffin_lim(silence, audio, 3).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("convention", ["hifigan", "tacotron2", "speecht5"])
+def test_a_click_comes_back_where_it_was_and_as_loud(convention: str) -> None:
+    audio = AudioConfig(convention=convention)
+    wave = torch.zeros(1, 32 * audio.hop_samples)
+    wave[0, 3000] = 1.0
+    made = griffin_lim(log_mel(wave, audio), audio)
+    assert made.shape == wave.shape
+    middle = (made[0].square() * torch.arange(made.shape[1])).sum() / made.square().sum()
+    assert abs(middle - 3000) < 64  # half a hop, the difference between the conventions, is 128
+    assert 0.5 < made.square().sum() < 1.5

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.audio.mel import log_mel, mel_filters, spectrogram
+from malsori.audio.mel import log_mel, mel_filters, natural_log, spectrogram
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 
 CONFIGS = [AudioConfig(), RECOGNITION_AUDIO, AudioConfig(min_hz=300.0, max_hz=3400.0, mel_channels=23)]
@@ -137,3 +137,32 @@ def test_what_was_first_measured_in_inference_can_be_trained_through() -> None:
     wave.requires_grad_()
     log_mel(wave, audio).mean().backward()
     assert wave.grad is not None and wave.grad.abs().max() > 0
+
+
+SPEECHT5 = AudioConfig(
+    sample_rate=16000, min_hz=80.0, max_hz=7600.0, log_floor=1e-10, convention="speecht5"
+)  # fmt: skip
+
+
+def test_the_mel_of_speecht5_is_that_of_its_feature_extractor() -> None:
+    transformers = pytest.importorskip("transformers")
+    wave = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32))
+    wave[4000:9000] = 0.0
+    wanted = transformers.SpeechT5FeatureExtractor()(audio_target=wave.numpy(), sampling_rate=16000)["input_values"]
+    found = log_mel(wave[None], SPEECHT5)
+    assert found.shape[1] == 16000 // 256 and found.min() < -9.9
+    np.testing.assert_allclose(found, np.asarray(wanted)[:, : found.shape[1]], atol=2e-3)
+
+
+def test_the_mel_of_tacotron_2_is_that_of_speecht5_in_natural_logarithms() -> None:
+    wave = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32))
+    natural = log_mel(wave, SPEECHT5.model_copy(update={"convention": "tacotron2"}))
+    torch.testing.assert_close(natural, natural_log(log_mel(wave, SPEECHT5), SPEECHT5), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("convention", ["hifigan", "tacotron2", "speecht5"])
+def test_silence_has_the_value_that_the_settings_say(convention: str) -> None:
+    audio = AudioConfig(convention=convention)
+    silent = log_mel(torch.zeros(1, 4096), audio)
+    assert silent.shape == (1, 16, 80)
+    torch.testing.assert_close(silent, torch.full_like(silent, audio.silence))

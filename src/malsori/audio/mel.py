@@ -32,7 +32,7 @@ def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Flo
     """Return the linear magnitude spectrogram; frames = samples // hop_samples.
 
     The wave is reflected by (fft - hop) / 2 samples on both sides, so that frame t is centred on the middle of
-    samples [t * hop, (t + 1) * hop); in SpeechT5's convention by fft / 2, so that it is centred on the first of them.
+    samples [t * hop, (t + 1) * hop); in the other conventions by fft / 2, so that it is centred on the first of them.
     Raises: ValueError if the wave is too short to reflect.
     """
     padding = audio.margin_samples
