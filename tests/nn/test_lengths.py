@@ -1,11 +1,14 @@
 """From tokens to frames and back, against the plainest loop that does the same."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malsori.nn.lengths import average_by_durations, expand_by_durations
+from malsori.nn.lengths import average_by_durations, durations_of_attention, expand_by_durations
 
 #: Sentences of unequal length: durations, some of them 0, but at least a frame in each sentence.
 SENTENCES = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=7).filter(any), min_size=1, max_size=4)
@@ -65,3 +68,29 @@ def test_the_gradient_of_a_token_counts_its_frames():
     hidden = torch.zeros(1, 3, 2, requires_grad=True)
     expand_by_durations(hidden, torch.tensor([[3, 0, 2]])).sum().backward()
     assert hidden.grad is not None and hidden.grad[0, :, 0].tolist() == [3, 0, 2]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5), st.integers(1, 3))
+def test_durations_of_an_attention_are_those_of_the_best_path_that_never_goes_back(seed, steps, tokens, reduction):
+    attention = torch.rand(1, steps + 1, tokens + 1, generator=torch.Generator().manual_seed(seed))
+    frames = steps * reduction - seed % reduction
+    found = durations_of_attention(attention, torch.tensor([tokens]), torch.tensor([frames]), reduction)[0]
+
+    def product(path: tuple[int, ...]) -> float:
+        return math.prod(attention[0, step, token].item() for step, token in enumerate(path))
+
+    paths = itertools.combinations_with_replacement(range(tokens), steps)
+    best = max(paths, key=product)
+    lasts = [min(reduction, frames - step * reduction) for step in range(steps)]
+    wanted = [sum(last for last, at in zip(lasts, best, strict=True) if at == token) for token in range(tokens)]
+    assert found.tolist() == [*wanted, 0] and found.sum() == frames
+
+
+def test_durations_of_an_attention_do_not_depend_on_the_batch():
+    attention, lengths, frames = torch.rand(3, 9, 6), torch.tensor([6, 4, 1]), torch.tensor([18, 11, 3])
+    together = durations_of_attention(attention, lengths, frames, 2)
+    assert together.sum(1).tolist() == [18, 11, 3]
+    for index, (tokens, length) in enumerate(zip(lengths.tolist(), frames.tolist(), strict=True)):
+        row = attention[index : index + 1, : -(-length // 2), :tokens]
+        alone = durations_of_attention(row, lengths[index : index + 1], frames[index : index + 1], 2)
+        assert alone[0].tolist() == together[index, :tokens].tolist()

@@ -88,14 +88,12 @@ def _fastspeech(model: SavedModel, sentence: Sentence, speaker: int, control: Co
 
 
 def _tacotron(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
-    """Say it at the pace that was learnt, then stretch the mel; raise ModelError for what a Tacotron cannot do."""
+    """Say it at the pace that was learnt, then stretch the mel."""
     if "phonemes" not in model.symbols:
         raise ModelError(
             f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's "
             "phonemes: it has to learn them from a corpus first"
         )
-    if control.pitch or control.energy:
-        raise ModelError(f"a {model.facts.system} has no pitch or energy of its own to change, only speed")
     token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
     lengths = torch.tensor([token_ids.shape[1]])
     output = model.network.infer(token_ids, lengths, torch.tensor([speaker]))

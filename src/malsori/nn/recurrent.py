@@ -123,6 +123,10 @@ class AdditiveAttention(nn.Module):
         if location_filters:
             self.location = nn.Conv1d(2, location_filters, location_kernel, padding="same", bias=False)
             self.location_project = nn.Linear(location_filters, hidden, bias=False)
+            nn.init.xavier_uniform_(self.location_project.weight, nn.init.calculate_gain("tanh"))
+        for layer in (self.query, self.memory):
+            nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain("tanh"))
+        nn.init.xavier_uniform_(self.score.weight)  # small weights would start with none but the mean to look at
 
     def prepare(self, memory: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"]) -> "Memory":
         """Return what does not change from step to step, worked out once."""

@@ -69,7 +69,8 @@ class TacotronTask(nn.Module):
     """The mel before and after the post-net, where speech ends, and an attention that keeps to the diagonal.
 
     Tacotron compares mels by L1, Tacotron 2 by L2. Guided attention is neither paper's (Tachibana et al. 2017,
-    arXiv:1710.08969): its weight may be 0.
+    arXiv:1710.08969): its weight may be 0. It fades by itself, with the share of attention that is still off the
+    diagonal: strong while there is no path yet, gone where speech has to run before the diagonal or behind it.
     """
 
     def __init__(self, network: SpeakingByAttention, stop_weight: float) -> None:
@@ -90,15 +91,16 @@ class TacotronTask(nn.Module):
         output = self.network(batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.mel, batch.frame_lengths)
         frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
         attended = output.attention, output.step_lengths, batch.token_lengths
+        diagonality = attention_diagonality(*attended)
         yield Turn(
             "acoustic",
             {
                 "mel": self.distance(output.mel, batch.mel, frames),
                 "coarse_mel": self.distance(output.coarse, batch.mel, frames),
                 "stop": stop_loss(output.stop, output.step_lengths, self.stop_weight),
-                "guided_attention": guided_attention_loss(*attended),
+                "guided_attention": guided_attention_loss(*attended) * (1 - diagonality),
             },
-            {"attention_diagonality": attention_diagonality(*attended)},
+            {"attention_diagonality": diagonality},
         )
 
     def example(self) -> ReadBatch:
