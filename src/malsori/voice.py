@@ -151,7 +151,7 @@ class Voice:
         if said[0].wave is not None:
             silence = np.zeros(gap * self.audio.hop_samples, dtype=np.float32)
             return Spoken(durations, wave=_joined([one.wave for one in said], silence))
-        floor = np.full((gap, self.audio.mel_channels), np.log(self.audio.log_floor), dtype=np.float32)
+        floor = np.full((gap, self.audio.mel_channels), self.audio.silence, dtype=np.float32)
         return Spoken(durations, mel=_joined([one.mel for one in said], floor))
 
     def _wave(self, spoken: Spoken) -> np.ndarray:

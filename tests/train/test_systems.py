@@ -39,7 +39,8 @@ def test_audio_settings_that_are_not_the_corpus_s_are_named_with_both_values(pla
 def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tmp_path):
     sizes = ("model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.heads=1")
     first = bound(planted_corpus, "fastspeech2-small", *sizes, "seed=5")
-    facts = first.facts.model_copy(update={"speakers": ("a", "b", "c")})
+    model = first.facts.model | {"speakers": 3}
+    facts = first.facts.model_copy(update={"speakers": ("a", "b", "c"), "model": model})
     network = first.task.product()
     network.speaker_embedding = torch.nn.Embedding(3, 16)
     save_model(SavedModel(facts, first.symbols, network), tmp_path / "model")
@@ -59,3 +60,16 @@ def test_a_start_of_other_sizes_is_refused_by_the_first_weight_that_does_not_fit
 
 def test_the_licence_of_the_recordings_goes_into_the_model(planted_corpus):
     assert bound(planted_corpus, "vocos-small", *SMALL, "licence=CC BY 4.0").facts.licence == "CC BY 4.0"
+
+
+def test_a_run_can_start_from_a_public_checkpoint(planted_corpus, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SpeechT5HifiGanConfig(
+        upsample_initial_channel=16, upsample_rates=[16, 16], upsample_kernel_sizes=[32, 32], normalize_before=False
+    )
+    theirs = transformers.SpeechT5HifiGan(config)
+    theirs.save_pretrained(tmp_path)
+    sizes = ("model.channels=16", "model.upsample_rates=[16,16]", "model.upsample_kernels=[32,32]")
+    network = bound(planted_corpus, "hifigan-small", *sizes, f"start_from={tmp_path}").task.product()
+    torch.testing.assert_close(network.conv_in.weight, theirs.conv_pre.weight)
+    torch.testing.assert_close(network.blocks[5].chains[2][3].weight, theirs.resblocks[5].convs2[2].weight)

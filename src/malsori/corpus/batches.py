@@ -120,7 +120,7 @@ class SegmentCollator:
         """Return pieces of equal length; a shorter utterance is padded with silence."""
         mels, waves = [], []
         hop = self.audio.hop_samples
-        floor = float(np.log(self.audio.log_floor))
+        floor = self.audio.silence
         for example in examples:
             mel = example.truth["mel"]
             start = int(random.integers(0, max(1, len(mel) - self.frames + 1)))

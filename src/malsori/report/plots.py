@@ -69,7 +69,7 @@ def draw_mel(
 ) -> None:
     """Draw a log-mel on given axes, phone boundaries as thin lines."""
     seconds = len(mel) * audio.frame_seconds
-    floor = float(np.log(audio.log_floor))
+    floor = audio.silence
     extent = (0.0, seconds, 0.0, float(audio.mel_channels))
     axes.imshow(mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=floor, vmax=2.0)
     axes.set_ylabel("mel")

@@ -8,9 +8,9 @@ from torch import nn
 from malsori.config import nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.models.catalogue import locate
-from malsori.models.saved import load_exactly, read_weights
-from malsori.train import conformer, fastspeech, hifigan, tacotron, wav2vec2, wav2vec2_pretraining, whisper
+from malsori.models.catalogue import load_saved
+from malsori.models.saved import load_exactly
+from malsori.train import conformer, fastspeech, hifigan, tacotron, vits, wav2vec2, wav2vec2_pretraining, whisper
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System
 from malsori.train.tasks import Task
@@ -21,6 +21,7 @@ SYSTEMS: dict[str, System] = {
     **fastspeech.SYSTEMS,
     **hifigan.SYSTEMS,
     **tacotron.SYSTEMS,
+    **vits.SYSTEMS,
     **wav2vec2.SYSTEMS,
     **wav2vec2_pretraining.SYSTEMS,
     **whisper.SYSTEMS,
@@ -46,16 +47,15 @@ def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
 
 
 def start_from(network: nn.Module, name: str) -> None:
-    """Give a network the weights of a saved model; speakers it knew by name are not matched, all else must fit.
+    """Give a network the weights of a saved or public model; speakers are not matched by name, all else must fit.
 
     Raises: ModelError if there is no such model or a weight does not fit.
     """
-    folder = locate(name)
-    weights = read_weights(folder / "model.safetensors")
+    weights = load_saved(name).network.state_dict()
     own = network.state_dict()
     for key in [key for key in weights if key.startswith("speaker_embedding.")]:
         weights[key] = own[key]
-    load_exactly(network, weights, str(folder))
+    load_exactly(network, weights, name)
 
 
 def build_task(recipe: Recipe) -> Task:
