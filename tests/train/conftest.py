@@ -27,6 +27,19 @@ TINY = {
         "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
         "model.decoder_layers=1", "model.heads=1",
     ),
+    **dict.fromkeys(
+        ("wav2vec2-small", "wav2vec2-pretrain-small"),
+        ("model.channels=[8,8,8,8,8,8,8]", "model.features=16", "model.expanded_features=16", "model.layers=1",
+         "model.heads=2", "model.position_kernel=4", "model.position_groups=2"),
+    ),
+    "tacotron-small": (
+        "model.embedding_features=12", "model.prenet_features=[12,8]", "model.features=8", "model.bank=2",
+        "model.postnet_bank=2", "model.postnet_features=8", "model.highways=1", "model.recurrent_features=12",
+    ),
+    "tacotron2-small": (
+        "model.features=12", "model.recurrent_features=12", "model.attention_features=8", "model.location_filters=2",
+        "model.prenet_features=[12,8]", "model.postnet_features=8", "model.postnet_layers=2",
+    ),
     "conformer-small": ("model.features=16", "model.blocks=2", "model.phoneme_block=1", "model.subsampling_channels=4"),
 }  # fmt: skip
 SHORT = (
@@ -50,7 +63,8 @@ def small_setup(planted_corpus, monkeypatch) -> Callable[..., Setup]:
     """A function that binds a recipe, made tiny and short, to the planted corpus."""
 
     frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
-    monkeypatch.setattr("malsori.train.conformer.Frontend", lambda: frontend)
+    for family in ("conformer", "wav2vec2"):
+        monkeypatch.setattr(f"malsori.train.{family}.Frontend", lambda: frontend)
 
     def make(*overrides: str, name: str = "fastspeech2-small") -> Setup:
         values = read_recipe(name, [*TINY[name], *SHORT, *overrides])

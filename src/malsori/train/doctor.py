@@ -62,6 +62,15 @@ ILLNESSES = (
         advice="Speech is read from left to right: raise the weight of the guided attention loss, and look for "
         "utterances with long silences or texts that are not theirs.",
     ),
+    Illness(
+        "the codebooks have collapsed",
+        "codes_used",
+        after=1000,
+        patience=200,
+        ill=lambda mean: mean < 0.05,
+        advice="Nearly every sound is quantised to the same few codes, so that there is nothing to tell apart: raise "
+        "the weight of diversity, or lower learning_rate.",
+    ),
 )
 
 _NORM_STEPS, _LATEST, _EXPLODED = 200, 10, 10.0  # the last 10 norms against the median of the 190 before

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from malsori.config import RECOGNITION_AUDIO, AudioConfig, ConfigType
+from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.corpus.batches import Collator, DataConfig, Example
 from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
@@ -177,10 +177,10 @@ def draw_stretches(
     return mask.to(lengths.device)
 
 
-def sizes_from(start: SavedModel, wanted: ConfigType, of: type[ConfigType]) -> ConfigType:
-    """Return the sizes of a saved model, with what a recipe's [model] names instead."""
-    shared = {name: value for name, value in start.facts.model.items() if name in of.model_fields}
-    return of.parse(shared | wanted.model_dump(include=wanted.model_fields_set), "start_from")
+def sizes_from(start: SavedModel, wanted: EncoderConfig) -> EncoderConfig:
+    """Return the sizes of a saved model, as a config of the wanted kind, with what a recipe's [model] names instead."""
+    shared = {name: value for name, value in start.facts.model.items() if name in type(wanted).model_fields}
+    return type(wanted).parse(shared | wanted.model_dump(include=wanted.model_fields_set), "start_from")
 
 
 def frames_heard(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
@@ -197,7 +197,7 @@ def _task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
 def _bind(recipe: Wav2Vec2Recipe, corpus: Corpus) -> Setup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
-        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model, Wav2Vec2Config)})
+        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
     cuts, frontend = both_splits(recipe, corpus), Frontend()
     left_out: dict[str, list[str]] = {}
     texts = {split: _texts(frontend, found, left_out) for split, found in cuts.items()}

@@ -142,7 +142,7 @@ def _task(recipe: Wav2Vec2PretrainingRecipe) -> Wav2Vec2PretrainingTask:
 def _bind(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> Setup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
-        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model, Wav2Vec2PretrainingConfig)})
+        recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
     cuts = both_splits(recipe, corpus)
     left_out: dict[str, list[str]] = {}
     shortest = 2 * recipe.model.mask_span
