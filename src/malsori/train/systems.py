@@ -53,9 +53,9 @@ def start_from(network: nn.Module, name: str) -> None:
     """
     weights = load_saved(name).network.state_dict()
     own = network.state_dict()
-    for key in [key for key in weights if key.startswith("speaker_embedding.")]:
-        weights[key] = own[key]
-    load_exactly(network, weights, name)
+    kept = {key: tensor for key, tensor in weights.items() if not key.startswith("speaker_embedding.")}
+    speakers = {key: tensor for key, tensor in own.items() if key.startswith("speaker_embedding.")}
+    load_exactly(network, kept | speakers, name)
 
 
 def build_task(recipe: Recipe) -> Task:
