@@ -25,6 +25,7 @@ from malsori.errors import TextError
 from malsori.text.tokenizer import Tokenizer
 
 _MEDIAN_STEPS = 7
+_UNSEEN = 0.1  # deviations above the mean: where no token is looked from more than so, the first has not begun yet
 _FIRST_TIMESTAMPS = 50  # a text begins within its first second (the authors' max_initial_timestamp)
 
 
@@ -195,17 +196,18 @@ def token_starts(attention: Float[Tensor, "heads tokens time"]) -> Int[np.ndarra
     Args:
         attention: from the token before each one, over the real steps of the sound.
     Source: the authors' code (timing.py): heads are brought to mean 0 and deviation 1 over the tokens, smoothed by a
-        median over 7 steps and averaged; the path through them is ours, the best monotonic one.
+        median over 7 steps and averaged. The path through them is ours: the best monotonic one, which begins with what
+        no token looks at more than the others do.
     """
     tokens, time = attention.shape[1:]
-    if time < max(tokens, _MEDIAN_STEPS):
+    if time < max(tokens + 1, _MEDIAN_STEPS):
         return None
     deviation = attention.std(1, correction=0, keepdim=True).clamp(min=1e-9)
     standard = (attention - attention.mean(1, keepdim=True)) / deviation
     padded = torch.nn.functional.pad(standard, (_MEDIAN_STEPS // 2, _MEDIAN_STEPS // 2), mode="reflect")
     smooth = padded.unfold(-1, _MEDIAN_STEPS, 1).median(-1).values.mean(0)
-    lasts = align_monotonic(smooth.T.double().numpy())
-    return np.cumsum([0, *lasts[:-1]])
+    lasts = align_monotonic(torch.cat([torch.full((1, time), _UNSEEN), smooth]).T.double().numpy())
+    return np.cumsum(lasts[:-1])
 
 
 def repetitiveness(text: str) -> float:

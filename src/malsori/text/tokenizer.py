@@ -9,7 +9,7 @@ syllable apart into, and form C puts together again. So there is one way from fi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -102,16 +102,25 @@ class Tokenizer:
         return to_nfc(self._pieces.decode([index for index in ids if index < self._text_end]))
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
-        """Return the words of a text, each with the positions of its tokens."""
+        """Return the words of a text, each with the positions of its tokens; a timestamp parts words too."""
+        words: list[tuple[str, list[int]]] = []
+        begin = 0
+        for place, index in enumerate([*ids, self.end]):
+            if index >= self._text_end:
+                words += [
+                    (word, [begin + member for member in members]) for word, members in self._parted(ids[begin:place])
+                ]
+                begin = place + 1
+        return words
+
+    def _parted(self, ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
         text = self.decode(ids)
         places = [max(0, len(self.decode(ids[: number + 1])) - 1) for number in range(len(ids))]
-        words: list[tuple[str, list[int]]] = []
         end = 0
         for word in text.split():
             begin = text.index(word, end)
             end = begin + len(word)
-            words.append((word, [number for number, place in enumerate(places) if begin <= place < end]))
-        return words
+            yield word, [number for number, place in enumerate(places) if begin <= place < end]
 
     @cached_property
     def _text_end(self) -> int:

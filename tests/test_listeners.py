@@ -1,0 +1,238 @@
+"""Whisper as a recogniser: words where they were said, none where nobody spoke, each sound cut to what it can hear."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from malsori.audio.io import save_audio
+from malsori.cli import run
+from malsori.config import WHISPER_AUDIO
+from malsori.errors import ModelError, TextError
+from malsori.listeners import ListenOptions
+from malsori.models.saved import ModelFacts, SavedModel, save_model
+from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.recognizer import Recognizer, load_recognizer
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+
+RATE = 16000
+THANKS = "시청해주셔서 감사합니다"
+#: A tone says a word; its frequency falls into a mel channel that nothing else reaches.
+WORDS_HZ = {"나무": 900.0, "하늘": 2500.0}
+
+
+def timed_files() -> dict[str, bytes]:
+    """An alphabet of jamo with the times of half a minute behind it."""
+    import tokenizers
+
+    files = jamo_files()
+    pieces = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
+    pieces.add_tokens([f"<|{index * 0.02:.2f}|>" for index in range(1501)])
+    return files | {"tokenizer.json": pieces.to_str().encode()}
+
+
+FILES = timed_files()
+TOKENS = Tokenizer(FILES)
+
+
+def tone(word: str, seconds: float = 0.6) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (0.3 * np.sin(2 * np.pi * WORDS_HZ[word] * time)).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 1e-5, round(seconds * RATE)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Pen:
+    """Writes the planted texts, a row each, however it is asked; rows of one sound stay rows of it."""
+
+    texts: tuple[tuple[tuple[int, ...], float], ...]
+    said: tuple[tuple[int, ...], ...] = ((),)
+
+    def write(self, token_ids: Tensor) -> tuple[Tensor, "Pen"]:
+        rows = len(token_ids)
+        texts, said = (part * rows if len(part) == 1 else part for part in (self.texts, self.said))
+        logits, after = torch.zeros(rows, token_ids.shape[1], vocabulary(FILES)), []
+        for row, (new, (text, surety), before) in enumerate(zip(token_ids.tolist(), texts, said, strict=True)):
+            after.append((*before, *new))
+            for place in range(len(new)):
+                count = len(before) + place - 2  # how much stands behind the prefix
+                behind = count - (TOKENS.plain in after[-1][:4])
+                logits[row, place, (*text, TOKENS.end)[min(max(behind, 0), len(text))]] = surety
+        return logits, Pen(texts, tuple(after))
+
+    def select(self, rows: Tensor) -> "Pen":
+        kept = rows.tolist()
+        texts = self.texts if len(self.texts) == 1 else tuple(self.texts[row] for row in kept)
+        return Pen(texts, tuple(self.said[row] for row in kept))
+
+
+class Ear(nn.Module):
+    """Writes the words of the tones it hears, and thanks its viewers where it hears none."""
+
+    def __init__(self, murmur: float, timestamps: bool = False) -> None:
+        super().__init__()
+        self.config = WhisperConfig(
+            vocab=vocabulary(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
+        )
+        self.murmur, self.timestamps = murmur, timestamps
+
+    def heard(self, mel: Tensor) -> list[tuple[str, int, int]]:
+        """Return words with their first and last steps of 20 ms."""
+        found: list[tuple[str, int, int]] = []
+        frames = mel[::2].numpy()
+        for word, hertz in WORDS_HZ.items():
+            level = frames[:, self._band(hertz)]
+            loud = np.flatnonzero((level > 0.4) & (level - frames.mean(1) > 0.6))
+            runs = np.split(loud, np.flatnonzero(np.diff(loud) > 1) + 1)
+            found += [(word, int(run[0]), int(run[-1])) for run in runs if len(run) > 6]
+        return sorted(found, key=lambda one: one[1])
+
+    @staticmethod
+    def _band(hertz: float) -> int:
+        from malsori.audio.mel import whisper_log_mel
+
+        wave = torch.sin(2 * torch.pi * hertz * torch.arange(8000) / RATE)[None]
+        return int(whisper_log_mel(wave, WHISPER_AUDIO)[0, 10].argmax())
+
+    def ids(self, words: list[tuple[str, int, int]]) -> tuple[int, ...]:
+        ids: list[int] = []
+        for number, (word, first, last) in enumerate(words):
+            spaced = TOKENS.encode(word if number == 0 or self.timestamps else f" {word}")
+            times = [TOKENS.first_timestamp + step for step in (first, last + 1)]
+            ids += [times[0], *spaced, times[1]] if self.timestamps else spaced
+        return tuple(ids)
+
+    def listen(self, mel: Tensor, _lengths: Tensor | None = None) -> Pen:
+        words = [self.heard(row) for row in mel]
+        assert mel.shape[1] == self.config.window_frames
+        thanks = (tuple(TOKENS.encode(THANKS)), self.murmur)
+        return Pen(tuple((self.ids(said), 12.0) if said else thanks for said in words))
+
+    def attention(self, mel: Tensor, token_ids: Tensor, heads, _lengths: Tensor | None = None) -> Tensor:
+        """Every head looks where the word lies, from the token before each of its own; at silence none looks."""
+        words, prefix = self.heard(mel[0]), len(TOKENS.prefix("ko", timestamps=self.timestamps))
+        looked = torch.zeros(1, len(heads), token_ids.shape[1], mel.shape[1] // 2)
+        place = prefix - 1
+        for number, (word, first, last) in enumerate(words):
+            place += self.timestamps  # the one before the word
+            count = len(TOKENS.encode(word)) + (number > 0 and not self.timestamps)
+            edges = np.linspace(first, last + 1, count + 1).round().astype(int)
+            for token in range(count):
+                looked[0, :, place + token, edges[token] : edges[token + 1]] = 1.0
+            place += count + self.timestamps
+        looked[0, :, place, words[-1][2] + 1 :] = 1.0
+        return looked
+
+
+def recognizer(murmur: float = 8.0, **options) -> Recognizer:
+    network = Ear(murmur, options.get("timestamps", False))
+    audio = WHISPER_AUDIO
+    facts = ModelFacts(
+        system="whisper", model=network.config.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint()
+    )
+    return Recognizer(SavedModel(facts, {}, network, files=FILES), options=ListenOptions(**options))
+
+
+def times(transcript) -> list[tuple[str, float, float]]:
+    return [(word.text, word.start, word.end) for segment in transcript.segments for word in segment.words]
+
+
+@pytest.mark.parametrize("beam", [None, 1])
+def test_words_are_heard_where_they_were_said(beam: int | None) -> None:
+    wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
+    transcript = recognizer(beam=beam).transcribe(wave, RATE)
+    assert transcript.text == "나무 하늘" and transcript.language == "ko"
+    (first, begin, _), (second, start, end) = times(transcript)
+    assert (first, second) == ("나무", "하늘")
+    np.testing.assert_allclose([begin, start, end], [0.4, 1.5, 2.1], atol=0.13)
+    assert all(0.9 < word.confidence <= 1 for word in transcript.segments[0].words)
+
+
+def test_times_that_the_decoder_writes_itself_bound_its_words() -> None:
+    wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
+    found = times(recognizer(timestamps=True).transcribe(wave, RATE))
+    assert [word for word, _, _ in found] == ["나무", "하늘"]
+    np.testing.assert_allclose([row[1:] for row in found], [(0.4, 1.0), (1.5, 2.1)], atol=0.05)
+
+
+def music(seconds: float) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    notes = [sum(np.sin(2 * np.pi * hertz * k * time) / k for k in (1, 2)) for hertz in (196.0, 293.7, 392.0)]
+    return (0.05 * sum(notes) * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * time))).astype(np.float32)
+
+
+NOTHING = {
+    "silence": np.zeros(3 * RATE, np.float32),
+    "a quiet room": silence(3.0),
+    "noise": np.random.default_rng(1).normal(0, 0.1, 3 * RATE).astype(np.float32),
+    "music": music(3.0),
+}
+
+
+@pytest.mark.parametrize("murmur", [2.0, 20.0])
+@pytest.mark.parametrize("kind", NOTHING)
+def test_a_decoder_that_thanks_its_viewers_wherever_nobody_speaks_is_not_believed(kind: str, murmur: float, caplog):
+    with caplog.at_level("INFO", logger="malsori"):
+        transcript = recognizer(murmur).transcribe(NOTHING[kind], RATE)
+    assert transcript.text == "" and transcript.segments == ()
+    assert "is not believed (no evidence)" in caplog.text or "(loop)" in caplog.text
+
+
+def test_sound_longer_than_the_window_is_heard_piece_by_piece_at_its_quiet_places() -> None:
+    said = ["나무", "하늘"] * 5
+    wave = np.concatenate([piece for word in said for piece in (tone(word, 0.8), silence(2.0))])  # 28 s
+    transcript = recognizer(beam=1).transcribe(wave, RATE)
+    assert transcript.text.split() == said
+    assert len(transcript.segments) >= 3
+    assert all(segment.end - segment.start <= 10.0 for segment in transcript.segments)
+    starts = [start for _, start, _ in times(transcript)]
+    np.testing.assert_allclose(starts, 2.8 * np.arange(10), atol=0.2)
+
+
+def test_what_cannot_be_asked_is_told() -> None:
+    with pytest.raises(TextError, match="language 'de' is none that the model writes; accepted: ko"):
+        recognizer(language="de")
+    with pytest.raises(TextError, match="task 'sing' is not known; accepted: transcribe, translate"):
+        recognizer(task="sing")
+
+
+def small_folder(path: Path, files: dict[str, bytes]) -> Path:
+    """Save a tiny Whisper with wild random weights, which babbles at anything."""
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab=vocabulary(jamo_files()), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
+        encoder_hidden=16, encoder_positions=150, decoder_layers=2, decoder_heads=2, decoder_hidden=16,
+        decoder_positions=20,
+    )  # fmt: skip
+    network = Whisper(config)
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            parameter.data.mul_(4)
+    audio = WHISPER_AUDIO
+    facts = ModelFacts(system="whisper", model=config.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint())
+    save_model(SavedModel(facts, {}, network, files=files), path)
+    return path
+
+
+def test_a_folder_listens_at_the_command_line_and_says_nothing_where_nobody_speaks(tmp_path: Path, capsys) -> None:
+    folder = small_folder(tmp_path / "whisper", jamo_files())
+    for number, wave in enumerate((NOTHING["silence"], NOTHING["a quiet room"])):
+        save_audio(tmp_path / f"{number}.wav", wave, RATE)
+        told = ["transcribe", str(tmp_path / f"{number}.wav"), "--model", str(folder), "--json"]
+        assert run(told) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["text"] == "" and said["segments"] == [] and said["duration"] == pytest.approx(3.0)
+    assert run([*told, "--language", "en"]) == 2
+    assert "accepted: ko" in capsys.readouterr().err
+
+
+def test_a_folder_without_its_tokenizer_does_not_listen(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no tokenizer\.json beside the weights"):
+        load_recognizer(str(small_folder(tmp_path / "whisper", {})))
