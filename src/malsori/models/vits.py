@@ -28,7 +28,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from malsori.align.monotonic import align_monotonic_batch
 from malsori.config import Config
-from malsori.models.hifigan import Hifigan, HifiganConfig
+from malsori.models.hifigan import Hifigan, HifiganConfig, HifiganOutput
 from malsori.models.vits_duration import DurationConfig, DurationPredictor, StochasticDurationPredictor
 from malsori.nn.flow import ShiftFlow, WaveNet
 from malsori.nn.lengths import expand_by_durations
@@ -199,12 +199,14 @@ class Decoder(Hifigan):
         if config.speaker_features:
             self.speaker = nn.Conv1d(config.speaker_features, config.decoder.channels, 1)
 
-    def decode(
-        self, latent: Float[Tensor, "batch frames channels"], speaker: Float[Tensor, "batch features"] | None
-    ) -> Float[Tensor, "batch samples"]:
-        """Return the wave of a latent."""
-        hidden = self.conv_in(latent.transpose(1, 2))
-        return self.grow(hidden if speaker is None else hidden + self.speaker(speaker[..., None]))
+    def forward(
+        self,
+        mel: Float[Tensor, "batch frames channels"],
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
+    ) -> HifiganOutput:
+        """Return the wave of a latent (batch, frames, latent_channels), which here stands in a mel's place."""
+        hidden = self.conv_in(mel.transpose(1, 2))
+        return HifiganOutput(self.grow(hidden if speaker is None else hidden + self.speaker(speaker[..., None])))
 
 
 class Vits(nn.Module):
@@ -254,7 +256,7 @@ class Vits(nn.Module):
         """
         tokens = length_mask(token_lengths, token_ids.shape[1])
         frames = length_mask(frame_lengths, spectrogram.shape[1])
-        speaker = self._speaker(speaker_ids)
+        speaker = self.speaker_vectors(speaker_ids)
         text, mean, log_deviation = self.text_encoder(token_ids, tokens)
         posterior_mean, posterior_log_deviation = self.posterior_encoder(spectrogram, frames, speaker)
         # exponentials, sums over the whole search and splines: half precision breaks them
@@ -269,7 +271,7 @@ class Vits(nn.Module):
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
         heard = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
         return VitsOutput(
-            wave=self.decoder.decode(heard, speaker),
+            wave=self.decoder(heard, speaker).wave,
             latent=behind,
             log_deviation=posterior_log_deviation,
             prior_mean=expand_by_durations(mean, durations, behind.shape[1]),
@@ -306,7 +308,7 @@ class Vits(nn.Module):
         batch, count = token_ids.shape
         whole = torch.full((batch,), count, device=token_ids.device) if token_lengths is None else token_lengths
         mask = length_mask(whole, count)
-        speaker = self._speaker(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
+        speaker = self.speaker_vectors(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
         text, mean, log_deviation = self.text_encoder(token_ids, mask)
         drawn = text.new_zeros(batch, 2, count)
         if self.config.durations.stochastic:
@@ -320,9 +322,10 @@ class Vits(nn.Module):
         frames = length_mask(lengths, mean.shape[1])
         behind = (mean + noise * log_deviation.exp() * noise_scale) * frames[..., None]
         latent = self.flow(behind, frames, speaker, reverse=True)
-        return VitsSpeech(self.decoder.decode(latent, speaker), durations, lengths)
+        return VitsSpeech(self.decoder(latent, speaker).wave, durations, lengths)
 
-    def _speaker(self, speaker_ids: Tensor) -> Tensor | None:
+    def speaker_vectors(self, speaker_ids: Int[Tensor, " batch"]) -> Float[Tensor, "batch speaker_features"] | None:
+        """Return what steers every part of the network; None where there is one speaker alone."""
         return self.speaker_embedding(speaker_ids) if self.config.speaker_features else None
 
 

@@ -87,6 +87,7 @@ class SplineFlow(nn.Module):
     ) -> Float[Tensor, "batch tokens"]:
         """Return the first channel before the flow; the first coupling bends the second alone, so it is left out."""
         affine, _, *couplings = self.steps
+        assert isinstance(affine, Affine)
         for coupling in reversed(couplings):
             values, _ = coupling(values.flip(1), mask, condition, reverse=True)
         return affine.undo(values.flip(1), mask)[:, 0]
