@@ -135,7 +135,7 @@ class VarianceAdaptor(nn.Module):
         self.energy_embedding = nn.Conv1d(1, config.features, kernel, padding=kernel // 2)
         self.pitch_embedding = nn.Linear(2 * len(_PITCH_RATES), config.features)
 
-    def forward(
+    def vary(
         self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
     ) -> Varied:
         """Return the tokens as frames, with energy and pitch added."""
@@ -147,7 +147,8 @@ class VarianceAdaptor(nn.Module):
         frames = expand_by_durations(hidden, durations)
         frame_mask = length_mask(durations.sum(1), frames.shape[1])
         pitch = (self.pitch_predictor(frames, frame_mask) + given.pitch_shift) * frame_mask
-        angles = (pitch if given.pitch is None else given.pitch)[..., None] * torch.tensor(_PITCH_RATES).to(pitch)
+        used = pitch if given.pitch is None else given.pitch
+        angles = used[..., None] * torch.tensor(_PITCH_RATES, device=used.device)
         frames = frames + self.pitch_embedding(torch.cat([angles.sin(), angles.cos()], dim=-1))
         return Varied(frames, frame_mask, log_durations, pitch, energy, durations)
 
@@ -173,7 +174,7 @@ class BinnedAdaptor(nn.Module):
         for name in ("pitch_bins", "energy_bins"):  # edges, in deviations
             self.register_buffer(name, torch.linspace(-4.0, 4.0, config.bins - 1))
 
-    def forward(
+    def vary(
         self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
     ) -> Varied:
         """Return the tokens as frames, with pitch and energy added."""
@@ -217,7 +218,7 @@ class FastSpeech2(nn.Module):
         """Return the mel of tokens with what is given, and with what is predicted where it is not."""
         mask = length_mask(token_lengths, token_ids.shape[1])
         hidden = self.encoder(self.embedding(token_ids), mask) + self.speaker_embedding(speaker_ids)[:, None]
-        varied = self.adaptor(hidden, mask, given)
+        varied = self.adaptor.vary(hidden, mask, given)
         mel = self.project(self.decoder(varied.frames, varied.mask))
         if self.config.postnet_features:
             mel = self.postnet(mel, varied.mask)
