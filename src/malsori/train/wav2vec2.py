@@ -47,8 +47,8 @@ class WaveBatch:
 class SpelledBatch(WaveBatch):
     """Attributes: beside the waves the letters of what is said (batch, tokens), and the texts."""
 
-    token_ids: Tensor
-    token_lengths: Tensor
+    letter_ids: Tensor
+    letter_lengths: Tensor
     texts: list[str]
 
 
@@ -73,8 +73,8 @@ class WaveCollator:
         if not self.targets:
             return WaveBatch(wave, lengths, names)
         texts, letters = zip(*(self.targets[name] for name in names), strict=True)
-        tokens, token_lengths = pad_stack([torch.tensor(ids) for ids in letters])
-        return SpelledBatch(wave, lengths, names, tokens, token_lengths, list(texts))
+        tokens, letter_lengths = pad_stack([torch.tensor(ids) for ids in letters])
+        return SpelledBatch(wave, lengths, names, tokens, letter_lengths, list(texts))
 
     def _heard(self, wave: np.ndarray, random: np.random.Generator) -> np.ndarray:
         speed = float(random.choice(self.speeds))
@@ -117,14 +117,14 @@ class Wav2Vec2Task(nn.Module):
         config = self.network.config
         output = self._hear(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
         log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
-        loss = ctc_loss(log_probs, lengths, batch.token_ids, batch.token_lengths, config.blank, names=batch.names)
+        loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
         yield Turn("recognizer", {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
 
     def example(self) -> SpelledBatch:
         """Return a tiny batch of noise."""
         wave, lengths = example_waves(self.audio)
-        tokens, token_lengths = pad_stack([torch.arange(1, 1 + count) % len(self.table) for count in (5, 3)])
-        return SpelledBatch(wave, lengths, ["a", "b"], tokens, token_lengths, ["", ""])
+        tokens, letter_lengths = pad_stack([torch.arange(1, 1 + count) % len(self.table) for count in (5, 3)])
+        return SpelledBatch(wave, lengths, ["a", "b"], tokens, letter_lengths, ["", ""])
 
     @torch.inference_mode()
     def validate(self, batches: Iterable[SpelledBatch]) -> dict[str, float]:
