@@ -17,6 +17,7 @@ from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, AudioError, ModelError, TextError
 from malsori.listeners import CtcListener, ListenOptions
 from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
+from malsori.models.listening import hear, hear_stream
 from malsori.models.saved import ModelFacts, SavedModel, save_model
 from malsori.recognizer import Recognizer, load_recognizer
 from malsori.text.frontend import Frontend
@@ -190,6 +191,28 @@ def test_a_known_text_is_laid_over_its_sound(recognizer: Recognizer) -> None:
         assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= alignment.duration
     inside = alignment.phones[:4]
     assert all(one.end == other.start for one, other in itertools.pairwise(inside))  # they touch
+
+
+def test_a_sound_of_any_length_is_aligned_whole_from_a_wave_and_from_a_file(recognizer: Recognizer, tmp_path) -> None:
+    words = [("나", "무", "하나")[number % 3] for number in range(60)]
+    jamo = {"나": "ㄴㅏ", "무": "ㅁㅜ", "하나": "ㅎㅏㄴㅏ"}
+    sounds = [np.concatenate([whistle(jamo[word]), silence(0.9 - 0.1 * len(jamo[word]))]) for word in words]
+    wave = np.concatenate(sounds)  # 54 s: windows end inside words
+    save_audio(tmp_path / "long.wav", wave, RATE)
+    wanted = [(word, 0.9 * place, 0.9 * place + 0.1 * len(jamo[word])) for place, word in enumerate(words)]
+    found = recognizer.align(wave, " ".join(words), RATE)
+    assert_near(times(found.words), wanted, within=0.04)
+    assert_near(times(recognizer.align(tmp_path / "long.wav", " ".join(words)).words), times(found.words), within=1e-6)
+
+
+@pytest.mark.parametrize("samples", [999, 16000, 300000])
+def test_what_is_heard_does_not_depend_on_how_the_sound_comes(recognizer: Recognizer, samples: int) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 50 * RATE + 123).astype(np.float32)
+    whole = hear(recognizer.model, wave, RATE)
+    pieces = hear_stream(recognizer.model, (wave[at : at + samples] for at in range(0, len(wave), samples)))
+    np.testing.assert_array_equal(pieces.phonemes, whole.phonemes)
+    assert pieces.seconds == whole.seconds == len(wave) / RATE
+    assert len(whole.phonemes) == len(whole.jamo) == len(whole.loudness) == 2500
 
 
 def test_a_text_too_long_for_its_sound_is_refused(recognizer: Recognizer) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from malsori.align.phonemes import alignment_of, time_phonemes
 from malsori.align.spans import Alignment
-from malsori.audio.io import load_audio, resample
+from malsori.audio.io import load_audio, resample, stream_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel, load_ngram
@@ -20,7 +20,7 @@ from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.listeners import LISTENERS, ListenOptions
 from malsori.models.catalogue import first_built_in, load_saved, locate
-from malsori.models.listening import SHORTEST_SECONDS, hear
+from malsori.models.listening import SHORTEST_SECONDS, hear_stream
 from malsori.models.saved import SavedModel
 from malsori.text.frontend import Frontend
 
@@ -65,16 +65,18 @@ class Recognizer:
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
     ) -> Alignment:
-        """Return when each word, syllable and phone of a known text sounds.
+        """Return when each word, syllable and phone of a known text sounds, in a sound of any length.
 
         Raises: AudioError as transcribe; TextError if the text has nothing to say; AlignmentError if the sound is too
             short for it.
         """
-        wave, rate = self._load(sound, sample_rate)
+        rate = self.model.facts.audio.sample_rate
+        is_file = isinstance(sound, str | Path)
+        pieces = stream_audio(sound, rate) if is_file else [self._load(sound, sample_rate)[0]]
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        heard = hear(self.model, wave, rate)
+        heard = hear_stream(self.model, pieces)
         times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from malsori.audio.io import audio_info, load_audio, resample, save_audio, written_whole
+from malsori.audio.io import audio_info, load_audio, resample, save_audio, stream_audio, written_whole
 from malsori.errors import AudioError
 
 RATE = 16000
@@ -187,3 +187,22 @@ def test_a_file_whose_writing_breaks_off_keeps_what_stood_there(tmp_path: Path) 
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "before"
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("seconds", [0.25, 0.5, 9.0])
+def test_a_sound_comes_in_pieces_as_it_comes_whole(tmp_path: Path, rate: int, seconds: float) -> None:
+    import soundfile
+
+    wave = np.random.default_rng(0).normal(0, 0.1, (rate, 2))
+    soundfile.write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    pieces = list(stream_audio(tmp_path / "a.wav", 16000, seconds))
+    assert max(map(len, pieces)) <= 16000 * seconds + 8000
+    np.testing.assert_allclose(np.concatenate(pieces), load_audio(tmp_path / "a.wav", 16000), atol=1e-5)
+
+
+def test_an_m4a_comes_in_pieces_too(tmp_path: Path) -> None:
+    write_by_av(tmp_path / "a.m4a", "aac", sine(440, 48000))
+    pieces = list(stream_audio(tmp_path / "a.m4a", 16000, 0.2))
+    assert len(pieces) > 2
+    np.testing.assert_allclose(np.concatenate(pieces), load_audio(tmp_path / "a.m4a", 16000), atol=1e-4)

@@ -4,6 +4,8 @@ WAV, FLAC, Ogg, Opus and MP3 are read by libsndfile; M4A, WebM, MP4 and what lib
 brings its own decoders, so nothing needs to be on the PATH.
 """
 
+import itertools
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,14 +47,33 @@ def load_audio(path: Path | str, sample_rate: int | None = None) -> Float[np.nda
         sample_rate: the rate wanted, in Hz; None keeps the file's own.
     Raises: AudioError, in one line, for a file that is missing, no sound, empty, cut short, or holds NaN.
     """
-    path = Path(path)
-    channels, rate = _read(path)
-    wave = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+    channels, rate = _read(Path(path))
+    wave = _one_channel(channels, path)
     if not len(wave):
         raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{path}: {np.count_nonzero(~np.isfinite(wave))} samples are NaN or infinite; export it again")
     return np.ascontiguousarray(resample(wave, rate, sample_rate or rate))
+
+
+def stream_audio(path: Path | str, sample_rate: int, seconds: float = 10.0) -> Iterator[Float[np.ndarray, " _"]]:
+    """Yield the same sound as load_audio returns, a piece of so many seconds at a time: an hour takes no more memory.
+
+    Raises: AudioError as load_audio, when the fault is come to.
+    """
+    import soxr
+
+    resampler: Any = None
+    found = 0
+    for channels, rate in _decode(Path(path), seconds):
+        wave = _one_channel(channels, path)
+        if rate != sample_rate:
+            resampler = resampler or soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+            wave = resampler.resample_chunk(wave)
+        found += len(channels)
+        yield wave
+    if not found:
+        raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
+    if resampler:
+        yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
 def audio_info(path: Path | str) -> AudioInfo:
@@ -67,7 +88,7 @@ def audio_info(path: Path | str) -> AudioInfo:
         header = soundfile.info(str(path))
         return AudioInfo(header.samplerate, header.channels, header.frames)
     except soundfile.LibsndfileError:
-        channels, rate = _read_by_av(path)
+        channels, rate = _read(path)
         return AudioInfo(rate, channels.shape[1], len(channels))
 
 
@@ -125,21 +146,39 @@ def _existing(path: Path | str) -> Path:
     return path
 
 
+def _one_channel(channels: np.ndarray, path: Path | str) -> np.ndarray:
+    wave = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{path}: {np.count_nonzero(~np.isfinite(wave))} samples are NaN or infinite; export it again")
+    return wave
+
+
 def _read(path: Path) -> tuple[np.ndarray, int]:
-    """Return (samples, channels) and the rate, by whichever library knows the file."""
+    """Return (samples, channels) and the rate."""
+    parts, rates = zip(*_decode(path), strict=True)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), rates[0]
+
+
+def _decode(path: Path, seconds: float = math.inf) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield pieces (samples, channels) of so many seconds and the rate, by whichever library knows the file."""
     import soundfile
 
     try:
         stream = soundfile.SoundFile(str(_existing(path)))
     except soundfile.LibsndfileError:
-        return _read_by_av(path)
+        yield from _decode_by_av(path, seconds)
+        return
     with stream:
-        try:
-            channels = stream.read(dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: damaged or cut short: {error.error_string.strip()} Copy it again.") from error
-        _check_length(path, stream, len(channels))
-        return channels, stream.samplerate
+        found, size, whole = 0, round(min(seconds * stream.samplerate, 1 << 62)), False
+        while not whole:
+            try:
+                channels = stream.read(size if seconds < math.inf else -1, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                reason = error.error_string.strip()
+                raise AudioError(f"{path}: damaged or cut short: {reason} Copy it again.") from error
+            found, whole = found + len(channels), len(channels) < size
+            yield channels, stream.samplerate
+        _check_length(path, stream, found)
 
 
 def _check_length(path: Path, stream: Any, samples: int) -> None:
@@ -155,20 +194,26 @@ def _check_length(path: Path, stream: Any, samples: int) -> None:
         raise AudioError(f"{path}: cut short: {samples} of {promised} samples are there. Copy it again.")
 
 
-def _read_by_av(path: Path) -> tuple[np.ndarray, int]:
-    """Return (samples, channels) and the rate of a file's first sound track, decoded by FFmpeg's libraries."""
+def _decode_by_av(path: Path, seconds: float) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the same of a file's first sound track, decoded by FFmpeg's libraries."""
     import av
 
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: has no sound track")
-            planar = av.AudioResampler(format="fltp")
-            decoded = [part for frame in container.decode(audio=0) for part in planar.resample(frame)]
-            decoded += planar.resample(None)
-            if not decoded:
+            planar, parts, samples, rate = av.AudioResampler(format="fltp"), [], 0, 0
+            for frame in itertools.chain(container.decode(audio=0), [None]):
+                for part in planar.resample(frame):
+                    parts.append(part.to_ndarray().T)
+                    samples, rate = samples + part.samples, part.sample_rate
+                if samples >= seconds * rate > 0:
+                    yield np.concatenate(parts), rate
+                    parts, samples = [], 0
+            if not rate:
                 raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
-            return np.concatenate([part.to_ndarray() for part in decoded], axis=1).T, decoded[0].sample_rate
+            if parts:
+                yield np.concatenate(parts), rate
     except (av.FFmpegError, UnicodeDecodeError) as error:
         kinds = ", ".join(suffix[1:] for suffix in SOUND_SUFFIXES)
         raise AudioError(f"{path}: not a sound file that can be read (known kinds: {kinds})") from error

@@ -1,6 +1,6 @@
 """From a wave to a recogniser's log-probabilities: the features it was trained on, then its network."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ from malsori.models.wav2vec2 import standardize_wave
 
 #: Less than this cannot hold a syllable.
 SHORTEST_SECONDS = 0.1
-#: Longer sound is heard through windows of this length, as long as training ever heard, and this much of each end is
-#: only context for what lies between: two blocks' convolutions see no further.
+#: Longer sound is heard through windows of this length, as long as training ever heard; this much at each end is only
+#: context for what lies between.
 WINDOW_SECONDS, CONTEXT_SECONDS = 18.0, 2.0
 _MEL_FRAMES, _STEP_FRAMES = 2, 4  # mel frames to a frame of the network's output, and to a step inside
 
@@ -72,56 +72,53 @@ def checked_seconds(wave: Float[np.ndarray, " samples"], sample_rate: int) -> fl
     return seconds
 
 
-def hear(
-    model: SavedModel,
-    wave: Float[np.ndarray, " samples"],
-    sample_rate: int,
-    watch: Callable[[list[range]], Iterable[range]] = iter,
-) -> Heard:
+def hear(model: SavedModel, wave: Float[np.ndarray, " samples"], sample_rate: int) -> Heard:
     """Return what a recogniser's network says of a sound of any length.
 
     Args:
         wave: one channel (samples,).
         sample_rate: of the wave; it is resampled to the recogniser's.
-        watch: wraps the list of stretches that a long sound is heard in, to show progress.
     Raises: AudioError if it is too short; ModelError if the model is no recogniser.
     """
+    return hear_stream(model, [resample(wave, sample_rate, model.facts.audio.sample_rate)])
+
+
+def hear_stream(model: SavedModel, pieces: Iterable[Float[np.ndarray, " _"]]) -> Heard:
+    """Return the same of a sound that comes piece by piece, at the recogniser's rate; however it is cut, alike."""
     if model.facts.system != "conformer":
         raise ModelError(f"a {model.facts.system} does not listen; a recogniser does ('malsori models' lists them)")
-    audio = model.facts.audio
-    seconds = checked_seconds(wave, sample_rate)
-    wave = np.ascontiguousarray(resample(wave, sample_rate, audio.sample_rate), dtype=np.float32)
-    if seconds <= WINDOW_SECONDS:
-        parts = [_listen(model, wave)]
-    else:
-        parts = [_listen_within(model, wave, stretch) for stretch in watch(_stretches(len(wave), audio))]
+    audio, samples, parts = model.facts.audio, 0, []
+    for window, first, last in _windows(pieces, audio):
+        checked_seconds(window, audio.sample_rate)
+        begin, end = first // audio.hop_samples // _MEL_FRAMES, last // audio.hop_samples // _MEL_FRAMES
+        parts.append([kind[begin : end if last < len(window) else None] for kind in _listen(model, window)])
+        samples += last - first
     jamo, phonemes, loudness = (np.concatenate(kind) for kind in zip(*parts, strict=True))
-    return Heard(jamo, phonemes, loudness, _MEL_FRAMES * audio.frame_seconds, seconds)
+    return Heard(jamo, phonemes, loudness, _MEL_FRAMES * audio.frame_seconds, samples / audio.sample_rate)
 
 
-def _stretches(samples: int, audio: AudioConfig) -> list[range]:
-    """Return the mel frames that each window answers for; they touch, and begin where the network's steps do."""
-    frames, step = samples // audio.hop_samples, round((WINDOW_SECONDS - 2 * CONTEXT_SECONDS) / audio.frame_seconds)
-    step -= step % _STEP_FRAMES
-    return [range(begin, min(begin + step, frames)) for begin in range(0, frames, step)]
+def _windows(pieces: Iterable[np.ndarray], audio: AudioConfig) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield windows, each with the samples from which and up to which it answers; together these are all there are.
 
-
-def _listen_within(
-    model: SavedModel, wave: np.ndarray, stretch: range
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the network says of a stretch when it also hears what lies around it."""
-    audio = model.facts.audio
-    context = round(CONTEXT_SECONDS / audio.frame_seconds) // _STEP_FRAMES * _STEP_FRAMES
-    begin = max(stretch.start - context, 0)
-    heard = _listen(model, wave[begin * audio.hop_samples : (stretch.stop + context) * audio.hop_samples])
-    first, last = (stretch.start - begin) // _MEL_FRAMES, (stretch.stop - begin) // _MEL_FRAMES
-    is_last = stretch.stop == len(wave) // audio.hop_samples
-    return tuple(kind[first : None if is_last else last] for kind in heard)  # type: ignore[return-value]
+    They begin where the network's steps do. The last one reaches to the end.
+    """
+    longest, context = (
+        round(seconds / audio.frame_seconds) // _STEP_FRAMES * _STEP_FRAMES * audio.hop_samples
+        for seconds in (WINDOW_SECONDS, CONTEXT_SECONDS)
+    )
+    pending, first = np.zeros(0, dtype=np.float32), 0
+    for piece in pieces:
+        pending = np.concatenate([pending, piece]) if len(pending) else piece
+        while len(pending) - first > longest:
+            last = longest - context
+            yield pending[:longest], first, last
+            pending, first = pending[last - context :], context
+    yield pending, first, len(pending)
 
 
 def _listen(model: SavedModel, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return jamo, phonemes and loudness in each of the network's frames, one for every two of the mel."""
-    mel = log_mel(torch.from_numpy(wave)[None], model.facts.audio)
+    mel = log_mel(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None], model.facts.audio)
     output = model.network.infer(mel, torch.tensor([mel.shape[1]]))
     frames, loudness = int(output.frame_lengths[0]), mel[0].mean(1).numpy()
     index = np.minimum(np.arange(frames) * _MEL_FRAMES, len(loudness) - 1)  # the last one may be padded
