@@ -89,8 +89,8 @@ def test_the_small_recipe_teaches_jamo_and_no_more_than_is_said(bound) -> None:
     for row, length, text in zip(batch.target_ids.tolist(), batch.token_lengths.tolist(), batch.texts, strict=True):
         assert tokenizer.decode(row[:length]) == text
         assert row[length - 1] == tokenizer.end and row[: length - 1].count(tokenizer.end) == 0
-    assert torch.equal(batch.token_ids[:, 1:3], batch.target_ids[:, :2])
-    assert batch.token_ids[0, :4].tolist() == list(tokenizer.prefix("ko"))
+    assert torch.equal(batch.given_ids[:, 1:3], batch.target_ids[:, :2])
+    assert batch.given_ids[0, :4].tolist() == list(tokenizer.prefix("ko"))
     assert sorted(batch.texts) == sorted(TEXTS[:6])
     frames = [int(cut.duration * 16000) // 160 for cut in setup.cuts["train"].values()]
     np.testing.assert_allclose(batch.mel_lengths, frames, rtol=0.12)  # heard at 0.9 to 1.1 of their speed

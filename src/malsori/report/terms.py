@@ -77,6 +77,8 @@ KOREAN = {
     "probabilities": "확률",
     "project_context": "문맥 투영",
     "project_target": "양자화 투영",
+    "given_ids": "앞의 토큰",
+    "target_ids": "다음 토큰",
     "cross_entropy": "교차 엔트로피",
     "project": "출력층",
     "head": "출력층",

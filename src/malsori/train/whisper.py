@@ -55,14 +55,14 @@ class WhisperBatch:
 
     Attributes:
         mel: (batch, frames, mel_channels), its real frames in mel_lengths.
-        token_ids: each text from its prefix on (batch, tokens); target_ids the token behind each.
+        given_ids: each text from its prefix on (batch, tokens); target_ids the token behind each.
         token_lengths: real tokens (batch,).
         texts: what should be written.
     """
 
     mel: Tensor
     mel_lengths: Tensor
-    token_ids: Tensor
+    given_ids: Tensor
     target_ids: Tensor
     token_lengths: Tensor
     texts: list[str]
@@ -117,7 +117,7 @@ class WhisperTask(nn.Module):
 
     def losses(self, batch: WhisperBatch) -> Iterator[Turn]:
         """Yield the one turn."""
-        logits = self.network(batch.mel, batch.token_ids, self._lengths(batch)).logits.float()
+        logits = self.network(batch.mel, batch.given_ids, self._lengths(batch)).logits.float()
         real = length_mask(batch.token_lengths, logits.shape[1])
         yield Turn(
             "recognizer", {"cross_entropy": cross_entropy_loss(logits, batch.target_ids, real, self.label_smoothing)}
