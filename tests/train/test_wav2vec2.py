@@ -72,6 +72,25 @@ def test_fine_tuning_takes_the_pre_trained_encoder_and_leaves_its_convolutions(s
     assert all(parameter.requires_grad for parameter in free.parameters())
 
 
+def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Wav2Vec2Config(
+        conv_dim=(8,) * 7, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+    )  # fmt: skip
+    public = transformers.Wav2Vec2ForPreTraining(config)
+    public.save_pretrained(tmp_path)
+    corpus = small_setup(name="wav2vec2-small").corpus
+    setup = set_up(parse_recipe(read_recipe("wav2vec2", [f"start_from={tmp_path}"]), "recipe"), corpus)
+    network = setup.task.product()
+    assert network.config.norm == "layer" and network.config.norm_first and network.config.padding_mask
+    wanted = public.wav2vec2.encoder.layers[0].attention.v_proj.weight
+    assert torch.equal(network.encoder.blocks[0].attention.project_in.weight[32:], wanted)
+    assert torch.equal(network.encoder.mask_vector, public.wav2vec2.masked_spec_embed)
+    assert not any(parameter.requires_grad for parameter in network.encoder.convolutions.parameters())
+
+
 def test_a_run_is_a_recogniser_that_writes_hangul_with_times(small_run) -> None:
     for units, kind in (("jamo", "jamo"), ("syllables", LETTERS)):
         run = small_run(units, f"units={units}", "train.steps=2", name="wav2vec2-small")
