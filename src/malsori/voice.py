@@ -19,7 +19,7 @@ from malsori.config import AudioConfig, nearest
 from malsori.errors import ModelError, TextError
 from malsori.models.catalogue import first_built_in, load_saved
 from malsori.models.saved import SavedModel
-from malsori.models.speaking import VOICES, Control, Sentence, Spoken, speak
+from malsori.models.speaking import VOICES, WHOLE, Control, Sentence, Spoken, speak
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
 from malsori.text.symbols import PAUSE, START
 
@@ -181,7 +181,9 @@ def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
     Raises: ModelError if either is not there, or they disagree.
     """
     acoustic = load_saved(name or first_built_in(*VOICES))
-    if vocoder == "griffin-lim":
+    if acoustic.facts.system in WHOLE and vocoder:
+        raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
+    if acoustic.facts.system in WHOLE or vocoder == "griffin-lim":
         return Voice(acoustic, None)
     return Voice(acoustic, load_saved(vocoder or first_built_in(*VOCODERS)))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -9,10 +10,15 @@ from jaxtyping import Float, Int
 
 from malsori.errors import ModelError
 from malsori.models.saved import SavedModel
-from malsori.text.symbols import PHONEMES
+from malsori.models.vits import join_blanks, with_blanks
+from malsori.text.romanize import spell
+from malsori.text.symbols import PAUSE, PHONEMES, SPACE, SymbolTable
 
 #: Systems that can be asked for another pitch and energy.
 _PLASTIC = ("fastspeech2",)
+#: Systems that give a wave, and need no vocoder.
+WHOLE = ("vits",)
+_BOUNDARIES = (SPACE, PAUSE)
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,57 @@ def _tacotron(model: SavedModel, sentence: Sentence, speaker: int, control: Cont
     return Spoken(durations.numpy(), mel=mel[0].numpy())
 
 
+def _vits(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
+    """Say it with the same noise each time, so that one text has one wave."""
+    network, romanized = model.network, model.facts.frontend.get("romanized", False)
+    letters = "" if "phonemes" in model.symbols else spell(sentence.text, _letters(model), romanized)
+    token_ids = _letters(model).encode(letters) if letters else PHONEMES.encode(sentence.phonemes)
+    output = network.infer(
+        torch.tensor([with_blanks(token_ids) if network.config.blanks else token_ids]),
+        speaker_ids=torch.tensor([speaker]),
+        speed=control.speed,
+        generator=torch.Generator().manual_seed(0),
+    )
+    durations = output.durations[0].numpy()
+    durations = join_blanks(durations) if network.config.blanks else durations
+    durations = _by_words(letters, durations, sentence.phonemes) if letters else durations
+    return Spoken(durations, wave=output.wave[0].numpy())
+
+
+def _letters(model: SavedModel) -> SymbolTable:
+    """Return the alphabet of a voice that reads letters. Raises: ModelError if malsori cannot spell for it."""
+    cleaners = model.facts.frontend.get("cleaners")
+    if "letters" not in model.symbols or cleaners:
+        raise ModelError(
+            f"this voice reads symbols of its makers ({', '.join(cleaners or ['not named'])}), neither Korean phonemes "
+            "nor letters; 'malsori.load_model' gives its network, which takes their ids"
+        )
+    return model.symbols["letters"]
+
+
+def _by_words(letters: str, frames: np.ndarray, phonemes: tuple[str, ...]) -> np.ndarray:
+    """Return how long each phoneme lasts when letters were timed: words keep their frames, shared alike within one.
+
+    Where letters and phonemes disagree about the words, all frames are shared alike.
+    """
+    told = [int(frames[begin:end].sum()) for begin, end in _runs([letter == " " for letter in letters])]
+    inner = [end - begin for begin, end in _runs([symbol in _BOUNDARIES for symbol in phonemes[1:-1]])]
+    shares = zip(told, inner, strict=True) if len(told) == len(inner) else [(int(frames.sum()), len(phonemes) - 2)]
+    dealt = [np.diff(np.linspace(0, total, count + 1).round().astype(np.int64)) for total, count in shares]
+    return np.concatenate([[0], *dealt, [0]])
+
+
+def _runs(marks: list[bool]) -> list[tuple[int, int]]:
+    """Return where each run of equal marks begins and ends."""
+    edges = [0, *(place for place in range(1, len(marks)) if marks[place] != marks[place - 1]), len(marks)]
+    return list(pairwise(edges))
+
+
 #: System → how a voice of it speaks.
 VOICES: dict[str, Callable[[SavedModel, Sentence, int, Control], Spoken]] = {
     "fastspeech": _fastspeech,
     "fastspeech2": _fastspeech2,
     "tacotron": _tacotron,
     "tacotron2": _tacotron,
+    "vits": _vits,
 }
