@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
+from malsori.decode.transcript import Transcript
 from malsori.errors import ModelError, TextError
 from malsori.listeners import ListenOptions
 from malsori.models.saved import ModelFacts, SavedModel, save_model
@@ -194,6 +195,21 @@ def test_sound_longer_than_the_window_is_heard_piece_by_piece_at_its_quiet_place
     assert all(segment.end - segment.start <= 10.0 for segment in transcript.segments)
     starts = [start for _, start, _ in times(transcript)]
     np.testing.assert_allclose(starts, 2.8 * np.arange(10), atol=0.2)
+
+
+def test_a_recogniser_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
+    from malsori.evaluate import _heard
+    from malsori.text.frontend import Frontend
+
+    one = recognizer()
+    one.frontend = Frontend(morphology=False)
+    assert one.listener.spells
+    monkeypatch.setattr(one, "transcribe", lambda *_: Transcript("3개, 있어요!", "ko", 1.0, ()))
+    assert _heard(one, silence(1.0), RATE) == "3개, 있어요!"
+    one.listener.spells = False
+    assert _heard(one, silence(1.0), RATE) == "세 개 있어요"
+    monkeypatch.setattr(one, "transcribe", lambda *_: Transcript("나무 क", "ko", 1.0, ()))
+    assert _heard(one, silence(1.0), RATE) == "나무"
 
 
 def test_what_cannot_be_asked_is_told() -> None:

@@ -20,7 +20,7 @@ import torch
 
 from malsori.audio.io import load_audio, written_whole
 from malsori.corpus.folder import Corpus
-from malsori.errors import CorpusError, ModelError
+from malsori.errors import CorpusError, ModelError, TextError
 from malsori.listeners import LISTENERS
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
@@ -125,9 +125,9 @@ def evaluate(
 def _recognizer(recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
     rows = []
     for cut in cuts:
-        wave, text = _recording(corpus, cut), _plain(recognizer, cut)
+        wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        heard = recognizer.transcribe(wave, corpus.audio.sample_rate).text
+        heard = _heard(recognizer, wave, corpus.audio.sample_rate)
         measures = _error(text, heard) | _speed(began, cut)
         rows.append(Row(cut.id, text, heard, measures, wave, corpus.audio.sample_rate))
     card = score([row.text for row in rows], [row.heard for row in rows])
@@ -141,9 +141,9 @@ def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cut
     for cut in cuts:
         supervision, recording = cut.supervisions[0], _recording(corpus, cut)
         speech = voice.say(supervision.text, SayOptions(speaker=supervision.speaker))
-        heard = recognizer.transcribe(speech.wave, rate).text
-        in_recordings.append(recognizer.transcribe(recording, rate).text)
-        text = _plain(recognizer, cut)
+        heard = _heard(recognizer, speech.wave, rate)
+        in_recordings.append(_heard(recognizer, recording, rate))
+        text = _plain(recognizer, supervision.text)
         measures = _distances(recording, speech.wave, rate) | _error(text, heard) | {_SPEED: speech.real_time_factor}
         rows.append(Row(cut.id, text, heard, measures, speech.wave, rate))
     texts = [row.text for row in rows]
@@ -225,6 +225,17 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _plain(recognizer: Recognizer, cut: Any) -> str:
-    """Return what a cut says as a recogniser should write it: spoken Hangul without punctuation."""
-    return only_hangul(recognizer.frontend.read(cut.supervisions[0].text).normalized)
+def _heard(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
+    """Return what is heard, spelt as it is spoken whatever the recogniser writes."""
+    text = recognizer.transcribe(wave, sample_rate).text
+    if recognizer.listener.spells:
+        return text
+    try:
+        return _plain(recognizer, text)
+    except TextError:  # a sign was heard that has no reading
+        return only_hangul(text)
+
+
+def _plain(recognizer: Recognizer, text: str) -> str:
+    """Return a text as a recogniser should write it: spoken Hangul without punctuation."""
+    return only_hangul(recognizer.frontend.read(text).normalized)

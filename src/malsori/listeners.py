@@ -68,10 +68,12 @@ class Listener(Protocol):
     Attributes:
         languages: codes of the languages it can write.
         longest_seconds: no piece of sound should last longer.
+        spells: it writes Hangul as it is spoken; otherwise digits and punctuation too, as texts are written.
     """
 
     languages: tuple[str, ...]
     longest_seconds: float
+    spells: bool
 
     def listen(self, wave: Float[np.ndarray, " samples"], rate: int, offset: float) -> Segment:
         """Return the words of one piece of sound, which begins `offset` seconds into the whole."""
@@ -85,6 +87,7 @@ class CtcListener:
 
     languages: tuple[str, ...] = ("ko",)
     longest_seconds: float = 18.0  # as long as training ever heard
+    spells: bool = True
 
     def __init__(self, model: SavedModel, language_model: NgramModel | None, options: ListenOptions) -> None:
         tables = [model.symbols[kind] for kind in (JAMO.kind, LETTERS) if kind in model.symbols]
@@ -137,6 +140,7 @@ class WhisperListener:
         self.rules = rules_of(self.tokenizer, config.vocab, config.decoder_positions, *wish)
         self.trust = Trust(beam=options.beam or _WHISPER_BEAM)
         self.longest_seconds: float = config.window_frames * model.facts.audio.frame_seconds
+        self.spells: bool = not self.tokenizer.knows("1")
         others = (code for code in self.tokenizer.languages if code != options.language)
         self.languages: tuple[str, ...] = (options.language, *others)
 

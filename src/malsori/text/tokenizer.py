@@ -71,6 +71,10 @@ class Tokenizer:
             raise ModelError(f"{self._place}: no token {name}: not a tokenizer of Whisper")
         return index
 
+    def knows(self, piece: str) -> bool:
+        """Return whether a piece of text is a token by itself."""
+        return self._pieces.token_to_id(piece) is not None
+
     def prefix(self, language: str = "ko", task: str = "transcribe", timestamps: bool = False) -> tuple[int, ...]:
         """Return the ids that every text begins with.
 
