@@ -40,6 +40,12 @@ TINY = {
         "model.features=12", "model.recurrent_features=12", "model.attention_features=8", "model.location_filters=2",
         "model.prenet_features=[12,8]", "model.postnet_features=8", "model.postnet_layers=2",
     ),
+    "vits-small": (
+        "model.features=8", "model.latent_channels=4", "model.encoder_layers=1", "model.filter_features=8",
+        "model.posterior_layers=1", "model.flow_steps=2", "model.flow_layers=1", "model.durations.steps=2",
+        "model.decoder.mel_channels=4", "model.decoder.channels=16", "waves.periods=[2,3]", "waves.width=0.03",
+        "data.segment_frames=16",
+    ),
     "conformer-small": ("model.features=16", "model.blocks=2", "model.phoneme_block=1", "model.subsampling_channels=4"),
 }  # fmt: skip
 SHORT = (

@@ -52,7 +52,9 @@ def stop_after(monkeypatch, steps):
     monkeypatch.setattr(loop.Ema, "update", interrupted)
 
 
-@pytest.mark.parametrize("name", ["fastspeech2-small", "conformer-small", "vocos-small", "wav2vec2-pretrain-small"])
+@pytest.mark.parametrize(
+    "name", ["fastspeech2-small", "conformer-small", "vocos-small", "wav2vec2-pretrain-small", "vits-small"]
+)
 def test_a_resumed_run_ends_as_an_unbroken_one_to_the_bit(small_run, small_setup, tmp_path, name, monkeypatch):
     whole = small_run("whole", name=name)
     stop_after(monkeypatch, 3)  # between two checkpoints: SIGTERM saves
