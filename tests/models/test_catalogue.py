@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from malsori import cli
+from malsori.errors import ModelError
 from malsori.models.catalogue import load_saved
 from malsori.models.saved import save_model
 
@@ -116,3 +117,24 @@ def test_the_hub_is_asked_for_public_files_and_for_no_pickle(tmp_path: Path, mon
     assert not any(
         fnmatch(f"pytorch_model{ending}", p) for p in asked for ending in (".bin", ".pt", ".pth", ".ckpt", ".h5")
     )
+
+
+def test_import_asks_the_hub_for_the_one_pickle_that_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = transformers_folder(tmp_path / "hub", **SMALL)
+    (tmp_path / "hub" / "model.safetensors").unlink()
+    torch.save(oracle.state_dict(), tmp_path / "hub" / "pytorch_model.bin")
+    asked: list[list[str]] = []
+
+    def download(_name: str, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(tmp_path / "hub")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(ModelError, match=r"no model\.safetensors; a pickle is taken in by 'malsori import"):
+        load_saved("owner/vocoder")
+    assert cli.run(["import", "owner/vocoder", "-o", str(tmp_path / "ours")]) == 0
+    assert "pytorch_model.bin" not in asked[0] and "pytorch_model.bin" in asked[1]
+    mel = torch.randn(1, 6, 10)
+    with torch.no_grad():
+        wanted, found = oracle(mel), load_saved(str(tmp_path / "ours")).network(mel).wave
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)

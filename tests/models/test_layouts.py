@@ -192,7 +192,10 @@ def test_a_folder_with_a_pickle_only_says_what_to_do(tmp_path: Path) -> None:
     oracle = transformers_folder(tmp_path, **SMALL)
     (tmp_path / "model.safetensors").unlink()
     torch.save(oracle.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"only a pickle.*: 'malsori import .*pytorch_model\.bin -o FOLDER' first"):
+    with pytest.raises(
+        ModelError,
+        match=r"no model\.safetensors; a pickle is taken in by 'malsori import .*pytorch_model\.bin -o FOLDER'",
+    ):
         open_folder(tmp_path)
     model = import_public(tmp_path / "pytorch_model.bin", [])
     mel = torch.randn(1, 6, 10)

@@ -8,10 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from malsori.config import nearest, read_json
 from malsori.errors import ConfigError, ModelError
 from malsori.models import public_listening, public_speaking
 from malsori.models.layouts import (
+    PICKLES,
     Layout,
     Public,
     adopt,
@@ -72,8 +75,8 @@ def locate(name: str) -> Path:
         raise ModelError(
             f"{name}: no config.json in it or in {name}/model: not a model, or a run that has not saved one"
         )
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        return _from_hub(name)
+    if _is_hub_id(name):
+        return _from_hub(name, _HUB_FILES)
     raise ModelError(f"no model '{name}'.{nearest(name, [model.name for model in built_in()])}")
 
 
@@ -104,11 +107,16 @@ def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> 
     """Return the model in an author's own file, its pickle opened without running any code in it.
 
     Args:
+        path: the file, or a hub id whose folder has it as pytorch_model.bin.
         configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
             none is named.
         licence: what the author says, for the card.
     Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
     """
+    if not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path)):
+        folder = _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
+        whole = folder / "model.safetensors"
+        path = whole if whole.is_file() else folder / "pytorch_model.bin"
     content = read_author_file(path)
     beside = path.parent / "config.json"
     config: dict[str, Any] = {}
@@ -118,7 +126,11 @@ def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> 
         layout, weights = _layout_of(config, path), content
     else:
         layout, weights = recognise(content, path)
-    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    weights = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+        if isinstance(tensor, Tensor)
+    }
     model = adopt_public(layout, Public(path.parent, config, weights))
     told = licence if licence != "unknown" else model.facts.licence
     facts = model.facts.model_copy(update={"licence": told, "trained": {"imported": path.name, "layout": layout.name}})
@@ -188,12 +200,16 @@ def _assets() -> Path:
     return Path(str(resources.files("malsori") / "assets"))
 
 
-def _from_hub(name: str) -> Path:
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/"))
+
+
+def _from_hub(name: str, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(name, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"'{name}': no such folder, and the Hugging Face hub did not give it: {reason}") from error

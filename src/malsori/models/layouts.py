@@ -163,9 +163,10 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
         spelled = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
         for pattern, replacement in layout.spellings:
             spelled = re.sub(pattern, replacement, spelled)
-        rule, match = _rule(layout, spelled)
-        if match is None:
+        found = next(((rule, match) for rule in layout.keys if (match := re.fullmatch(rule.theirs, spelled))), None)
+        if found is None:
             raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
+        rule, match = found
         if rule.dropped:
             continue
         ours = parts.setdefault(match.expand(rule.ours), {})
@@ -183,13 +184,12 @@ def public_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises: ModelError if there are none in safetensors.
     """
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file() or not index.is_file():
-        pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in PICKLES]
-        if pickles and not (folder / "model.safetensors").is_file():
-            found = folder / pickles[0]
-            raise ModelError(f"{folder}: only a pickle, no model.safetensors: 'malsori import {found} -o FOLDER' first")
-        return read_weights(folder / "model.safetensors")
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return read_weights(whole)
+    if not index.is_file():
+        found = next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), "FILE")
+        raise ModelError(f"{folder}: no model.safetensors; a pickle is taken in by 'malsori import {found} -o FOLDER'")
     files = read_json(index).get("weight_map", {})
     weights: dict[str, Tensor] = {}
     for name in sorted(set(files.values())):
@@ -235,14 +235,6 @@ def read_author_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not weights by name")
     return content
-
-
-def _rule(layout: Layout, name: str) -> tuple[KeyRule, re.Match[str] | None]:
-    for rule in layout.keys:
-        match = re.fullmatch(rule.theirs, name)
-        if match:
-            return rule, match
-    return layout.keys[0], None
 
 
 def _as_normed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -97,12 +97,12 @@ def transformers_vits(public: Public) -> SavedModel:
     for name, wanted in _VITS_FIXED.items():
         if public[name] != wanted:
             raise ModelError(f"{public.folder}: {name} is {public[name]!r}; a VITS of malsori has {wanted!r}")
-    reading = public.json("tokenizer_config.json")
+    letters, reading = _vits_reading(public)
     config = VitsConfig(
         vocab=public["vocab_size"],
         speakers=public["num_speakers"],
         speaker_features=public["speaker_embedding_size"],
-        blanks=reading.get("add_blank", True),
+        blanks=reading.pop("blanks"),
         bins=public["spectrogram_bins"],
         features=public["hidden_size"],
         latent_channels=public["flow_size"],
@@ -127,20 +127,14 @@ def transformers_vits(public: Public) -> SavedModel:
             block_dilations=_tuples(public["resblock_dilation_sizes"]),
         ),
     )
-    alphabet = public.json("vocab.json")
-    letters = SymbolTable("letters", "vocab.json", tuple(sorted(alphabet, key=alphabet.__getitem__)))
-    frontend = {
-        "romanized": reading.get("is_uroman", False),
-        "cleaners": ["phonemize"] * reading.get("phonemize", False),
-    }
-    return _vits(config, public["sampling_rate"], letters, frontend)
+    return _vits(config, public["sampling_rate"], letters, reading)
 
 
 def jaywalnut310_vits(public: Public) -> SavedModel:
     """Return a VITS as its authors' program saves it; its text went through cleaners that are no part of the file."""
     if "dp.post_pre.weight" not in public.weights:  # without the stochastic predictor this name means another layer
-        for kind in ("weight", "bias"):
-            public.weights[f"dp.last.{kind}"] = public.weights.pop(f"dp.proj.{kind}", torch.empty(0))
+        for name in [name for name in public.weights if name.startswith("dp.proj.")]:
+            public.weights[name.replace("proj", "last")] = public.weights.pop(name)
     model, data = public["model"], public["data"]
     latent = model["inter_channels"]
     config = VitsConfig(
@@ -169,6 +163,15 @@ def jaywalnut310_vits(public: Public) -> SavedModel:
     )
     letters = SymbolTable("letters", "authors", tuple(public.config.get("symbols", ())))
     return _vits(config, data["sampling_rate"], letters, {"cleaners": data.get("text_cleaners", [])})
+
+
+def _vits_reading(public: Public) -> tuple[SymbolTable, dict[str, Any]]:
+    """Return the letters that VitsTokenizer knows, and how text becomes them; without its settings, as it stands."""
+    alphabet, reading = public.json("vocab.json"), public.json("tokenizer_config.json")
+    phonemized = reading.get("phonemize", bool(reading))  # the tokenizer's own default
+    letters = SymbolTable("letters", "vocab.json", tuple(sorted(alphabet, key=alphabet.__getitem__)))
+    romanized, blanks = reading.get("is_uroman", False), reading.get("add_blank", True)
+    return letters, {"blanks": blanks, "romanized": romanized, "cleaners": ["phonemize"] * phonemized}
 
 
 def _transformers_durations(public: Public) -> DurationConfig:
@@ -232,19 +235,23 @@ def ming024_fastspeech2(public: Public) -> SavedModel:
         bins=len(public.tensor(f"{adaptor}.pitch_embedding.weight")),
         postnet_features=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
     )
+    audio = _ming024_audio(public, config.mel_channels)
+    speakers = tuple(public.json("speakers.json")) or tuple(str(number) for number in range(config.speakers))
+    return SavedModel(describe("fastspeech2", config, audio, speakers=speakers), {}, FastSpeech2(config))
+
+
+def _ming024_audio(public: Public, mel_channels: int) -> AudioConfig:
     rate = public["preprocessing.audio.sampling_rate"]
-    audio = AudioConfig(
+    return AudioConfig(
         sample_rate=rate,
         fft_samples=public["preprocessing.stft.filter_length"],
         window_samples=public["preprocessing.stft.win_length"],
         hop_samples=public["preprocessing.stft.hop_length"],
-        mel_channels=config.mel_channels,
+        mel_channels=mel_channels,
         min_hz=public["preprocessing.mel.mel_fmin"],
         max_hz=public["preprocessing.mel.mel_fmax"] or rate / 2,
         convention="tacotron2",
     )
-    speakers = tuple(public.json("speakers.json")) or tuple(str(number) for number in range(config.speakers))
-    return SavedModel(describe("fastspeech2", config, audio, speakers=speakers), {}, FastSpeech2(config))
 
 
 def _tuples(nested: list[Any]) -> tuple[tuple[int, ...], ...]:
