@@ -9,10 +9,12 @@ import pytest
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.cli import run
 from malsori.config import RECOGNITION_AUDIO
-from malsori.corpus.doctor import CHECKS, Diagnosis, examine
+from malsori.corpus.doctor import CHECKS, Diagnosis, Limits, examine
 from malsori.corpus.folder import load_corpus, write_ground_truth
 from malsori.corpus.ground_truth import PrepareOptions, prepare
 from malsori.errors import CorpusError
+from malsori.text.hangul import only_hangul
+from malsori.text.tokenizer import Tokenizer, jamo_files
 
 from .conftest import RATE, SENTENCES, buzz, spoken, write_emotiontts, write_text
 
@@ -122,8 +124,12 @@ def test_every_planted_fault_is_found_at_its_utterance_and_no_other(many: Path) 
     diagnosis = check(many)
     assert found(diagnosis) == planted
     assert not diagnosis.can_train
-    # All checks but those of splits were put to the proof.
-    assert set(CHECKS) - set(planted) == {"text in train and held out", "speaker in several splits"}
+    # All checks but those of splits and of a tokenizer were put to the proof.
+    assert set(CHECKS) - set(planted) == {
+        "text in train and held out",
+        "speaker in several splits",
+        "more tokens than Whisper writes",
+    }
 
 
 def test_a_text_and_a_speaker_on_both_sides_of_a_split_are_found(many: Path) -> None:
@@ -202,3 +208,23 @@ def test_real_studio_recordings_can_be_trained_on(data_folder: Path) -> None:
         "text in train and held out": 4,
         "odd speaking rate": 2,
     }
+
+
+def test_texts_longer_than_whisper_writes_are_named_where_its_tokenizer_is_at_hand(emotiontts: Path, tmp_path: Path):
+    limits = Limits(most_tokens=33)
+    jamo = Tokenizer(jamo_files())
+    counted = {}
+    for number, sentence in enumerate(SENTENCES):
+        speaker = ("kim", "lee")[number % 2]
+        counted[f"{speaker}{number:05d}"] = len(jamo.encode(only_hangul(sentence))) + 4
+    wanted = sorted(name for name, tokens in counted.items() if tokens > 33)
+    assert wanted
+    diagnosis = examine(emotiontts, RECOGNITION_AUDIO, workers=1, limits=limits, tokenizer=jamo)
+    assert sorted(found(diagnosis)["more tokens than Whisper writes"]) == wanted
+    assert "more tokens than Whisper writes" not in found(examine(emotiontts, RECOGNITION_AUDIO, 1, limits=limits))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    for name, content in jamo_files().items():
+        (tmp_path / "model" / name).write_bytes(content)
+    assert run(["corpus", "check", str(emotiontts), "--whisper", str(tmp_path / "model"), "--workers", "1"]) == 0
+    assert run(["corpus", "check", str(emotiontts), "--whisper", "conformer-ko", "--workers", "1"]) == 2

@@ -1,15 +1,28 @@
 """Corpora: prepare ground truth, check recordings before any training."""
 
+import enum
 import json
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from malsori.cli.terminal import watched
 
+if TYPE_CHECKING:
+    from malsori.text.tokenizer import Tokenizer
+
 #: Samples a second of a corpus that voices learn from.
 VOICE_RATE = 22050
+
+
+class AlignFrom(enum.StrEnum):
+    """What durations begin from."""
+
+    recognizer = "recognizer"
+    scratch = "scratch"
+
 
 app = typer.Typer()
 corpus_app = typer.Typer(help="Corpora: prepare ground truth, check, synthesise.", no_args_is_help=True)
@@ -26,11 +39,15 @@ def prepare_corpus(
     align_with: Annotated[
         str | None, typer.Option(help="Recogniser that finds durations; none for no durations. [default: the built-in]")
     ] = None,
+    align_from: Annotated[
+        AlignFrom, typer.Option(help="scratch learns to align from this corpus alone, without a recogniser.")
+    ] = AlignFrom.recognizer,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
 
-    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser.
+    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser, or
+    --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
     """
@@ -38,8 +55,9 @@ def prepare_corpus(
 
     values = {"layout": layout, "audio": audio_at(rate), "workers": workers}
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
-    aligns = align_with != "none" and (align_with is not None or rate == VOICE_RATE)
-    unaligned = _align(out, align_with) if aligns else {}
+    scratch = align_from is AlignFrom.scratch
+    aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
+    unaligned = _align(out, align_with, scratch) if aligns else {}
     if as_json:
         print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))
         return
@@ -48,13 +66,42 @@ def prepare_corpus(
         print(f"  without durations, {reason}: {len(ids)} ({', '.join(ids[:5])})")
 
 
-def _align(folder: Path, name: str | None) -> dict[str, list[str]]:
+def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]]:
     """Add durations to a prepared corpus; return what has none, by reason."""
     from malsori.corpus.durations import add_durations
     from malsori.corpus.folder import load_corpus
     from malsori.recognizer import load_recognizer
 
-    return add_durations(load_corpus(folder), load_recognizer(name).model, watched)
+    return add_durations(load_corpus(folder), None if scratch else load_recognizer(name).model, watched)
+
+
+@corpus_app.command("synthesize")
+def synthesize_corpus(
+    out: Annotated[Path, typer.Argument(help="Folder of recordings to make, or to go on with.")],
+    hours: Annotated[float, typer.Option(help="Speak at least so long; 0 counts sentences.")] = 0.0,
+    sentences: Annotated[int | None, typer.Option(help="Speak so many. [default: 500, or what the hours need]")] = None,
+    voices: Annotated[str | None, typer.Option(help="espeak-ng's: ko, or with a variant: ko+f2,ko+m3.")] = None,
+    speeds: Annotated[str | None, typer.Option(help="Words a minute; the outer two are for the test split.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Sentences to speak, one a line. [default: malsori's own]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Speak Korean sentences with espeak-ng and keep the exact time of every phone: recordings to measure aligners by.
+
+    Example: malsori corpus synthesize work/oracle --sentences 200
+    """
+    from malsori.corpus.layouts import read_text
+    from malsori.corpus.synthesis import MOST_SENTENCES_AN_HOUR, SynthesisOptions, synthesize
+
+    most = sentences or (math.ceil(hours * MOST_SENTENCES_AN_HOUR) if hours else None)
+    values = {"hours": hours, "sentences": most, "voices": _split(voices), "speeds": _split(speeds)}
+    given = {name: value for name, value in values.items() if value is not None}
+    options = SynthesisOptions.parse(given, "malsori corpus synthesize")
+    summary = synthesize(out, options, read_text(text).splitlines() if text else None, watched)
+    print(json.dumps(summary.as_dict(), ensure_ascii=False) if as_json else "\n".join(summary.lines()))
+
+
+def _split(values: str | None) -> list[str] | None:
+    return [value.strip() for value in values.split(",")] if values is not None else None
 
 
 @corpus_app.command("check")
@@ -63,6 +110,7 @@ def check_corpus(
     layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognisers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
+    whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Examine a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
@@ -72,6 +120,15 @@ def check_corpus(
     from malsori.corpus.doctor import examine
     from malsori.corpus.ground_truth import audio_at
 
-    found = examine(source, audio_at(rate), workers, layout)
+    found = examine(source, audio_at(rate), workers, layout, tokenizer=_tokenizer(whisper) if whisper else None)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)
+
+
+def _tokenizer(name: str) -> "Tokenizer":
+    from malsori.models.catalogue import locate
+    from malsori.models.saved import kept_files
+    from malsori.text.tokenizer import Tokenizer
+
+    folder = locate(name)
+    return Tokenizer(kept_files(folder), str(folder))

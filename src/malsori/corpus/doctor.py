@@ -10,7 +10,7 @@ Every check is one function over all patients, entered in CHECKS; a finding name
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout, text
 from malsori.corpus.pool import run_in_order
 from malsori.corpus.vitals import Vitals, measure_vitals
 from malsori.errors import CorpusError, TextError
-from malsori.text.hangul import is_syllable, to_jamo
+from malsori.text.hangul import is_syllable, only_hangul, to_jamo
+from malsori.text.tokenizer import Tokenizer
 
 #: From the gravest on.
 SEVERITIES = ("fault", "warning", "note")
@@ -46,6 +47,7 @@ class Limits(Config):
     syllables_per_second: float = 12.0  # the fastest Korean; broadcast speech has 7
     recogniser_frame_seconds: float = 0.02  # one output of the recogniser
     long_seconds: float = 30.0  # what Whisper hears at once
+    most_tokens: int = 448  # what its decoder has positions for
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Patient:
     vitals: Vitals
     syllables: int
     jamo: int
+    tokens: int = 0  # of Whisper, where its tokenizer is at hand
 
     @property
     def id(self) -> str:
@@ -123,7 +126,12 @@ class Diagnosis:
 
 
 def examine(
-    source: Path, audio: AudioConfig | None = None, workers: int = 0, layout: str = "auto", limits: Limits | None = None
+    source: Path,
+    audio: AudioConfig | None = None,
+    workers: int = 0,
+    layout: str = "auto",
+    limits: Limits | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Diagnosis:
     """Return the diagnosis of a folder of recordings, or of a corpus prepared from one.
 
@@ -131,6 +139,7 @@ def examine(
         source: folder in one of the layouts, or with a corpus.json.
         audio: what it is to be used with; a prepared corpus brings its own.
         workers: processes; 0 is one for each processor.
+        tokenizer: of the Whisper that is to learn from it.
     Raises: CorpusError if the folder is missing or of no known layout.
     """
     limits = limits or Limits()
@@ -145,6 +154,8 @@ def examine(
     jobs = [(item, audio or AudioConfig()) for item in utterances]
     results = list(run_in_order(_admit, jobs, workers, "examining"))
     patients = [item for item in results if isinstance(item, Patient)]
+    if tokenizer is not None:
+        patients = [replace(item, tokens=_tokens(tokenizer, item.utterance)) for item in patients]
     refused += [item for item in results if isinstance(item, Refusal)]
     findings = [Finding(item.reason, "fault", item.id, item.detail) for item in refused]
     for name, check in CHECKS.items():
@@ -175,6 +186,15 @@ def _admit(job: tuple[Utterance, AudioConfig]) -> Patient | Refusal:
     jamo = to_jamo("".join(sign for sign in normalized if is_syllable(sign) or sign == " "))
     needed = len(jamo) + sum(one == other for one, other in itertools.pairwise(jamo))
     return Patient(utterance, vitals, sum(map(is_syllable, normalized)), needed)
+
+
+def _tokens(tokenizer: Tokenizer, utterance: Utterance) -> int:
+    """Return how many tokens an utterance's text takes with its prefix and end; 0 where it cannot be written."""
+    text = utterance.written if tokenizer.knows("1") else only_hangul(reading(utterance.spoken).normalized)
+    try:
+        return len(tokenizer.encode(text)) + len(tokenizer.prefix("ko"))
+    except TextError:
+        return 0
 
 
 def _prepared_utterances(corpus: folder.Corpus) -> list[Utterance]:
@@ -352,6 +372,12 @@ def _too_long(patients: list[Patient], limits: Limits) -> Found:
             yield item.id, f"lasts {item.vitals.seconds:.1f} s"
 
 
+def _too_many_tokens(patients: list[Patient], limits: Limits) -> Found:
+    for item in patients:
+        if item.tokens > limits.most_tokens:
+            yield item.id, f"{item.tokens} tokens, at most {limits.most_tokens} have a place"
+
+
 #: All checks beside those for use at all, whose names are the reasons why `prepare` skips an utterance.
 CHECKS: dict[str, Check] = {
     "too fast for CTC": Check("fault", _infeasible, "the text is longer than what is said: mend or remove it"),
@@ -364,12 +390,11 @@ CHECKS: dict[str, Check] = {
     "mostly silence": Check("warning", _mostly_silent, "ends are trimmed by 'prepare'; listen whether all is there"),
     "long pause": Check("warning", _long_pause, "cut it, or write a mark into the text where it stands"),
     "narrow band": Check("warning", _narrow, "find the original, or use it at its true rate"),
-    "another sample rate": Check(
-        "warning", _other_rate, "'prepare' resamples it; make sure it is the same voice chain"
-    ),
+    "another sample rate": Check("warning", _other_rate, "'prepare' resamples it; is it the same voice chain?"),
     "several channels": Check("warning", _several_channels, "take one channel, if they differ"),
     "odd length": Check("warning", _odd_length, "listen: is it one sentence?"),
     "odd speaking rate": Check("warning", _odd_rate, "listen: does the text say what is said?"),
     "longer than 30 s": Check("note", _too_long, "Whisper hears 30 s at once; cut it for Whisper"),
+    "more tokens than Whisper writes": Check("warning", _too_many_tokens, "cut sound and text, or it is left out"),
     "speaker in several splits": Check("note", _speaker_leak, "a recogniser's test wants speakers it never heard"),
 }

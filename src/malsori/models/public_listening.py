@@ -9,7 +9,7 @@ from typing import Any
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import ModelError
 from malsori.models.layouts import Public, describe
-from malsori.models.saved import KEPT_FILES, SavedModel
+from malsori.models.saved import SavedModel, kept_files
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.text.hangul import to_nfc
@@ -66,8 +66,7 @@ def transformers_whisper(public: Public) -> SavedModel:
         mel_channels=config.mel_channels,
         log_floor=1e-10,
     )
-    files = {name: (public.folder / name).read_bytes() for name in KEPT_FILES if (public.folder / name).is_file()}
-    return SavedModel(describe("whisper", config, audio), {}, Whisper(config), files=files)
+    return SavedModel(describe("whisper", config, audio), {}, Whisper(config), files=kept_files(public.folder))
 
 
 def transformers_wav2vec2(public: Public) -> SavedModel:

@@ -142,8 +142,12 @@ def open_model(folder: Path) -> SavedModel:
     symbols = _read_symbols(folder / "symbols.json")
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    files = {name: (folder / name).read_bytes() for name in KEPT_FILES if (folder / name).is_file()}
-    return SavedModel(facts, symbols, network.eval(), text, files)
+    return SavedModel(facts, symbols, network.eval(), text, kept_files(folder))
+
+
+def kept_files(folder: Path) -> dict[str, bytes]:
+    """Return those of the files in a model's folder that must stay with it, name → content."""
+    return {name: (folder / name).read_bytes() for name in KEPT_FILES if (folder / name).is_file()}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
