@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from malsori.corpus.folder import Corpus
+from malsori.errors import CorpusError
 from malsori.losses.sequence import guided_attention_loss
 from malsori.models.saved import SavedModel, save_model
+from malsori.models.tacotron import TacotronOutput
 from malsori.train.tasks import Turn
 from malsori.voice import load_voice
 
@@ -45,6 +47,29 @@ def test_guidance_fades_with_what_is_off_the_diagonal(small_setup) -> None:
     off = 1 - turn.signs["attention_diagonality"]
     torch.testing.assert_close(turn.losses["guided_attention"], whole * off)
     assert turn.losses["guided_attention"].requires_grad and not turn.signs["attention_diagonality"].requires_grad
+
+
+def test_durations_guide_attention_along_their_path(small_setup) -> None:
+    task = small_setup("guide=durations", "model.reduction=2", name="tacotron-small").task.eval()
+    batch = task.example()
+    steps = -(-batch.frame_lengths // 2)
+    on_path = torch.full((2, int(steps.max()), 8), -30.0)
+    for row, durations in zip(on_path, batch.durations, strict=True):
+        heard = torch.arange(8).repeat_interleave(durations)
+        for step in range(-(-len(heard) // 2)):
+            row[step, heard[min(2 * step + 1, len(heard) - 1)]] = 0.0
+    empty = torch.zeros(2, 1, 80)
+    for shift, low, high in ((0, 0.0, 1e-3), (1, 0.0, 5.0), (4, 10.0, 20.0)):
+        attention = on_path.roll(shift, dims=2).softmax(-1)
+        output = TacotronOutput(empty, empty, attention[..., 0], attention, batch.frame_lengths, steps)
+        assert low <= task._guided(output, batch).item() <= high
+
+
+def test_durations_that_are_not_there_cannot_guide(small_setup, monkeypatch) -> None:
+    whole = Corpus.ground_truth
+    monkeypatch.setattr(Corpus, "ground_truth", lambda self, cut: {"mel": whole(self, cut)["mel"]})
+    with pytest.raises(CorpusError, match="not all has durations"):
+        small_setup("guide=durations", name="tacotron2-small")
 
 
 def test_a_voice_of_one_speaker_can_start_one_of_several(small_setup, tmp_path) -> None:

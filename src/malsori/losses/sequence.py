@@ -142,6 +142,28 @@ def guided_attention_loss(
     return masked_mean(attention * penalty.to(attention.dtype), real)
 
 
+def aligned_attention_loss(
+    attention: Float[Tensor, "batch steps tokens"],
+    path: Int[Tensor, "batch steps"],
+    step_lengths: Int[Tensor, " batch"],
+    tolerance: int = 1,
+) -> Float[Tensor, ""]:
+    """Return the mean over real steps of -log of the attention that lies on a known path or next to it.
+
+    Args:
+        path: the token that an aligner hears at each step (batch, steps).
+        tolerance: tokens to each side that are as good: an aligner's boundaries are not exact.
+    Source: the idea of Zhu et al. 2019, Pre-Alignment Guided Attention (ASRU), with a probability for a distance.
+
+    >>> round(aligned_attention_loss(torch.full((1, 1, 4), 0.25), torch.tensor([[3]]), torch.tensor([1])).item(), 4)
+    0.6931
+    """
+    tokens = torch.arange(attention.shape[2], device=attention.device)
+    near = (tokens - path[..., None]).abs() <= tolerance
+    heard = (attention * near).sum(-1).clamp(min=1e-6)
+    return masked_mean(-heard.log(), length_mask(step_lengths, attention.shape[1]))
+
+
 def attention_diagonality(
     attention: Float[Tensor, "batch frames tokens"],
     frame_lengths: Int[Tensor, " batch"],

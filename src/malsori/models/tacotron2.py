@@ -82,9 +82,9 @@ class Tacotron2Postnet(nn.Module):
         super().__init__()
         inside = [config.postnet_features] * (config.postnet_layers - 1)
         widths = [config.mel_channels, *inside, config.mel_channels]
-        self.convolutions = nn.ModuleList(
-            NormedConvolution(before, after, config.kernel) for before, after in pairwise(widths)
-        )
+        layers = [NormedConvolution(before, after, config.kernel) for before, after in pairwise(widths)]
+        nn.init.constant_(layers[-1].norm.weight, 0.1)  # at first the last one adds little noise to the frames
+        self.convolutions = nn.ModuleList(layers)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, Example
 from malsori.corpus.folder import Corpus
+from malsori.errors import CorpusError
 from malsori.losses.regression import l1_loss, l2_loss
-from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
+from malsori.losses.sequence import aligned_attention_loss, attention_diagonality, guided_attention_loss, stop_loss
 from malsori.models.fastspeech2 import FastSpeech2Config
-from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig
+from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig, TacotronOutput
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.symbols import PHONEMES
@@ -24,45 +25,61 @@ from malsori.train.setup import Setup, System, both_splits, model_facts, same_au
 from malsori.train.tasks import Turn
 
 
-class TacotronRecipe(Recipe):
-    """A recipe with a Tacotron. stop_weight: of the step on which speech ends, against each of those before."""
+class ReadingRecipe(Recipe):
+    """What the recipes of both Tacotrons have.
+
+    guide: what attention is shown: the diagonal, or the path of the corpus' durations, which is quicker learnt.
+    stop_weight: of the step on which speech ends, against each of those before.
+    """
 
     audio: AudioConfig = AudioConfig()
+    guide: Literal["diagonal", "durations"] = "diagonal"
+    stop_weight: float = 5.0
+
+
+class TacotronRecipe(ReadingRecipe):
+    """A recipe with a Tacotron."""
+
     model: TacotronConfig = TacotronConfig()
-    stop_weight: float = 5.0
 
 
-class Tacotron2Recipe(Recipe):
-    """A recipe with a Tacotron 2. stop_weight: of the step on which speech ends, against each of those before."""
+class Tacotron2Recipe(ReadingRecipe):
+    """A recipe with a Tacotron 2."""
 
-    audio: AudioConfig = AudioConfig()
     model: Tacotron2Config = Tacotron2Config()
-    stop_weight: float = 5.0
 
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """Attributes: tokens (batch, tokens), one speaker a sentence, and the mel (batch, frames, mel_channels) to say."""
+    """Attributes: tokens (batch, tokens), one speaker a sentence, and the mel (batch, frames, mel_channels) to say.
+
+    durations: frames a token (batch, tokens); all 0 where nothing is to be learnt from them.
+    """
 
     token_ids: Tensor
     token_lengths: Tensor
     speaker_ids: Tensor
     mel: Tensor
     frame_lengths: Tensor
+    durations: Tensor
 
 
 @dataclass(frozen=True)
 class ReadCollator:
-    """Whole utterances with their text's tokens."""
+    """Whole utterances with their text's tokens, and if they are to guide, the durations of these."""
 
     speakers: tuple[str, ...]
+    guided: bool = False
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> ReadBatch:
         """Return the padded batch."""
         tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
         mel, frame_lengths = pad_stack([torch.from_numpy(e.truth["mel"]) for e in examples])
         speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
-        return ReadBatch(tokens, lengths, speaker_ids, mel, frame_lengths)
+        durations = torch.zeros_like(tokens)
+        if self.guided:
+            durations, _ = pad_stack([torch.from_numpy(e.truth["durations"]).long() for e in examples])
+        return ReadBatch(tokens, lengths, speaker_ids, mel, frame_lengths, durations)
 
 
 class TacotronTask(nn.Module):
@@ -71,11 +88,12 @@ class TacotronTask(nn.Module):
     Tacotron compares mels by L1, Tacotron 2 by L2. Guided attention is neither paper's (Tachibana et al. 2017,
     arXiv:1710.08969): its weight may be 0. It fades by itself, with the share of attention that is still off the
     diagonal: strong while there is no path yet, gone where speech has to run before the diagonal or behind it.
+    With durations to guide it is their path that is shown.
     """
 
-    def __init__(self, network: SpeakingByAttention, stop_weight: float) -> None:
+    def __init__(self, network: SpeakingByAttention, guide: str, stop_weight: float) -> None:
         super().__init__()
-        self.network, self.stop_weight = network, stop_weight
+        self.network, self.guide, self.stop_weight = network, guide, stop_weight
         self.distance = l2_loss if isinstance(network, Tacotron2) else l1_loss
 
     def parts(self) -> dict[str, nn.Module]:
@@ -92,13 +110,14 @@ class TacotronTask(nn.Module):
         frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
         attended = output.attention, output.step_lengths, batch.token_lengths
         diagonality = attention_diagonality(*attended)
+        straight = guided_attention_loss(*attended) * (1 - diagonality)
         yield Turn(
             "acoustic",
             {
                 "mel": self.distance(output.mel, batch.mel, frames),
                 "coarse_mel": self.distance(output.coarse, batch.mel, frames),
                 "stop": stop_loss(output.stop, output.step_lengths, self.stop_weight),
-                "guided_attention": guided_attention_loss(*attended) * (1 - diagonality),
+                "guided_attention": self._guided(output, batch) if self.guide == "durations" else straight,
             },
             {"attention_diagonality": diagonality},
         )
@@ -108,7 +127,17 @@ class TacotronTask(nn.Module):
         config = self.network.config
         sizes = FastSpeech2Config(vocab=config.vocab, speakers=config.speakers, mel_channels=config.mel_channels)
         noise = example_speech(sizes)
-        return ReadBatch(noise.token_ids, noise.token_lengths, noise.speaker_ids, noise.mel, noise.frame_lengths)
+        told = noise.token_ids, noise.token_lengths, noise.speaker_ids
+        return ReadBatch(*told, noise.mel, noise.frame_lengths, noise.durations)
+
+    def _guided(self, output: TacotronOutput, batch: ReadBatch) -> Tensor:
+        """Return the loss against the token that lasts in the middle of each step."""
+        reduction = self.network.config.reduction
+        middles = reduction * torch.arange(output.stop.shape[1], device=batch.durations.device) + reduction // 2
+        ends = batch.durations.cumsum(1)
+        middles = torch.minimum(middles[None, :], ends[:, -1:] - 1)
+        path = torch.searchsorted(ends, middles.contiguous(), right=True)
+        return aligned_attention_loss(output.attention, path, output.step_lengths)
 
     @torch.inference_mode()
     def validate(self, batches: Iterable[ReadBatch]) -> dict[str, float]:
@@ -119,22 +148,25 @@ class TacotronTask(nn.Module):
 
 
 def _tacotron_task(recipe: TacotronRecipe) -> nn.Module:
-    return TacotronTask(Tacotron(recipe.model), recipe.stop_weight)
+    return TacotronTask(Tacotron(recipe.model), recipe.guide, recipe.stop_weight)
 
 
 def _tacotron2_task(recipe: Tacotron2Recipe) -> nn.Module:
-    return TacotronTask(Tacotron2(recipe.model), recipe.stop_weight)
+    return TacotronTask(Tacotron2(recipe.model), recipe.guide, recipe.stop_weight)
 
 
 def _bind(recipe: Any, corpus: Corpus) -> Setup:
     same_audio(recipe.audio, corpus)
     cuts = both_splits(recipe, corpus)
+    guided = recipe.guide == "durations"
+    if guided and any("durations" not in corpus.ground_truth(cut) for found in cuts.values() for cut in found.values()):
+        raise CorpusError(f"{corpus.path}: not all has durations to guide attention. Set guide = 'diagonal'")
     speakers = talkative_first(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
     task = SYSTEMS[recipe.system].build(recipe.model_copy(update={"model": sizes}))
-    collator = ReadCollator(speakers)
+    collator = ReadCollator(speakers, guided)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES})
 
