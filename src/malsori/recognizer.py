@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from malsori.align.boundaries import refine
 from malsori.align.phonemes import alignment_of, time_phonemes
 from malsori.align.spans import Alignment
 from malsori.audio.io import load_audio, resample, stream_audio
@@ -76,11 +77,11 @@ class Recognizer:
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        heard = hear_stream(self.model, pieces)
+        heard = hear_stream(self.model, pieces, with_jamo=False)
         times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
-        return alignment_of(reading, times.ends)
+        return alignment_of(reading, refine(reading, wave, rate, times.ends))
 
     def _load(self, sound: Any, sample_rate: int | None) -> tuple[np.ndarray, int]:
         rate = self.model.facts.audio.sample_rate

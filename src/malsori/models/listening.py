@@ -83,17 +83,26 @@ def hear(model: SavedModel, wave: Float[np.ndarray, " samples"], sample_rate: in
     return hear_stream(model, [resample(wave, sample_rate, model.facts.audio.sample_rate)])
 
 
-def hear_stream(model: SavedModel, pieces: Iterable[Float[np.ndarray, " _"]]) -> Heard:
-    """Return the same of a sound that comes piece by piece, at the recogniser's rate; however it is cut, alike."""
+def hear_stream(model: SavedModel, pieces: Iterable[Float[np.ndarray, " _"]], with_jamo: bool = True) -> Heard:
+    """Return the same of a sound that comes piece by piece, at the recogniser's rate; however it is cut, alike.
+
+    Without jamo, which an alignment does not ask for, an hour takes half the memory.
+    """
     if model.facts.system != "conformer":
         raise ModelError(f"a {model.facts.system} does not listen; a recogniser does ('malsori models' lists them)")
-    audio, samples, parts = model.facts.audio, 0, []
+    audio, samples, frames = model.facts.audio, 0, 0
+    stores = bytearray(), bytearray(), bytearray()  # they grow where they stand; a list of pieces would be held twice
     for window, first, last in _windows(pieces, audio):
         checked_seconds(window, audio.sample_rate)
         begin, end = first // audio.hop_samples // _MEL_FRAMES, last // audio.hop_samples // _MEL_FRAMES
-        parts.append([kind[begin : end if last < len(window) else None] for kind in _listen(model, window)])
-        samples += last - first
-    jamo, phonemes, loudness = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+        jamo, phonemes, loudness = _listen(model, window)
+        kinds = jamo if with_jamo else jamo[:, :0], phonemes, loudness
+        for store, kind in zip(stores, kinds, strict=True):
+            store += kind[begin : end if last < len(window) else None].tobytes()
+        samples, frames = samples + last - first, len(stores[2]) // loudness.itemsize
+    jamo, phonemes, loudness = (
+        np.ndarray((frames, *kind.shape[1:]), kind.dtype, store) for store, kind in zip(stores, kinds, strict=True)
+    )
     return Heard(jamo, phonemes, loudness, _MEL_FRAMES * audio.frame_seconds, samples / audio.sample_rate)
 
 
