@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -222,6 +223,49 @@ def test_the_authors_generators_are_imported_with_every_tensor(tmp_path: Path, h
         state["blocks.1.chains.1.1.parametrizations.weight.original1"], tensors[f"resblocks.1.{step}.weight_v"]
     )
     assert torch.equal(state["upsamples.1.parametrizations.weight.original0"], tensors["ups.1.weight_g"])
+
+
+def heard_by_their_equations(w: dict[str, Tensor], h: dict[str, Any], mel: Tensor) -> Tensor:
+    """The authors' generator in plain functions, weight norm worked out: mel (channels, frames) → wave (samples,)."""
+
+    def weight(name: str) -> Tensor:
+        v = w[f"{name}.weight_v"]
+        return w[f"{name}.weight_g"] * v / v.flatten(1).norm(dim=1)[:, None, None]
+
+    def convolved(name: str, x: Tensor, dilation: int = 1) -> Tensor:
+        kernel = weight(name)
+        padding = dilation * (kernel.shape[2] - 1) // 2
+        return F.conv1d(x, kernel, w[f"{name}.bias"], padding=padding, dilation=dilation)
+
+    def block(name: str, x: Tensor, dilations: list[int]) -> Tensor:
+        for step, dilation in enumerate(dilations):
+            if h["resblock"] == "1":
+                once = convolved(f"{name}.convs1.{step}", F.leaky_relu(x, 0.1), dilation)
+                x = x + convolved(f"{name}.convs2.{step}", F.leaky_relu(once, 0.1))
+            else:
+                x = x + convolved(f"{name}.convs.{step}", F.leaky_relu(x, 0.1), dilation)
+        return x
+
+    x, parallel = convolved("conv_pre", mel[None]), len(h["resblock_kernel_sizes"])
+    for stage, (rate, kernel) in enumerate(zip(h["upsample_rates"], h["upsample_kernel_sizes"], strict=True)):
+        name = f"ups.{stage}"
+        x = F.leaky_relu(x, 0.1)
+        x = F.conv_transpose1d(x, weight(name), w[f"{name}.bias"], stride=rate, padding=(kernel - rate) // 2)
+        dilations = enumerate(h["resblock_dilation_sizes"])
+        x = sum(block(f"resblocks.{stage * parallel + place}", x, steps) for place, steps in dilations) / parallel
+    return convolved("conv_post", F.leaky_relu(x)).tanh()[0, 0]
+
+
+@pytest.mark.parametrize(
+    "h", [TINY, TINY | {"resblock": "2", "resblock_dilation_sizes": [[1, 2], [2, 6]]}, V3], ids=["1", "2", "V3"]
+)
+def test_an_imported_generator_sounds_as_its_equations_say(tmp_path: Path, h: dict[str, Any]) -> None:
+    path, tensors = authors_file(tmp_path, h)
+    network, mel = import_public(path, []).network, torch.randn(80, 9)
+    with torch.no_grad():
+        wanted, found = heard_by_their_equations(tensors, h, mel), network(mel.T[None]).wave[0]
+    assert wanted.abs().mean() > 0.01 and found.shape == (9 * 256,)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_an_imported_file_is_a_folder_of_ours(tmp_path: Path) -> None:
