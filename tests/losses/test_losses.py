@@ -36,6 +36,7 @@ from malsori.losses.regression import (
     spectral_convergence,
 )
 from malsori.losses.sequence import (
+    aligned_attention_loss,
     attention_diagonality,
     blank_share,
     cross_entropy_loss,
@@ -260,6 +261,18 @@ def test_guided_attention_and_diagonality_follow_their_formula():
     assert guided_attention_loss(*arguments, width=g).item() == pytest.approx(np.mean(expected), rel=1e-6)
     near = sum(attention[e] for e in entries if abs(apart[e]) <= g) / sum(attention[e] for e in entries)
     assert attention_diagonality(*arguments, width=g).item() == pytest.approx(near, rel=1e-6)
+
+
+def test_attention_on_an_aligners_path_or_beside_it_costs_nothing():
+    attention = np.apply_along_axis(softmax, -1, RANDOM.normal(size=(2, 5, 6)))
+    path, steps = RANDOM.integers(0, 6, (2, 5)), (5, 3)
+    near = [attention[i, t, max(0, path[i, t] - 1) : path[i, t] + 2].sum() for i in range(2) for t in range(steps[i])]
+    found = aligned_attention_loss(tensor(attention), torch.tensor(path), torch.tensor(steps)).item()
+    assert found == pytest.approx(np.mean(-np.log(near)), rel=1e-6)
+    sharp = torch.nn.functional.one_hot(torch.tensor(path), 6).double()
+    assert aligned_attention_loss(sharp, torch.tensor(path), torch.tensor(steps)).item() == pytest.approx(0, abs=1e-9)
+    exact = aligned_attention_loss(tensor(attention), torch.tensor(path), torch.tensor(steps), tolerance=0).item()
+    assert exact > found
 
 
 def test_the_multi_resolution_loss_is_scipys_spectra_compared():
