@@ -122,7 +122,8 @@ class CtcListener:
                 continue
             if members:
                 frames = hypothesis.starts[members[0]], hypothesis.ends[members[-1]]
-                start, end = (offset + min(frame * heard.frame_seconds, heard.seconds) for frame in frames)
+                times = [heard.first_seconds + frame * heard.frame_seconds for frame in frames]
+                start, end = (offset + min(time, heard.seconds) for time in times)
                 confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
                 text = text_of(self.table, [hypothesis.ids[m] for m in members])
                 if text:  # marks such as <unk> are no word

@@ -42,10 +42,19 @@ class Heard:
 
 @dataclass(frozen=True)
 class HeardLetters:
-    """Attributes: log_probs of the letters (frames, vocab), the blank's id, seconds a frame and of the sound."""
+    """Which letters a network would write in each frame.
+
+    Attributes:
+        log_probs: of the letters (frames, vocab).
+        blank: the letter that stands for nothing.
+        first_seconds: where the first frame begins; a network that hears more around a frame begins later.
+        frame_seconds: seconds from one frame to the next.
+        seconds: length of the sound.
+    """
 
     log_probs: Float[np.ndarray, "frames vocab"]
     blank: int
+    first_seconds: float
     frame_seconds: float
     seconds: float
 
@@ -54,14 +63,15 @@ def hear_letters(model: SavedModel, wave: Float[np.ndarray, " samples"], sample_
     """Return what a network trained by CTC would write for a sound; arguments and errors as for `hear`."""
     if model.facts.system != "wav2vec2":
         heard = hear(model, wave, sample_rate)
-        return HeardLetters(heard.jamo, 0, heard.frame_seconds, heard.seconds)
+        return HeardLetters(heard.jamo, 0, 0.0, heard.frame_seconds, heard.seconds)
     seconds, config = checked_seconds(wave, sample_rate), model.network.config
     rate = model.facts.audio.sample_rate
     heard_wave = torch.from_numpy(np.ascontiguousarray(resample(wave, sample_rate, rate), dtype=np.float32))[None]
     if config.standardized:
         heard_wave = standardize_wave(heard_wave, torch.tensor([heard_wave.shape[1]]))
     log_probs = model.network.infer(heard_wave).logits[0].log_softmax(-1).numpy()
-    return HeardLetters(log_probs, config.blank, config.frame_samples / rate, seconds)
+    first = (config.heard_samples - config.frame_samples) / 2 / rate
+    return HeardLetters(log_probs, config.blank, first, config.frame_samples / rate, seconds)
 
 
 def checked_seconds(wave: Float[np.ndarray, " samples"], sample_rate: int) -> float:

@@ -76,6 +76,14 @@ class EncoderConfig(Config):
         """Samples from one frame to the next."""
         return math.prod(self.strides)
 
+    @property
+    def heard_samples(self) -> int:
+        """Samples that one frame of the convolutions hears."""
+        samples = 1
+        for kernel, stride in zip(reversed(self.kernels), reversed(self.strides), strict=True):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
     def frames(self, samples: int) -> int:
         """Return how many frames a wave of so many samples becomes; none if it is too short for one."""
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
