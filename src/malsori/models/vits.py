@@ -11,7 +11,8 @@ The durations come from monotonic alignment search: nobody has to align the reco
 gradient, and the duration predictor sees the text detached; so the text encoder learns from the KL term alone.
 
 Differences from the paper:
-- The discriminators are HiFi-GAN's: those of periods, and one on the wave itself with HiFi-GAN's widths.
+- The discriminators are HiFi-GAN's: those of periods, and one on the wave itself, of HiFi-GAN's widths.
+- The decoder's first and last convolution have weight norm, as HiFi-GAN's own; public weights come to the same.
 - The deterministic duration predictor is trained as a normal distribution of log-durations: half its squared error.
 - Flows begin with nearly, not exactly, zero shifts and bends, so that every weight has a gradient from the first step.
 """
