@@ -59,7 +59,7 @@ TACOTRON = Subject(
     "tacotron",
     TacotronConfig(
         **TINY, embedding_features=14, prenet_features=(12, 11), features=9, bank=3, postnet_bank=2,
-        postnet_features=15, highways=1, recurrent_features=20,
+        postnet_features=15, highways=1, recurrent_features=20, attention_features=17,
     ),
     items,
     real,

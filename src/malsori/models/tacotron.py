@@ -62,7 +62,7 @@ class TacotronConfig(SpeakingConfig):
     """Sizes; the defaults are the paper's (table 1).
 
     features: of encoder and post-net, which make twice as many.
-    recurrent_features: of the decoder's GRUs and the attention's hidden layer.
+    recurrent_features: of the decoder's GRUs.
     """
 
     embedding_features: int = 256
@@ -73,6 +73,7 @@ class TacotronConfig(SpeakingConfig):
     postnet_features: int = 256
     highways: int = 4
     recurrent_features: int = 256
+    attention_features: int = 256
     reduction: int = 2
 
 
@@ -255,7 +256,7 @@ class Tacotron(SpeakingByAttention):
         decoder = AttentionDecoder(
             Prenet(config.mel_channels, config.prenet_features, config.prenet_dropout, bias=True),
             nn.GRUCell(config.prenet_features[-1] + memory, hidden),
-            AdditiveAttention(hidden, memory, hidden),
+            AdditiveAttention(hidden, memory, config.attention_features),
             ResidualGruWriter(hidden, memory, hidden),
             config.mel_channels,
             config.reduction,
