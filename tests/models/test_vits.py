@@ -14,7 +14,7 @@ from malsori.models import load_model
 from malsori.models.catalogue import import_public, load_saved
 from malsori.models.saved import open_model, save_model
 from malsori.models.vits import Vits, VitsConfig, join_blanks, with_blanks
-from malsori.models.vits_duration import DurationConfig
+from malsori.models.vits_duration import DurationConfig, SplineFlow
 
 from .harness import check_gradients
 from .subjects_vits import VITS
@@ -101,6 +101,34 @@ def test_a_batch_of_texts_is_spoken_as_each_alone(tmp_path: Path) -> None:
         assert together.frame_lengths[row] == frames == together.durations[row].sum()
         near = (frames - 12) * network.config.decoder.samples_a_frame  # the decoder sees beyond the shorter one's end
         torch.testing.assert_close(together.wave[row, :near], alone.wave[0, :near], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["stochastic", "three speakers"])
+def test_recordings_become_the_latent_that_they_become_there(kind: str, tmp_path: Path) -> None:
+    oracle, network = transformers_folder(tmp_path, **SMALL | KINDS[kind]), load_model(str(tmp_path))
+    spectrogram, mask = torch.rand(2, 25, 33), torch.arange(25) < torch.tensor([[25], [18]])
+    speakers = torch.tensor([2, 0])
+    steering = network.speaker_vectors(speakers)
+    theirs = None if steering is None else oracle.embed_speaker(speakers)[..., None]
+    with torch.no_grad():
+        _, mean, log_deviation = oracle.posterior_encoder(spectrogram.transpose(1, 2), mask[:, None], theirs)
+        behind = oracle.flow(mean, mask[:, None], theirs)
+        found = network.posterior_encoder(spectrogram, mask, steering)
+        flowed = network.flow(found[0], mask, steering)
+    for ours, wanted in ((found[0], mean), (found[1], log_deviation), (flowed, behind)):
+        torch.testing.assert_close(ours, wanted.transpose(1, 2), atol=1e-5, rtol=1e-4)
+
+
+def test_the_duration_flow_is_undone_without_its_first_coupling() -> None:
+    torch.manual_seed(0)
+    flow = SplineFlow(6, DurationConfig(steps=3, layers=2)).double()
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    values, condition = torch.randn(2, 2, 9).double(), torch.randn(2, 6, 9).double()
+    mask = torch.ones(2, 1, 9, dtype=torch.bool)
+    latent, _ = flow(values, mask, condition)
+    assert (latent - values).abs().max() > 0.1
+    torch.testing.assert_close(flow.undo(latent, mask, condition), values[:, 0])
 
 
 def test_speed_shortens_and_a_generator_repeats_itself() -> None:
