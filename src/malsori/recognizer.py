@@ -3,6 +3,7 @@
 The command line, the server and Python all come through `Recognizer.transcribe` and `Recognizer.align`.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,18 @@ class Recognizer:
             short for it.
         """
         rate = self.model.facts.audio.sample_rate
-        is_file = isinstance(sound, str | Path)
-        pieces = stream_audio(sound, rate) if is_file else [self._load(sound, sample_rate)[0]]
+
+        def pieces() -> Iterable[np.ndarray]:
+            return stream_audio(sound, rate) if isinstance(sound, str | Path) else [self._load(sound, sample_rate)[0]]
+
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        heard = hear_stream(self.model, pieces, with_jamo=False)
+        heard = hear_stream(self.model, pieces(), with_jamo=False)
         times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
-        return alignment_of(reading, refine(reading, wave, rate, times.ends))
+        return alignment_of(reading, refine(reading, pieces(), rate, times.ends))
 
     def _load(self, sound: Any, sample_rate: int | None) -> tuple[np.ndarray, int]:
         rate = self.model.facts.audio.sample_rate

@@ -134,7 +134,7 @@ def test_whatever_the_network_says_spans_touch_and_frames_sum(
     assert (np.diff(times.ends, prepend=0.0) >= 0).all() and times.ends[-1] == seconds
     for audio in (AudioConfig(), RECOGNITION_AUDIO):
         mel_frames = int(seconds / audio.frame_seconds)
-        check_durations(frames_of(times, reading, audio, mel_frames), reading, mel_frames)
+        check_durations(frames_of(times.ends, reading, audio, mel_frames), reading, mel_frames)
 
 
 def check_durations(durations: np.ndarray, reading: Reading, frames: int) -> None:
@@ -153,21 +153,21 @@ def test_frames_sum_and_every_sound_has_one_however_the_ends_are_crowded(
     shares = data.draw(st.lists(st.floats(0, 1), min_size=len(reading.phonemes), max_size=len(reading.phonemes)))
     ends = np.sort(shares) * frames * audio.frame_seconds
     times = PhonemeTimes(ends, np.ones(len(ends)), 0.0)
-    check_durations(frames_of(times, reading, audio, frames), reading, frames)
+    check_durations(frames_of(times.ends, reading, audio, frames), reading, frames)
 
 
 def test_rounding_adds_no_drift() -> None:
     reading, audio = reading_of(*["ㄴㅏ.ㅁㅜ"] * 40), AudioConfig()
     ends = np.linspace(0, 17.3, len(reading.phonemes) + 1)[1:]
     frames = round(17.3 / audio.frame_seconds)
-    durations = frames_of(PhonemeTimes(ends, np.ones(len(ends)), 0.0), reading, audio, frames)
+    durations = frames_of(ends, reading, audio, frames)
     assert np.abs(np.cumsum(durations) * audio.frame_seconds - ends).max() <= 0.51 * audio.frame_seconds
 
 
 def test_too_few_frames_for_the_sounds_are_refused() -> None:
     reading = reading_of("ㄴㅏ.ㅁㅜ")
     with pytest.raises(AlignmentError, match="3 frames cannot hold 4 phonemes"):
-        frames_of(PhonemeTimes(np.linspace(0, 1, 6), np.ones(6), 0.0), reading, AudioConfig(), 3)
+        frames_of(np.linspace(0, 1, 6), reading, AudioConfig(), 3)
 
 
 def test_tiers_hold_words_syllables_and_phones_and_leave_pauses_out() -> None:

@@ -21,6 +21,7 @@ from .conftest import write_emotiontts
 
 SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
 SENTENCES = ("나무가 높다.", "노래를 정말 잘하시네요.", "우리 같이 걸어요.")
+MORE = (*SENTENCES, "바다에 가고 싶어요.")
 
 
 @pytest.fixture(autouse=True)
@@ -59,20 +60,36 @@ def test_every_utterance_gets_durations_that_fit_its_mel_and_its_text(
         assert all(np.array_equal(truth[name], array) for name, array in before[cut.id].items())
 
 
-def test_a_broken_off_alignment_goes_on_and_another_recogniser_begins_anew(
-    recognizer: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scratch", [False, True], ids=["recogniser", "scratch"])
+def test_a_broken_off_alignment_goes_on_and_ends_in_the_same_bytes(
+    recognizer: SavedModel, tmp_path: Path, scratch: bool
 ) -> None:
     write_emotiontts(tmp_path / "recordings", SENTENCES)
-    prepare(tmp_path / "recordings", tmp_path / "out", PrepareOptions(audio=RECOGNITION_AUDIO, workers=1))
-    corpus, heard = load_corpus(tmp_path / "out"), []
+    for name in ("unbroken", "broken"):
+        prepare(tmp_path / "recordings", tmp_path / name, PrepareOptions(audio=RECOGNITION_AUDIO, workers=1))
+    model = None if scratch else recognizer
+    assert add_durations(load_corpus(tmp_path / "unbroken"), model) == {}
+    add_durations(load_corpus(tmp_path / "broken"), model, lambda cuts: cuts[:2])
+    add_durations(load_corpus(tmp_path / "broken"), model)
+    for path in sorted((tmp_path / "unbroken" / "ground_truth").iterdir()):
+        assert path.read_bytes() == (tmp_path / "broken" / "ground_truth" / path.name).read_bytes()
+
+
+def test_what_is_aligned_is_not_heard_again_but_by_another_recogniser_or_with_more_recordings(
+    recognizer: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
     listen = listening.hear
     monkeypatch.setattr(listening, "hear", lambda *arguments: heard.append(1) or listen(*arguments))
-    add_durations(corpus, recognizer, lambda cuts: cuts[:2])
-    add_durations(corpus, recognizer)
-    assert len(heard) == 3
-    other = recognizer.facts.model_copy(update={"trained": {"steps": 9}})
-    add_durations(corpus, replace(recognizer, facts=other))
-    assert len(heard) == 6
+    options = PrepareOptions(audio=RECOGNITION_AUDIO, workers=1)
+    other = replace(recognizer, facts=recognizer.facts.model_copy(update={"trained": {"steps": 9}}))
+    steps = [(SENTENCES, recognizer, 3), (SENTENCES, recognizer, 0), (SENTENCES, other, 3), (MORE, other, 4)]
+    for sentences, model, times in steps:
+        write_emotiontts(tmp_path / "recordings", sentences)
+        prepare(tmp_path / "recordings", tmp_path / "out", options)
+        add_durations(load_corpus(tmp_path / "out"), model)
+        assert len(heard) == times
+        heard.clear()
 
 
 def test_what_cannot_be_aligned_is_counted_by_reason_and_the_rest_goes_on(

@@ -88,7 +88,9 @@ def time_phonemes(
     return PhonemeTimes(token_ends, confidences, float(path.token_log_probs.mean()))
 
 
-def frames_of(times: PhonemeTimes, reading: Reading, audio: AudioConfig, frames: int) -> Integer[np.ndarray, " tokens"]:
+def frames_of(
+    token_ends: Float[np.ndarray, " tokens"], reading: Reading, audio: AudioConfig, frames: int
+) -> Integer[np.ndarray, " tokens"]:
     """Return how many mel frames each phoneme lasts; they sum to `frames`, and a sounded one lasts at least one.
 
     Boundaries are rounded where they stand, not the durations, so that no error adds up; then those that would leave
@@ -97,7 +99,7 @@ def frames_of(times: PhonemeTimes, reading: Reading, audio: AudioConfig, frames:
     Raises: AlignmentError if there are fewer frames than sounded phonemes.
     """
     least = np.array([1 if word >= 0 else 0 for word in reading.phoneme_words])
-    ends = np.round(times.ends / audio.frame_seconds).astype(int)
+    ends = np.round(token_ends / audio.frame_seconds).astype(int)
     ends[-1] = frames
     floor = np.cumsum(least)
     ceiling = frames - (floor[-1] - floor)

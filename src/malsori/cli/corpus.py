@@ -3,6 +3,7 @@
 import enum
 import json
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,16 +112,31 @@ def check_corpus(
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognisers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Also listen whether each text is said; takes longer.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="Recogniser for --listen; the built-in one without.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page: histograms, and the worst to listen to.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Examine a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
-    Example: malsori corpus check recordings/
+    Example: malsori corpus check recordings/ --listen --html doctor.html
     """
     from malsori.corpus.doctor import examine
     from malsori.corpus.ground_truth import audio_at
+    from malsori.recognizer import load_recognizer
 
-    found = examine(source, audio_at(rate), workers, layout, tokenizer=_tokenizer(whisper) if whisper else None)
+    tokenizer = _tokenizer(whisper) if whisper else None
+    listener = load_recognizer(model).model if listen or model else None
+    found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
+    if html:
+        from malsori.report.doctor_page import save_doctor_page
+
+        save_doctor_page(found, html)
+        print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)
 

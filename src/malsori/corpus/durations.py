@@ -1,11 +1,20 @@
-"""Durations for a prepared corpus: a recogniser lays each text over its recording; no outside aligner."""
+"""Durations for a prepared corpus, by malsori's own means: no outside aligner, no dictionary.
 
+each speaker:  recogniser ─► where each phoneme is, roughly ─► phone models adapted to the speaker ─► boundaries to 5 ms
+from scratch:  phone models learnt from the corpus itself, without a recogniser ─► the same
+"""
+
+import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malsori.align.boundaries import LEAST_SECONDS, Sound, adapt, learn, place, some_of, sound_of
+from malsori.align.phone_models import PhoneModels, built_in
 from malsori.align.phonemes import frames_of, time_phonemes
 from malsori.corpus.folder import Corpus, add_ground_truth, read_keys
 from malsori.errors import AlignmentError, TextError
@@ -15,44 +24,113 @@ from malsori.text.symbols import PHONEMES
 if TYPE_CHECKING:
     from malsori.models.saved import SavedModel
 
+#: Part of the key of every utterance's durations: raised whenever the same models would place them elsewhere.
+ALIGNER_VERSION = 2
+
 
 def add_durations(
-    corpus: Corpus, model: "SavedModel", watch: Callable[[list[Any]], Iterable[Any]] = iter
+    corpus: Corpus, model: "SavedModel | None", watch: Callable[[list[Any]], Iterable[Any]] = iter
 ) -> dict[str, list[str]]:
     """Write token_ids and durations into every utterance's ground truth; return what was left out, by reason.
 
-    An utterance that the same model has aligned before is kept as it is, so that a broken-off run goes on.
+    An utterance that has been aligned before by the same recogniser, in the same corpus, is kept as it is, so that a
+    broken-off run goes on and ends in the same bytes as an unbroken one.
 
     Args:
-        model: a recogniser with a phoneme output.
+        model: a recogniser with a phoneme output; None learns from the corpus alone.
         watch: wraps the list of cuts, to show progress.
     """
-    frontend = Frontend()
-    aligner = f"{model.facts.fingerprint()}/{FRONTEND_VERSION}"
+    aligner = _Aligner(corpus, model)
     left_out: dict[str, list[str]] = {}
-    cuts = [cut for split in corpus.cuts.values() for cut in split]
-    for cut in watch(cuts):
-        if read_keys(corpus.ground_truth_path(cut))[1] == aligner:
+    for cut in watch([cut for speaker in sorted(aligner.cuts) for cut in aligner.cuts[speaker]]):
+        if read_keys(corpus.ground_truth_path(cut))[1] == aligner.key:
             continue
         try:
-            arrays = _align(corpus, cut, model, frontend)
+            arrays = aligner.align(cut)
         except AlignmentError:
             left_out.setdefault("too short for its text", []).append(cut.id)
         except TextError:
             left_out.setdefault("text cannot be read", []).append(cut.id)
         else:
-            add_ground_truth(corpus.ground_truth_path(cut), arrays, aligner)
+            add_ground_truth(corpus.ground_truth_path(cut), arrays, aligner.key)
     return left_out
 
 
-def _align(corpus: Corpus, cut: Any, model: "SavedModel", frontend: Frontend) -> dict[str, np.ndarray]:
-    from malsori.audio.io import load_audio
-    from malsori.models.listening import hear
+@dataclass
+class _Aligner:
+    """What aligns a corpus: it learns or adapts its phone models when they are first needed."""
 
-    wave = load_audio(Path(cut.recording.sources[0].source), corpus.audio.sample_rate)
-    heard = hear(model, wave, corpus.audio.sample_rate)
-    reading = frontend.read(cut.supervisions[0].text)
-    times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
-    frames = len(wave) // corpus.audio.hop_samples
-    durations = frames_of(times, reading, corpus.audio, frames)
-    return {"durations": durations, "token_ids": np.array(PHONEMES.encode(reading.phonemes), dtype=np.int32)}
+    corpus: Corpus
+    recognizer: "SavedModel | None"
+    frontend: Frontend = field(default_factory=lambda: Frontend())
+    cuts: dict[str, list[Any]] = field(init=False)
+    _adapted: dict[str, PhoneModels] = field(default_factory=dict)  # of the last speaker only
+    _heard: dict[str, Sound] = field(default_factory=dict)  # learnt from, and not yet aligned
+
+    def __post_init__(self) -> None:
+        self.cuts = {}
+        for cut in (cut for split in self.corpus.cuts.values() for cut in split):
+            self.cuts.setdefault(_speaker(cut), []).append(cut)
+        self.cuts = {speaker: sorted(cuts, key=lambda cut: cut.id) for speaker, cuts in self.cuts.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """What the durations depend on, in short: the models, and the recordings that they learn from."""
+        keys = (read_keys(self.corpus.ground_truth_path(cut))[0] for cuts in self.cuts.values() for cut in cuts)
+        digest = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:12]
+        name = self.recognizer.facts.fingerprint() if self.recognizer else "scratch"
+        return f"{name}/{FRONTEND_VERSION}/{ALIGNER_VERSION}/{digest}"
+
+    def align(self, cut: Any) -> dict[str, np.ndarray]:
+        """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""
+        models = self._models_of(_speaker(cut))
+        sound = self._sound(cut)
+        self._heard.pop(cut.id, None)
+        audio, ends = self.corpus.audio, place(models, sound)
+        durations = frames_of(ends, sound.reading, audio, round(cut.duration / audio.frame_seconds))
+        token_ids = PHONEMES.encode(sound.reading.phonemes)
+        return {"durations": durations, "token_ids": np.array(token_ids, dtype=np.int32)}
+
+    @cached_property
+    def _models(self) -> PhoneModels:
+        """Phone models of the whole corpus, where there is enough of it; else those that come with malsori."""
+        sounds = self._sounds([cut for cuts in self.cuts.values() for cut in cuts])
+        little = sum(sound.seconds for sound in sounds) < LEAST_SECONDS
+        return built_in() if little and self.recognizer else learn(sounds)
+
+    def _models_of(self, speaker: str) -> PhoneModels:
+        if speaker not in self._adapted:
+            self._adapted = {speaker: adapt(self._models, self._sounds(self.cuts[speaker]))}
+        return self._adapted[speaker]
+
+    def _sounds(self, cuts: list[Any]) -> list[Sound]:
+        """Return as many recordings as there is anything to learn from, without those that cannot be aligned."""
+        sounds = []
+        for number in some_of([cut.duration for cut in cuts]):
+            try:
+                sound = self._sound(cuts[number])
+                sound.chain()
+            except (AlignmentError, TextError):  # told when its own turn comes
+                continue
+            self._heard[cuts[number].id] = sound
+            sounds.append(sound)
+        return sounds
+
+    def _sound(self, cut: Any) -> Sound:
+        from malsori.audio.io import load_audio
+        from malsori.models.listening import hear
+
+        if cut.id in self._heard:
+            return self._heard[cut.id]
+        reading = self.frontend.read(cut.supervisions[0].text)
+        rate = self.corpus.audio.sample_rate
+        wave = load_audio(Path(cut.recording.sources[0].source), rate)
+        if self.recognizer is None:
+            return sound_of(reading, wave, rate)
+        heard = hear(self.recognizer, wave, rate)
+        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        return sound_of(reading, wave, rate, times.ends)
+
+
+def _speaker(cut: Any) -> str:
+    return str(cut.supervisions[0].speaker)
