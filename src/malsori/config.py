@@ -142,6 +142,8 @@ def _explain(cls: type[Config], error: ValidationError) -> str:
         return f"unknown key '{dotted}'.{nearest(path[-1], _keys_at(cls, path[:-1]))}"
     if first["type"] == "missing":
         return f"missing key '{dotted}'."
+    if isinstance(first["input"], dict):  # settings that do not agree with one another
+        return f"{dotted}: {first['msg'].removeprefix('Value error, ')}."
     return f"'{dotted}' = {first['input']!r}: {first['msg']}."
 
 

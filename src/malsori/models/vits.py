@@ -77,7 +77,10 @@ class VitsConfig(Config):
                 f"latent_channels {self.latent_channels}"
             )
         if self.speakers > 1 and not self.speaker_features:
-            raise ValueError(f"{self.speakers} speakers need speaker_features above 0 to be told apart")
+            raise ValueError(
+                f"{self.speakers} speakers need speaker_features above 0 to be told apart: 256 in the paper. Or learn "
+                "from one of them alone: data.speakers"
+            )
         return self
 
 
