@@ -132,7 +132,7 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
     voice = open_model(tmp_path / "voice")
     sentence = Sentence(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
     plain, spoken = speak(voice, sentence, 1, Control()), speak(voice, sentence, 1, Control(speed=speed))
-    assert spoken.durations.shape == (6,) and (spoken.durations >= 0).all()
+    assert spoken.durations.shape == (6,) and plain.durations.min() > 0
     assert spoken.durations.sum() == len(spoken.mel) == round(len(plain.mel) / speed)
     assert np.isfinite(spoken.mel).all()
 
@@ -277,7 +277,7 @@ def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batche
     assert import_public(tmp_path / "taco.pt", []).facts.system == "tacotron2"
     del weights["decoder.gate_layer.linear_layer.bias"]
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
-    with pytest.raises(ModelError, match=r"decoder\.stop\.bias' is missing"):
+    with pytest.raises(ModelError, match=r"'decoder\.gate_layer\.linear_layer\.bias' is missing"):
         import_public(tmp_path / "taco.pt", [])
 
 

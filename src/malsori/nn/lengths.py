@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from malsori.align.monotonic import align_monotonic
+
 LONGEST_FRAMES = 2000  # of a token, whatever is predicted
+_LEAST_WEIGHT = 1e-8  # of attention, where it has to pass all the same
 
 
 def expand_by_durations(
@@ -63,10 +66,10 @@ def durations_of_attention(
     frame_lengths: Int[Tensor, " batch"],
     reduction: int = 1,
 ) -> Int[Tensor, "batch tokens"]:
-    """Return how many frames each token is attended to on the best path that never goes back; they sum to the frames.
+    """Return how many frames each token is attended to, from left to right; they sum to the frames.
 
-    The path takes one token a step, and of all paths that never go back has the greatest product of weights; a token
-    may be skipped. It does what the argmax does where that goes from left to right, and a step astray costs a step.
+    Of all paths that give every token a frame or more, the one along the greatest product of weights; where there are
+    fewer frames than tokens, the frames are dealt out evenly.
 
     Args:
         attention: weights of the tokens at each step of a decoder (batch, steps, tokens).
@@ -75,21 +78,15 @@ def durations_of_attention(
     >>> durations_of_attention(torch.eye(3)[None], torch.tensor([3]), torch.tensor([5]), reduction=2).tolist()
     [[2, 2, 1]]
     """
-    batch, steps, tokens = attention.shape
-    index = torch.arange(tokens, device=attention.device)
-    unreal = (index >= token_lengths[:, None])[:, None]
-    scores = attention.clamp(min=1e-8).log().masked_fill(unreal, -torch.inf)
-    frames = (frame_lengths[:, None] - reduction * torch.arange(steps, device=attention.device)).clamp(0, reduction)
-    best, origins = scores[:, 0], []
-    for step in range(1, steps):
-        upto, origin = best.cummax(1)
-        best = torch.where(frames[:, step, None] > 0, upto + scores[:, step], best)
-        origins.append(torch.where(frames[:, step, None] > 0, origin, index))
-    path = [best.argmax(1, keepdim=True)]
-    for origin in reversed(origins):
-        path.append(origin.gather(1, path[-1]))
-    on = torch.cat(path[::-1], dim=1)
-    return torch.zeros(batch, tokens, dtype=torch.long, device=on.device).scatter_add_(1, on, frames)
+    scores = attention.clamp(min=_LEAST_WEIGHT).log().repeat_interleave(reduction, dim=1).double().cpu().numpy()
+    durations = torch.zeros(attention.shape[0], attention.shape[2], dtype=torch.long)
+    for number, (tokens, frames) in enumerate(zip(token_lengths.tolist(), frame_lengths.tolist(), strict=True)):
+        if tokens <= frames:
+            dealt = torch.from_numpy(align_monotonic(scores[number, :frames, :tokens]))
+        else:
+            dealt = torch.linspace(0, frames, tokens + 1).round().long().diff()
+        durations[number, :tokens] = dealt
+    return durations.to(attention.device)
 
 
 def durations_of(
