@@ -19,6 +19,7 @@ def padded(sentences: list[list[int]]) -> torch.Tensor:
     return torch.tensor([sentence + [0] * (longest - len(sentence)) for sentence in sentences])
 
 
+@settings(deadline=None)
 @given(SENTENCES)
 def test_expanding_repeats_each_token_as_long_as_it_lasts_and_pads_with_zero(sentences):
     durations = padded(sentences)
@@ -31,6 +32,7 @@ def test_expanding_repeats_each_token_as_long_as_it_lasts_and_pads_with_zero(sen
         assert (row[len(wanted) :] == 0).all()
 
 
+@settings(deadline=None)
 @given(SENTENCES)
 def test_averaging_is_the_mean_over_a_tokens_own_frames(sentences):
     durations = padded(sentences)
@@ -44,6 +46,7 @@ def test_averaging_is_the_mean_over_a_tokens_own_frames(sentences):
             begin += length
 
 
+@settings(deadline=None)
 @given(SENTENCES)
 def test_averaging_undoes_expanding_wherever_a_token_sounds(sentences):
     durations = padded(sentences)
