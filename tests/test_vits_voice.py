@@ -66,15 +66,15 @@ def own(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("kind", ["public", "own"])
 def test_a_text_is_spoken_with_times_that_add_up(kind: str, request: pytest.FixtureRequest) -> None:
-    speech = load_voice(str(request.getfixturevalue(kind))).say(TEXT)
+    voice = load_voice(str(request.getfixturevalue(kind)))
+    speech = voice.say(TEXT)
     assert speech.sample_rate == (16000 if kind == "public" else 22050)
     assert len(speech.wave) == len(speech.mel) * 256 and np.isfinite(speech.wave).all()
     words = speech.alignment.words
     assert [word.text for word in words] == ["안녕하세요", "오늘은", "날씨가", "좋네요", "또", "만나요"]
     assert all(0 <= word.start < word.end <= speech.seconds + 1e-6 for word in words)
     assert all(before.end <= after.start + 1e-6 for before, after in pairwise(words))
-    again = load_voice(str(request.getfixturevalue(kind))).say(TEXT)
-    assert np.array_equal(again.wave, speech.wave)
+    assert np.array_equal(voice.say(TEXT).wave, speech.wave)
 
 
 def test_speakers_differ_and_speed_shortens(own: Path) -> None:
