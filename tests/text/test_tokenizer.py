@@ -144,3 +144,9 @@ def test_missing_files_and_other_alphabets_are_told(folder: Path) -> None:
     moved = {name: index + 1 for name, index in json.loads((folder / "added_tokens.json").read_text()).items()}
     with pytest.raises(ModelError, match=r"added_tokens.json gives <\|endoftext\|> the id"):
         Tokenizer(files(folder, *OLD) | {"added_tokens.json": json.dumps(moved).encode()})
+
+
+def test_what_a_checkpoint_forbids_is_kept_to_its_own_alphabet(folder: Path) -> None:
+    settings = b'{"begin_suppress_tokens": [3, 50257], "suppress_tokens": null}'
+    ours = Tokenizer(files(folder, *NEW) | {"generation_config.json": settings})
+    assert ours.forbidden("begin_suppress_tokens") == (3,) and ours.forbidden("suppress_tokens") == ()

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from malsori.align.monotonic import align_monotonic
-from malsori.errors import TextError
+from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer
 
 _MEDIAN_STEPS = 7
@@ -87,11 +87,14 @@ def rules_of(
 
     Args:
         vocab, positions: tokens that the decoder knows, and has positions for.
-    Raises: TextError as `Tokenizer.prefix`, or if timestamps are asked of a model that has none.
+    Raises: TextError as `Tokenizer.prefix`, or if timestamps are asked of a model that has none; ModelError if the
+        tokenizer is none of this decoder's.
     """
+    if vocab <= max(tokenizer.end, tokenizer.plain):
+        raise ModelError(f"the decoder knows {vocab} tokens, its tokenizer more: they do not belong together")
     if timestamps and vocab <= tokenizer.first_timestamp:
         raise TextError("the model has no tokens for times; ask it for a text without timestamps")
-    prefix, settings = tokenizer.prefix(language, task, timestamps), tokenizer.settings
+    prefix, forbidden = tokenizer.prefix(language, task, timestamps), tokenizer.forbidden
     behind = range(min(tokenizer.start, tokenizer.end), vocab)  # the special tokens, and the times unless asked for
     spared = behind[tokenizer.first_timestamp - behind.start :] if timestamps else ()
     steering = tuple(index for index in behind if index != tokenizer.end and index not in spared)
@@ -99,8 +102,8 @@ def rules_of(
         prefix=prefix,
         end=tokenizer.end,
         longest=positions - len(prefix),
-        never=(*(settings.get("suppress_tokens") or ()), *steering),
-        never_first=tuple(settings.get("begin_suppress_tokens") or ()),
+        never=(*forbidden("suppress_tokens"), *steering),
+        never_first=forbidden("begin_suppress_tokens"),
         no_speech=tokenizer.no_speech,
         first_timestamp=tokenizer.first_timestamp if timestamps else None,
     )

@@ -75,6 +75,10 @@ class Tokenizer:
         """Return whether a piece of text is a token by itself."""
         return self._pieces.token_to_id(piece) is not None
 
+    def forbidden(self, setting: str) -> tuple[int, ...]:
+        """Return the ids that one of the checkpoint's settings forbids; those beyond its alphabet forbid nothing."""
+        return tuple(index for index in self.settings.get(setting) or () if 0 <= index <= self.plain)
+
     def prefix(self, language: str = "ko", task: str = "transcribe", timestamps: bool = False) -> tuple[int, ...]:
         """Return the ids that every text begins with.
 
