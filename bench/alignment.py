@@ -1,21 +1,108 @@
-"""Time and memory of the exact CTC alignment, beside torchaudio's where that is installed.
+"""How well, how fast and in how little memory malsori aligns.
 
-    python bench/alignment.py [--repeats 3]
+    python bench/alignment.py [--part boundaries|search] [--text FILE] [--sentences 400] [--work DIR] [--repeats 3]
 
-Each size runs in a process of its own, so that peak memory is that size's alone. Scores are random and sharp, as a
-recogniser's are: 70 symbols, one token to four frames. CPU seconds are the best of the repeats, on one thread.
+boundaries: speech of espeak-ng, whose times are exact (`malsori corpus synthesize`): how far each aligner's boundaries
+lie from the truth on the test split, whose sentences and speeds stand in no other. Counted are the beginning of every
+phoneme and the end of one before a pause; not those inside spans that espeak-ng does not tell apart (see
+malsori.corpus.espeak). The last column is CPU time, learning included, the recogniser's own left out.
+
+search: time and memory of the exact CTC alignment, beside torchaudio's where that is installed. Each size runs in a
+process of its own, so that peak memory is that size's alone. Scores are random and sharp, as a recogniser's are: 70
+symbols, one token to four frames. CPU seconds are the best of the repeats, on one thread.
 """
 
 import argparse
 import multiprocessing
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from malsori.align.boundaries import Sound, learn, place, refine, sound_of
+from malsori.align.phonemes import time_phonemes
+from malsori.audio.io import audio_info, load_audio
+from malsori.corpus.layouts import SPLITS, read_layout
+from malsori.corpus.synthesis import SynthesisOptions, load_phones, synthesize
+from malsori.models.listening import hear
+from malsori.recognizer import load_recognizer
+from malsori.text.frontend import Frontend, Reading
+
 SIZES = (500, 2_000, 10_000, 60_000, 90_000)
 PEER_FRAMES = 60_000  # beyond, its table of back-pointers fills the memory of a small machine
+WITHIN = (10, 25, 30, 50)  # milliseconds
+SHORTEST_PAUSE = 0.02  # seconds: the end of a phoneme is counted where this much silence follows
+SHORTEST_LINE = 8  # characters: shorter lines of a text hold hardly a boundary
 VOCAB, FRAMES_PER_TOKEN = 70, 4
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording, its reading and its true ends; and what a recogniser made of it."""
+
+    wave: np.ndarray
+    rate: int
+    reading: Reading
+    truth: np.ndarray
+    coarse: np.ndarray
+
+    def sound(self, with_coarse: bool) -> Sound:
+        """Return it as something to align."""
+        return sound_of(self.reading, self.wave, self.rate, self.coarse if with_coarse else None)
+
+    def errors(self, ends: np.ndarray) -> np.ndarray:
+        """Return the distances of boundaries from the truth in milliseconds, where that is told."""
+        place = np.arange(1, len(self.truth))
+        sounded = np.array(self.reading.phoneme_words) >= 0
+        begins = sounded[1:]
+        pause = ~sounded[1:] & sounded[:-1] & (self.truth[1:] - self.truth[:-1] > SHORTEST_PAUSE)
+        counted = place[(begins | pause) & ~np.isnan(self.truth[:-1])] - 1
+        return 1000 * np.abs(ends[counted] - self.truth[counted])
+
+
+def oracle(work: Path, text: Path | None, sentences: int) -> dict[str, list[Spoken]]:
+    """Return what espeak-ng says, by split; each recording heard by the built-in recogniser."""
+    lines = text.read_text(encoding="utf-8").splitlines() if text else None
+    lines = [line for line in lines if len(line) >= SHORTEST_LINE] if lines else None
+    print("\n".join(synthesize(work, SynthesisOptions(sentences=sentences), lines).lines()))
+    model, frontend = load_recognizer().model, Frontend()
+    spoken: dict[str, list[Spoken]] = {split: [] for split in SPLITS}
+    for item in read_layout(work).utterances:
+        wave, rate = load_audio(item.audio_path), audio_info(item.audio_path).sample_rate
+        reading, heard = frontend.read(item.spoken), hear(model, wave, rate)
+        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        truth = load_phones(item.audio_path.parents[1] / "textgrid" / f"{item.id}.TextGrid", reading)
+        spoken[item.split].append(Spoken(wave, rate, reading, truth, times.ends))
+    return spoken
+
+
+def boundaries(spoken: dict[str, list[Spoken]]) -> None:
+    """Print one row for each aligner."""
+    test = spoken["test"]
+
+    def learnt(split: str, with_coarse: bool) -> list[np.ndarray]:
+        models = learn([item.sound(with_coarse) for item in spoken[split]])
+        return [place(models, item.sound(with_coarse)) for item in test]
+
+    rows: dict[str, Callable[[], list[np.ndarray]]] = {
+        "CTC Viterbi": lambda: [item.coarse for item in test],
+        "refined, learnt on train": lambda: learnt("train", True),
+        "refined, on test itself": lambda: learnt("test", True),
+        "from scratch, on train": lambda: learnt("train", False),
+        "from scratch, on test": lambda: learnt("test", False),
+        "one recording alone": lambda: [refine(item.reading, [item.wave], item.rate, item.coarse) for item in test],
+    }
+    print(f"{'ms':>27} {'count':>6} {'median':>7} {'90 %':>6}  within " + " ".join(f"{ms:>6}" for ms in WITHIN))
+    for name, ends_of in rows.items():
+        begin = time.process_time()
+        errors = np.concatenate([item.errors(ends) for item, ends in zip(test, ends_of(), strict=True)])
+        shares = " ".join(f"{100 * (errors <= ms).mean():5.1f}%" for ms in WITHIN)
+        middle, most = np.percentile(errors, [50, 90])
+        seconds = time.process_time() - begin
+        print(f"{name:>27} {len(errors):6} {middle:7.1f} {most:6.1f}         {shares}  {seconds:6.1f} s", flush=True)
 
 
 def problem(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,11 +164,8 @@ def in_own_process(function, *arguments):
             return None
 
 
-def main() -> None:
+def search(repeats: int) -> None:
     """Print one row for each size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
     print(
         f"{'frames':>7} {'tokens':>7} | {'malsori s':>10} {'MB':>6} | {'torchaudio s':>12} {'MB':>6} | scores differ by"
     )
@@ -91,6 +175,22 @@ def main() -> None:
         cells = [f"{row[0]:10.4f} {row[1]:6.0f}" if row else f"{'-':>10} {'-':>6}" for row in rows]
         gap = f"{abs(rows[0][2] - rows[1][2]):.3f}" if all(rows) else "-"
         print(f"{frames:7} {frames // FRAMES_PER_TOKEN:7} | {cells[0]} |   {cells[1]} | {gap}", flush=True)
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=("boundaries", "search"), help="one alone; both when not given")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sentences", type=int, default=400)
+    parser.add_argument("--text", type=Path, help="sentences to speak, one a line; malsori's own when not given")
+    parser.add_argument("--work", type=Path, help="keep the speech in this folder; a temporary one when not given")
+    options = parser.parse_args()
+    if options.part != "search":
+        with tempfile.TemporaryDirectory() as folder:
+            boundaries(oracle(options.work or Path(folder), options.text, options.sentences))
+    if options.part != "boundaries":
+        search(options.repeats)
 
 
 if __name__ == "__main__":
