@@ -127,13 +127,14 @@ def saved_voice(config: TacotronConfig | Tacotron2Config, network: SpeakingByAtt
 
 @pytest.mark.parametrize("speed", [1.0, 2.0, 0.7])
 def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(speed, tmp_path: Path):
+    torch.manual_seed(0)
     config = TWO.model_copy(update={"vocab": len(PHONEMES)})
     save_model(saved_voice(config, Tacotron2(config), "tacotron2"), tmp_path / "voice")
     voice = open_model(tmp_path / "voice")
     sentence = Sentence(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
     plain, spoken = speak(voice, sentence, 1, Control()), speak(voice, sentence, 1, Control(speed=speed))
     assert spoken.durations.shape == (6,) and plain.durations.min() > 0
-    assert spoken.durations.sum() == len(spoken.mel) == round(len(plain.mel) / speed)
+    assert spoken.durations.sum() == len(spoken.mel) == pytest.approx(len(plain.mel) / speed, abs=0.51)
     assert np.isfinite(spoken.mel).all()
 
 

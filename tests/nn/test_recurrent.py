@@ -185,13 +185,18 @@ class _Late(AdditiveAttention):
 
 
 def test_a_stop_is_not_believed_before_attention_has_come_near_the_end():
-    # two tokens further a step, from 0: near the end, at token 17 of 20, after nine steps
-    assert speak([20], _Late(), stop=9.0, window=2) == [9]
-    assert speak([20, 6], _Late(), stop=9.0, window=2) == [9, 2]
+    # a token further a step, from 0: near the end, at token 17 of 20, after 17 steps
+    assert speak([20], _Late(), stop=9.0, window=1) == [17]
+    assert speak([20, 6], _Late(), stop=9.0, window=1) == [17, 3]
+
+
+def test_a_stop_is_not_believed_before_a_frame_a_token_was_said():
+    assert speak([20, 2], _Late(), stop=9.0, window=0) == [10, 1]
 
 
 def test_at_the_end_patience_is_bounded_where_no_stop_comes():
     assert speak([20], _Late(), stop=-9.0, window=2, patience_frames=12) == [10 + 6]
+    assert speak([20], _Late(), stop=-9.0, window=1, patience_frames=12) == [19 + 6]
 
 
 def test_an_attention_that_is_stuck_ends_at_the_limit_of_its_text():
@@ -201,8 +206,12 @@ def test_an_attention_that_is_stuck_ends_at_the_limit_of_its_text():
 
 
 def test_the_window_keeps_attention_from_leaping():
-    assert speak([30], _Late(), stop=9.0, window=0) == [1]
-    assert speak([30], _Late(), stop=9.0, window=3) == [9]
+    reached = []
+    for window in (0, 1, 3):
+        mask = length_mask(torch.tensor([30]))
+        said = decoder(_Late()).infer(torch.zeros(1, 30, 3), mask, DecodingLimits(window=window))
+        reached.append(said.attention[0].argmax(-1)[:4].tolist())
+    assert reached == [[29] * 4, [1, 2, 3, 4], [3, 6, 9, 12]]
 
 
 @torch.no_grad()

@@ -212,7 +212,8 @@ class DecodingLimits(Config):
     """What keeps a decoder from skipping, repeating and talking on when it speaks by itself.
 
     window: tokens that attention may look ahead of the furthest it has come to, and one back; 0: everywhere.
-    stop_above: chance of "speech ends here" at which it does, once attention has come to the last three tokens.
+    stop_above: chance of "speech ends here" at which it does, once attention has come to the last three tokens and a
+        frame a token has been said.
     patience_frames: there it ends too when attention has not gone on for so long.
     frames_a_token: it ends in any case after so many on average.
     """
@@ -350,7 +351,7 @@ class _Progress:
         self.mask, self.limits = mask, limits
         tokens = mask.sum(1)
         self.index = torch.arange(mask.shape[1], device=mask.device)[None, :]
-        self.near_end = tokens - self._AT_END_TOKENS
+        self.near_end, self.least = tokens - self._AT_END_TOKENS, -(-tokens // reduction)
         self.most = (tokens * limits.frames_a_token).clamp(min=self._LEAST_FRAMES) // reduction
         self.patience = limits.patience_frames // reduction
         self.furthest, self.still, self.steps = (torch.zeros_like(tokens) for _ in range(3))
@@ -375,4 +376,5 @@ class _Progress:
         self.still = torch.where(reached > self.furthest, 0, self.still + 1)
         self.furthest = reached
         tired = (stop.sigmoid() > self.limits.stop_above) | (self.still >= self.patience)
-        self.over |= (reached >= self.near_end) & tired | (self.steps >= self.most)
+        near_end = (reached >= self.near_end) & (self.steps >= self.least)
+        self.over |= near_end & tired | (self.steps >= self.most)
