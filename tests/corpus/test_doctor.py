@@ -1,10 +1,13 @@
 """The doctor: every planted fault is found at its own utterance, and nothing is found where nothing is."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.cli import run
@@ -12,8 +15,15 @@ from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.doctor import CHECKS, Diagnosis, Limits, examine
 from malsori.corpus.folder import load_corpus, write_ground_truth
 from malsori.corpus.ground_truth import PrepareOptions, prepare
+from malsori.corpus.vitals import text_fit
 from malsori.errors import CorpusError
+from malsori.models.conformer import ConformerConfig, ConformerOutput
+from malsori.models.saved import ModelFacts, SavedModel
+from malsori.recognizer import load_recognizer
+from malsori.report.doctor_page import save_doctor_page
+from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
+from malsori.text.symbols import PHONEMES
 from malsori.text.tokenizer import Tokenizer, jamo_files
 
 from .conftest import RATE, SENTENCES, buzz, spoken, write_emotiontts, write_text
@@ -129,6 +139,7 @@ def test_every_planted_fault_is_found_at_its_utterance_and_no_other(many: Path) 
         "text in train and held out",
         "speaker in several splits",
         "more tokens than Whisper writes",
+        "text not said",
     }
 
 
@@ -228,3 +239,76 @@ def test_texts_longer_than_whisper_writes_are_named_where_its_tokenizer_is_at_ha
         (tmp_path / "model" / name).write_bytes(content)
     assert run(["corpus", "check", str(emotiontts), "--whisper", str(tmp_path / "model"), "--workers", "1"]) == 0
     assert run(["corpus", "check", str(emotiontts), "--whisper", "conformer-ko", "--workers", "1"]) == 2
+
+
+class Ear(nn.Module):
+    """Hears the same phonemes in every sound, four frames each, as sure as can be told."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        reading = Frontend(morphology=False).read(text)
+        sounds = zip(reading.phonemes, reading.phoneme_words, strict=True)
+        self.said = PHONEMES.encode([phoneme for phoneme, word in sounds if word >= 0])
+
+    def infer(self, mel: torch.Tensor, mel_lengths: torch.Tensor) -> ConformerOutput:
+        frames = 2 * -(-mel.shape[1] // 4)
+        ids = torch.zeros(1, frames, dtype=torch.long)  # the blank
+        for place, token in enumerate(self.said):
+            ids[:, 4 * place + 1 : 4 * place + 4] = token
+        sure = torch.full((1, frames, len(PHONEMES)), 1e-3).scatter(-1, ids[..., None], 1.0)
+        return ConformerOutput(sure[..., :1], (sure / sure.sum(-1, keepdim=True)).log(), torch.tensor([frames]))
+
+
+def hears(text: str) -> SavedModel:
+    audio = RECOGNITION_AUDIO
+    facts = ModelFacts(
+        system="conformer", model=ConformerConfig().model_dump(), audio=audio, audio_fingerprint=audio.fingerprint()
+    )
+    return SavedModel(facts, {"phonemes": PHONEMES}, Ear(text))
+
+
+def test_a_text_fits_the_sound_that_says_it_and_the_less_the_more_is_wrong() -> None:
+    model, wave = hears("오늘은 날씨가 참 좋네요"), buzz(2.0)
+    fits = [
+        text_fit(model, wave, RATE, Frontend(morphology=False).read(text))
+        for text in ("오늘은 날씨가 참 좋네요", "오늘은 참 좋네요", "오늘은", "커피 한 잔 주세요")
+    ]
+    assert fits[0] == pytest.approx(0.0, abs=1e-4)
+    assert fits[0] > fits[1] > fits[2] and fits[3] < -4.5
+    assert text_fit(model, buzz(0.2), RATE, Frontend(morphology=False).read("오늘은 날씨가 참 좋네요")) == -np.inf
+
+
+def test_a_text_that_is_not_said_is_found_by_listening(many: Path, tmp_path: Path) -> None:
+    for path in many.rglob("transcript/*.txt"):
+        write_text(path, SENTENCES[1])
+    assert "text not said" not in found(check(many))  # nobody listened
+    write_text(many / "Main" / "kim" / "transcript" / "kim00002.txt", "커피 한 잔 주세요.")
+    diagnosis = examine(many, RECOGNITION_AUDIO, workers=1, listener=hears(SENTENCES[1]))
+    assert found(diagnosis)["text not said"] == ["kim00002"] and diagnosis.can_train
+    save_doctor_page(diagnosis, tmp_path / "doctor.html")
+    page = (tmp_path / "doctor.html").read_text(encoding="utf-8")
+    assert "training can start" in page and page.count("<audio") >= 4 and "커피 한 잔 주세요." in page
+    assert all(place not in page for place in ("http://", "https://"))
+
+
+def test_speakers_are_told_apart_by_their_numbers(emotiontts: Path) -> None:
+    diagnosis = check(emotiontts)
+    speakers = diagnosis.as_dict()["speakers"]
+    assert set(speakers) == {"kim", "lee"} and speakers["kim"]["utterances"] == len(SENTENCES) / 2
+    assert all(100 < facts["pitch_hz"] < 250 for facts in speakers.values())
+    assert sum(line.startswith("speaker  ") for line in diagnosis.lines()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_texts_exchanged_between_real_recordings_are_found_and_no_others(data_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "emotiontts" / "Main" / "kih"
+    shutil.copytree(next((data_folder / "emotiontts").rglob("kih")), folder)
+    names = sorted(path.stem for path in folder.rglob("*.flac"))
+    for one, other in ((names[3], names[40]), (names[60], names[90])):
+        places = [folder / "transcript" / f"{name}.txt" for name in (one, other)]
+        texts = [place.read_bytes() for place in places]
+        for place, text in zip(places, reversed(texts), strict=True):
+            place.write_bytes(text)
+    diagnosis = examine(tmp_path / "emotiontts", RECOGNITION_AUDIO, listener=load_recognizer().model)
+    assert sorted(found(diagnosis)["text not said"]) == sorted([names[3], names[40], names[60], names[90]])

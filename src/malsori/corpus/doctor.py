@@ -4,66 +4,39 @@
     warning  worth a listen: quality, or a text that may not be what is said
     note     a fact that some uses must know
 
-Every check is one function over all patients, entered in CHECKS; a finding names the utterance and the measure.
+Every check is one function over all patients (`corpus/checks.py`); a finding names the utterance and the measure.
 """
 
 import itertools
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from malsori.audio.io import audio_info, load_audio
 from malsori.audio.pitch import pitch_hz
-from malsori.config import AudioConfig, Config
+from malsori.config import AudioConfig
 from malsori.corpus import folder
+from malsori.corpus.checks import CHECKS, Limits, Patient
 from malsori.corpus.ground_truth import reading, usable_wave
-from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout, text_key
+from malsori.corpus.layouts import Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
-from malsori.corpus.vitals import Vitals, measure_vitals
+from malsori.corpus.vitals import measure_vitals, text_fit
 from malsori.errors import CorpusError, TextError
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from malsori.models.saved import SavedModel
+
 #: From the gravest on.
 SEVERITIES = ("fault", "warning", "note")
 
-
-class Limits(Config):
-    """Where a measurement becomes a finding. Real studio and stage recordings lie well inside all of them."""
-
-    clipped_share: float = 2e-4  # samples at the ceiling; a hard consonant may touch it once
-    offset: float = 0.005  # mean of the samples; converters leave less than 0.0005
-    faint_db: float = -36.0  # loudest 10 ms, dB of full scale
-    noise_db: float = 15.0  # loudest 5 % over faintest 5 %: less, and pauses are as loud as speech
-    pause_share: float = 0.6
-    pause_seconds: float = 2.0  # inside a sentence
-    bandwidth_share: float = 0.7  # of half the sample rate
-    deviations: float = 4.5  # robust standard deviations from the corpus's own median, for outliers
-    fewest: int = 20  # utterances from which outliers are judged
-    syllables_per_second: float = 12.0  # the fastest Korean; broadcast speech has 7
-    recogniser_frame_seconds: float = 0.02  # one output of the recogniser
-    long_seconds: float = 30.0  # what Whisper hears at once
-    most_tokens: int = 448  # what its decoder has positions for
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One utterance with its measurements; `jamo` counts CTC's need: symbols, and a blank between equal ones."""
-
-    utterance: Utterance
-    vitals: Vitals
-    syllables: int
-    jamo: int
-    tokens: int = 0  # of Whisper, where its tokenizer is at hand
-
-    @property
-    def id(self) -> str:
-        """The utterance's id."""
-        return self.utterance.id
+#: So many speakers have a line each in the table; JSON and page name all.
+_SPEAKERS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -78,17 +51,33 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings of a corpus; training can start when none is a fault."""
+    """All findings of a corpus, and what was measured; training can start when none is a fault."""
 
     source: Path
-    utterances: int
-    hours: float
+    patients: tuple[Patient, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def utterances(self) -> int:
+        """How many can be used."""
+        return len(self.patients)
+
+    @property
+    def hours(self) -> float:
+        """How long they last together."""
+        return sum(item.vitals.seconds for item in self.patients) / 3600
 
     @property
     def can_train(self) -> bool:
         """True if there are utterances and no finding is a fault."""
         return self.utterances > 0 and not any(item.severity == "fault" for item in self.findings)
+
+    def speakers(self) -> dict[str, dict[str, float | int]]:
+        """Statistics of each speaker: utterances, minutes, mean pitch, syllables a second of sound, loudness."""
+        found: dict[str, list[Patient]] = {}
+        for item in self.patients:
+            found.setdefault(item.utterance.speaker, []).append(item)
+        return {speaker: _statistics(found[speaker]) for speaker in sorted(found)}
 
     def by_check(self) -> dict[str, list[Finding]]:
         """The findings by check: faults first, then warnings, then notes."""
@@ -104,6 +93,8 @@ class Diagnosis:
             yield from (f"{'':10}{item.id}: {item.detail}" for item in found[:shown])
             if len(found) > shown:
                 yield f"{'':10}and {len(found) - shown} more; --json names all"
+        for speaker, facts in self.speakers().items() if len(self.speakers()) <= _SPEAKERS_SHOWN else ():
+            yield f"speaker  {speaker:12} " + ", ".join(f"{name} {value:g}" for name, value in facts.items())
         severities = Counter(item.severity for item in self.findings)
         counts = ", ".join(f"{severities[severity]} {severity}s" for severity in SEVERITIES)
         yield f"{self.utterances} utterances can be used, {self.hours:.2f} hours; {counts}"
@@ -122,7 +113,7 @@ class Diagnosis:
             for check, found in self.by_check().items()
         ]
         facts = {"source": str(self.source), "utterances": self.utterances, "hours": round(self.hours, 4)}
-        return {**facts, "can_train": self.can_train, "checks": checks}
+        return {**facts, "can_train": self.can_train, "checks": checks, "speakers": self.speakers()}
 
 
 def examine(
@@ -132,6 +123,8 @@ def examine(
     layout: str = "auto",
     limits: Limits | None = None,
     tokenizer: Tokenizer | None = None,
+    listener: "SavedModel | None" = None,
+    watch: Callable[[list[Patient]], Iterable[Patient]] = iter,
 ) -> Diagnosis:
     """Return the diagnosis of a folder of recordings, or of a corpus prepared from one.
 
@@ -140,6 +133,8 @@ def examine(
         audio: what it is to be used with; a prepared corpus brings its own.
         workers: processes; 0 is one for each processor.
         tokenizer: of the Whisper that is to learn from it.
+        listener: a recogniser, asked whether each text is said in its sound; this takes as long as transcribing.
+        watch: wraps the list of what is listened to, to show progress.
     Raises: CorpusError if the folder is missing or of no known layout.
     """
     limits = limits or Limits()
@@ -156,12 +151,13 @@ def examine(
     patients = [item for item in results if isinstance(item, Patient)]
     if tokenizer is not None:
         patients = [replace(item, tokens=_tokens(tokenizer, item.utterance)) for item in patients]
+    if listener is not None:
+        patients = [replace(item, fit=_fit(listener, item.utterance)) for item in watch(patients)]
     refused += [item for item in results if isinstance(item, Refusal)]
     findings = [Finding(item.reason, "fault", item.id, item.detail) for item in refused]
     for name, check in CHECKS.items():
         findings += [Finding(name, check.severity, place, detail) for place, detail in check.find(patients, limits)]
-    hours = sum(item.vitals.seconds for item in patients) / 3600
-    return Diagnosis(source, len(patients), hours, tuple(findings))
+    return Diagnosis(source, tuple(patients), tuple(findings))
 
 
 def advice(check: str) -> str:
@@ -179,13 +175,32 @@ def _admit(job: tuple[Utterance, AudioConfig]) -> Patient | Refusal:
     wave = usable_wave(utterance, audio)
     if isinstance(wave, Refusal):
         return wave
-    if not pitch_hz(wave, audio).any():
+    pitch = pitch_hz(wave, audio)
+    if not pitch.any():
         return Refusal(utterance.id, "no voice", f"{utterance.audio_path}: no frame has a pitch: noise or a whisper")
     header = audio_info(utterance.audio_path)
     vitals = measure_vitals(load_audio(utterance.audio_path), header.sample_rate, header.channels)
     jamo = to_jamo("".join(sign for sign in normalized if is_syllable(sign) or sign == " "))
     needed = len(jamo) + sum(one == other for one, other in itertools.pairwise(jamo))
-    return Patient(utterance, vitals, sum(map(is_syllable, normalized)), needed)
+    tone = float(np.exp(np.log(pitch[pitch > 0]).mean()))
+    return Patient(utterance, vitals, sum(map(is_syllable, normalized)), needed, tone)
+
+
+def _fit(listener: "SavedModel", utterance: Utterance) -> float:
+    rate = listener.facts.audio.sample_rate
+    return text_fit(listener, load_audio(utterance.audio_path, rate), rate, reading(utterance.spoken))
+
+
+def _statistics(patients: list[Patient]) -> dict[str, float | int]:
+    seconds = sum(item.vitals.seconds for item in patients)
+    sound = sum(item.vitals.sound_seconds for item in patients)
+    return {
+        "utterances": len(patients),
+        "minutes": round(seconds / 60, 2),
+        "pitch_hz": round(float(np.exp(np.mean([np.log(item.pitch_hz) for item in patients]))), 1),
+        "syllables_per_second": round(sum(item.syllables for item in patients) / sound, 2),
+        "loudest_db": round(float(np.mean([item.vitals.loudest_db for item in patients])), 1),
+    }
 
 
 def _tokens(tokenizer: Tokenizer, utterance: Utterance) -> int:
@@ -230,171 +245,3 @@ def _damaged_truths(corpus: folder.Corpus) -> Iterator[Refusal]:
         wrong += [f"{name} is missing" for name in ("mel", "pitch_hz", "energy") if name not in truth]
         if wrong:
             yield Refusal(cut.id, "ground truth damaged", f"the wave has {frames} frames, {', '.join(wrong)}")
-
-
-Found = Iterator[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: how bad what it finds is, how it finds it, and what to do then."""
-
-    severity: str
-    find: Callable[[list[Patient], Limits], Found]
-    advice: str
-
-
-def _infeasible(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        frames = int(item.vitals.sound_seconds / limits.recogniser_frame_seconds)
-        if frames < item.jamo:
-            yield item.id, f"{item.vitals.sound_seconds:.2f} s of sound give {frames} frames, its jamo need {item.jamo}"
-
-
-def _same_sound(patients: list[Patient], limits: Limits) -> Found:
-    alike = defaultdict(list)
-    for item in patients:
-        alike[item.vitals.digest].append(item)
-    for group in alike.values():
-        for item in group[1:]:
-            yield item.id, f"sounds exactly like {group[0].id} ({group[0].utterance.split} and {item.utterance.split})"
-
-
-def _text_leak(patients: list[Patient], limits: Limits) -> Found:
-    """A text of train that is held out too: named at the held-out utterance."""
-    learnt = {text_key(item.utterance.spoken): item.id for item in patients if item.utterance.split == "train"}
-    for item in patients:
-        key = text_key(item.utterance.spoken)
-        if item.utterance.split != "train" and key in learnt:
-            yield item.id, f"its text stands in train too, as {learnt[key]}: '{item.utterance.spoken}'"
-
-
-def _speaker_leak(patients: list[Patient], limits: Limits) -> Found:
-    splits: dict[str, set[str]] = defaultdict(set)
-    for item in patients:
-        splits[item.utterance.speaker].add(item.utterance.split)
-    for speaker, found in sorted(splits.items()):
-        if len(found) > 1:
-            yield speaker, f"speaks in {', '.join(split for split in SPLITS if split in found)}"
-
-
-def _clipped(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        share = item.vitals.clipped / (item.vitals.seconds * item.vitals.sample_rate)
-        if share > limits.clipped_share:
-            yield item.id, f"{item.vitals.clipped} samples ({share:.2%}) lie at the ceiling"
-
-
-def _offset(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if abs(item.vitals.offset) > limits.offset:
-            yield item.id, f"the mean of the samples is {item.vitals.offset:+.4f}"
-
-
-def _faint(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.loudest_db < limits.faint_db:
-            yield item.id, f"its loudest 10 ms are {item.vitals.loudest_db:.0f} dB of full scale"
-
-
-def _noisy(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        span = item.vitals.loudest_db - item.vitals.faintest_db
-        if span < limits.noise_db:
-            yield item.id, f"its pauses lie {span:.0f} dB below its loudest sound"
-
-
-def _mostly_silent(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.pause_share > limits.pause_share:
-            yield item.id, f"{item.vitals.pause_share:.0%} of {item.vitals.seconds:.1f} s is silence"
-
-
-def _long_pause(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.longest_pause_seconds > limits.pause_seconds:
-            yield item.id, f"a pause of {item.vitals.longest_pause_seconds:.1f} s inside"
-
-
-def _narrow(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.bandwidth_hz < limits.bandwidth_share * item.vitals.sample_rate / 2:
-            rate, hertz = item.vitals.sample_rate, item.vitals.bandwidth_hz
-            yield item.id, f"{rate} Hz, yet empty above {hertz:.0f} Hz: upsampled from {2 * hertz:.0f} Hz or so"
-
-
-def _other_rate(patients: list[Patient], limits: Limits) -> Found:
-    counts = Counter(item.vitals.sample_rate for item in patients)
-    for item in patients:
-        usual = counts.most_common(1)[0][0]
-        if item.vitals.sample_rate != usual:
-            yield item.id, f"{item.vitals.sample_rate} Hz, most have {usual}"
-
-
-def _several_channels(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.channels > 1:
-            yield item.id, f"{item.vitals.channels} channels, which are averaged"
-
-
-def _outlying(patients: list[Patient], limits: Limits, values: list[float], unit: str, least: float) -> Found:
-    """Yield values far from the median of their logarithms, in robust standard deviations (1.4826 x the median one).
-
-    The deviation counts as `least` at least: where all are alike, what differs a little is no outlier yet.
-    """
-    if len(patients) < limits.fewest:
-        return
-    logs = np.log(np.maximum(values, 1e-3))
-    median = np.median(logs)
-    spread = max(least, 1.4826 * float(np.median(np.abs(logs - median))))
-    for item, value, away in zip(patients, values, (logs - median) / spread, strict=True):
-        if abs(away) > limits.deviations:
-            yield item.id, f"{value:.2f} {unit}, where {np.exp(median):.2f} is usual"
-
-
-def _odd_length(patients: list[Patient], limits: Limits) -> Found:
-    lengths = [item.vitals.sound_seconds for item in patients]
-    yield from _outlying(patients, limits, lengths, "s of sound", least=0.3)
-
-
-def _odd_rate(patients: list[Patient], limits: Limits) -> Found:
-    rates = [item.syllables / item.vitals.sound_seconds for item in patients]
-    odd = dict(_outlying(patients, limits, rates, "syllables a second", least=0.1))
-    for item, rate in zip(patients, rates, strict=True):
-        if rate > limits.syllables_per_second:
-            odd[item.id] = f"{rate:.2f} syllables a second, nobody speaks so fast"
-    yield from odd.items()
-
-
-def _too_long(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.vitals.seconds > limits.long_seconds:
-            yield item.id, f"lasts {item.vitals.seconds:.1f} s"
-
-
-def _too_many_tokens(patients: list[Patient], limits: Limits) -> Found:
-    for item in patients:
-        if item.tokens > limits.most_tokens:
-            yield item.id, f"{item.tokens} tokens, at most {limits.most_tokens} have a place"
-
-
-#: All checks beside those for use at all, whose names are the reasons why `prepare` skips an utterance.
-CHECKS: dict[str, Check] = {
-    "too fast for CTC": Check("fault", _infeasible, "the text is longer than what is said: mend or remove it"),
-    "same recording twice": Check("fault", _same_sound, "remove one: it is learnt twice, and a copy held out is known"),
-    "text in train and held out": Check("warning", _text_leak, "its score is too good: move it to train, or say so"),
-    "clipping": Check("warning", _clipped, "record again with less gain, or leave it out of a voice"),
-    "offset": Check("warning", _offset, "subtract the mean, or filter below 20 Hz"),
-    "faint": Check("warning", _faint, "raise the level, if the noise allows"),
-    "noise": Check("warning", _noisy, "use it for recognition, not for a voice"),
-    "mostly silence": Check("warning", _mostly_silent, "ends are trimmed by 'prepare'; listen whether all is there"),
-    "long pause": Check("warning", _long_pause, "cut it, or write a mark into the text where it stands"),
-    "narrow band": Check("warning", _narrow, "find the original, or use it at its true rate"),
-    "another sample rate": Check("warning", _other_rate, "'prepare' resamples it; is it the same voice chain?"),
-    "several channels": Check("warning", _several_channels, "take one channel, if they differ"),
-    "odd length": Check("warning", _odd_length, "listen: is it one sentence?"),
-    "odd speaking rate": Check("warning", _odd_rate, "listen: does the text say what is said?"),
-    "longer than 30 s": Check("note", _too_long, "Whisper hears 30 s at once; cut it for Whisper"),
-    "more tokens than Whisper writes": Check("warning", _too_many_tokens, "cut sound and text, or it is left out"),
-    "speaker in several splits": Check("note", _speaker_leak, "a recogniser's test wants speakers it never heard"),
-}

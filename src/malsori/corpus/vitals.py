@@ -1,10 +1,19 @@
-"""What a recording's samples tell about its quality, before anything is made of it."""
+"""What a recording's samples tell about its quality, and a recogniser about its text, before anything is made of it."""
 
 import hashlib
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+
+from malsori.errors import AlignmentError
+from malsori.text.frontend import Reading
+from malsori.text.symbols import PHONEMES
+
+if TYPE_CHECKING:
+    from malsori.models.saved import SavedModel
 
 #: Pieces whose loudness is compared, in seconds.
 LEVEL_SECONDS = 0.01
@@ -71,6 +80,28 @@ def measure_vitals(wave: Float[np.ndarray, " samples"], sample_rate: int, channe
         longest_pause_seconds=float(_longest_run(~sounding[first : last + 1]) * LEVEL_SECONDS),
         bandwidth_hz=bandwidth_hz(wave, sample_rate),
     )
+
+
+def text_fit(model: "SavedModel", wave: Float[np.ndarray, " samples"], sample_rate: int, reading: Reading) -> float:
+    """Return how well a text fits a sound: at best 0, and less the more phonemes are said that do not stand in it.
+
+    It is the log-probability of the best path that says the text, less that of the best path of all, in nats for each
+    phoneme of the text; -inf where the sound is too short for it.
+
+    Args:
+        model: a recogniser with a phoneme output.
+        wave: (samples,) at sample_rate.
+    """
+    from malsori.align.ctc import align_ctc
+    from malsori.models.listening import hear
+
+    sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
+    heard = hear(model, wave, sample_rate)
+    try:
+        path = align_ctc(heard.phonemes, PHONEMES.encode(sounded))
+    except AlignmentError:
+        return -math.inf
+    return (path.score - float(heard.phonemes.max(axis=1).sum(dtype=np.float64))) / len(sounded)
 
 
 def piece_levels(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " pieces"]:
