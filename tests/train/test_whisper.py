@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from malsori.audio.io import save_audio
+from malsori.cli import run as command
 from malsori.corpus.batches import DataConfig, Example
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError, CorpusError
@@ -162,6 +163,19 @@ def test_a_run_s_model_opens_listens_and_is_trained_on(bound, public: Path, tmp_
     train(again, RunOptions(out=tmp_path / "run", resume=True, accept_changes=True, device="cpu"))
     fine = bound(f"start_from={tmp_path}/run", "train.precision=float32", name="whisper")
     assert fine.files == setup.files
+
+
+def test_a_public_folder_and_a_run_are_measured_on_a_corpus(bound, public: Path, planted_corpus, tmp_path, capsys):
+    torch.set_num_threads(1)
+    train(bound("train.steps=1"), RunOptions(out=tmp_path / "run", device="cpu"))
+    for model in (public, tmp_path / "run"):
+        assert command(["evaluate", str(model), "--corpus", str(planted_corpus), "--split", "dev", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["system"] == "whisper" and found["utterances"] == 2
+        assert found["measures"]["cer"]["value"] > 0.5  # neither has learnt a word
+    sound = planted_corpus / "wave" / "u0.flac"
+    assert command(["transcribe", str(sound), "--model", str(public), "--language", "en", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["language"] == "en"
 
 
 def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
