@@ -30,7 +30,9 @@ from malsori.text.symbols import PHONEMES
 AUDIO = AudioConfig(
     sample_rate=16000, fft_samples=512, window_samples=320, hop_samples=80, mel_channels=40, min_hz=60.0
 )
+_SHARP_AUDIO = AUDIO.model_copy(update={"window_samples": 160})  # 10 ms: what it shows is spread over less time
 CEPSTRA = 10
+_SIDE_FRAMES = 2
 _DELTA_FRAMES = 4  # 20 ms to each side
 
 _SMALLEST_VARIANCE = 0.01  # of features whose variance is 1
@@ -131,21 +133,40 @@ def listen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.nd
 
     Raises: AlignmentError if the wave is shorter than a window.
     """
-    import torch
-
-    from malsori.audio.io import resample
-    from malsori.audio.mel import log_mel
-
-    wave = np.ascontiguousarray(resample(wave, sample_rate, AUDIO.sample_rate), dtype=np.float32)
-    if len(wave) < AUDIO.fft_samples:
-        raise AlignmentError(f"{len(wave) / AUDIO.sample_rate:.3f} s of sound is too short to align")
-    mel = log_mel(torch.from_numpy(wave)[None], AUDIO)[0].numpy().astype(np.float64)
+    mel = _log_mel(wave, sample_rate, AUDIO)
     band = (np.arange(AUDIO.mel_channels) + 0.5) / AUDIO.mel_channels
     cosines = np.cos(np.pi * band[:, None] * np.arange(CEPSTRA)) * math.sqrt(2 / AUDIO.mel_channels)
     cepstra = mel @ cosines
     cepstra -= cepstra.mean(0)
     slopes = _slope(cepstra)
     return np.concatenate([cepstra, slopes, _slope(slopes)], axis=1)
+
+
+def spectral_change(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " frames"]:
+    """Return how much the spectrum before each frame of `listen` differs from that after it, in standard deviations.
+
+    Compared are the 10 ms on either side, heard through a shorter window.
+    Raises: AlignmentError as `listen`.
+    """
+    mel = _log_mel(wave, sample_rate, _SHARP_AUDIO)
+    padded = np.pad(mel, ((_SIDE_FRAMES, _SIDE_FRAMES), (0, 0)), mode="edge")
+    sums = np.cumsum(np.concatenate([np.zeros_like(mel[:1]), padded]), axis=0)
+    means = (sums[_SIDE_FRAMES:] - sums[:-_SIDE_FRAMES]) / _SIDE_FRAMES
+    differences = means[_SIDE_FRAMES:] - means[:-_SIDE_FRAMES]
+    change = np.sqrt(np.square(differences[: len(mel)]).mean(1))
+    return np.asarray(change / max(change.std(), 1e-9))
+
+
+def _log_mel(wave: np.ndarray, sample_rate: int, audio: AudioConfig) -> np.ndarray:
+    import torch
+
+    from malsori.audio.io import resample
+    from malsori.audio.mel import log_mel
+
+    wave = np.ascontiguousarray(resample(wave, sample_rate, audio.sample_rate), dtype=np.float32)
+    if len(wave) < audio.fft_samples:
+        raise AlignmentError(f"{len(wave) / audio.sample_rate:.3f} s of sound is too short to align")
+    return np.asarray(log_mel(torch.from_numpy(wave)[None], audio)[0].numpy().astype(np.float64))
 
 
 def flat_start(sounds: Sequence[Float[np.ndarray, "_ features"]]) -> PhoneModels:

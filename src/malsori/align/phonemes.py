@@ -142,9 +142,26 @@ def alignment_of(reading: Reading, ends: Float[np.ndarray, " tokens"]) -> Alignm
         return tuple(Span(texts[owner], float(starts[m[0]]), float(ends[m[-1]])) for owner, m in members.items())
 
     sounded = tuple(place if word >= 0 else -1 for place, word in enumerate(reading.phoneme_words))
+    owners, written = _written_words(reading)
     return Alignment(
-        tier(reading.phoneme_words, [word.written for word in reading.words]),
+        tier(tuple(owners[word] if word >= 0 else -1 for word in reading.phoneme_words), written),
         tier(reading.phoneme_syllables, list(reading.syllables)),
         tier(sounded, list(reading.phonemes)),
         float(ends[-1]),
     )
+
+
+def _written_words(reading: Reading) -> tuple[list[int], list[str]]:
+    """Return which written word each spoken one belongs to, and the written ones.
+
+    Spoken words that were written as one touch or overlap in the text: 육십사 점 오 is 64.5, 이천 년 is 2000년.
+    """
+    owners: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for word in reading.words:
+        if spans and word.start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], word.end)
+        else:
+            spans.append((word.start, word.end))
+        owners.append(len(spans) - 1)
+    return owners, [reading.written[start:end] for start, end in spans]

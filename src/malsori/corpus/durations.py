@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from malsori.models.saved import SavedModel
 
 #: Part of the key of every utterance's durations: raised whenever the same models would place them elsewhere.
-ALIGNER_VERSION = 2
+ALIGNER_VERSION = 3
 
 
 def add_durations(
