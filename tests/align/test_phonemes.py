@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from malsori.align.phonemes import PhonemeTimes, alignment_of, frames_of, time_phonemes
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import AlignmentError
-from malsori.text.frontend import Reading, Word
+from malsori.text.frontend import Frontend, Reading, Word
 from malsori.text.symbols import PHONEMES
 
 STEP = 0.02  # seconds from one frame to the next
@@ -29,8 +29,9 @@ def reading_of(*words: str, marks: str = "") -> Reading:
         boundary = (marks or " " * len(words))[index] if index + 1 < len(words) else "."
         rows.append((boundary, -1, -1))
     phonemes, of_syllables, of_words = zip(*rows, strict=True)
-    written = tuple(Word(word, word, 0, 0) for word in words)
-    return Reading("", "", "", (), phonemes, of_syllables, of_words, tuple(syllables), written)
+    starts = np.cumsum([0, *(len(word) + 1 for word in words)]).tolist()
+    written = tuple(Word(word, word, start, start + len(word)) for word, start in zip(words, starts, strict=False))
+    return Reading(" ".join(words), "", "", (), phonemes, of_syllables, of_words, tuple(syllables), written)
 
 
 def planted(spoken: str, quiet: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -178,3 +179,12 @@ def test_tiers_hold_words_syllables_and_phones_and_leave_pauses_out() -> None:
     assert spans["syllables"] == [("ㄴㅏ", 0.1, 0.3), ("ㅁㅜ", 0.3, 0.5), ("ㅏ", 0.7, 0.9)]
     assert [text for text, _, _ in spans["phones"]] == ["ㄴ", "ㅏ", "ㅁ", "ㅜ", "ㅏ"]
     assert alignment.duration == 1.0
+
+
+def test_spoken_words_that_were_written_as_one_are_one_word() -> None:
+    reading = Frontend(morphology=False).read("64.5%에, 2026년 3월 A4 종이!")
+    alignment = alignment_of(reading, np.linspace(0, 9, len(reading.phonemes) + 1)[1:])
+    assert [span.text for span in alignment.words] == ["64.5%에", "2026년", "3월", "A4", "종이"]
+    assert "".join(span.text for span in alignment.syllables) == "".join(word.spoken for word in reading.words)
+    edges = [edge for span in alignment.words for edge in (span.start, span.end)]
+    assert edges == sorted(edges)
