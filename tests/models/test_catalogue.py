@@ -38,7 +38,7 @@ def test_an_import_that_fails_leaves_with_2_one_line_and_no_folder(
     (tmp_path / "config.json").write_text(json.dumps(TINY), encoding="utf-8")
     assert cli.run(["import", str(path), "-o", str(tmp_path / "ours")]) == 2
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "weight 'conv_in.bias' has shape (32,), the config wants (16,)" in told
+    assert told.count("\n") == 1 and "weight 'conv_pre.bias' has shape (32,), the config wants (16,)" in told
     assert not (tmp_path / "ours").exists()
 
 

@@ -1,6 +1,8 @@
 """Public checkpoints: recognised, renamed to the last tensor, or refused by the name of the first that does not fit."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from malsori.errors import MalsoriError, ModelError
 from malsori.models import load_model
 from malsori.models.catalogue import import_public, load_saved, open_folder
 from malsori.models.hifigan import Hifigan, HifiganConfig
-from malsori.models.layouts import layouts, rename
+from malsori.models.layouts import layouts, names_there, rename
 from malsori.models.saved import open_model, save_model
 
 #: The authors' three generators, and a small one.
@@ -165,14 +167,14 @@ def test_weights_in_several_files_are_put_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"conv_pre.bias": None}, r"weight 'conv_in\.bias' is missing"),
-        ({"conv_pre.bias": torch.zeros(3)}, r"weight 'conv_in\.bias' has shape \(3,\), the config wants \(32,\)"),
+        ({"conv_pre.bias": None}, r"weight 'conv_pre\.bias' is missing"),
+        ({"conv_pre.bias": torch.zeros(3)}, r"weight 'conv_pre\.bias' has shape \(3,\), the config wants \(32,\)"),
         (
             {"encoder.weight": torch.zeros(3)},
             r"weight 'encoder\.weight' belongs to no part of a hifigan of transformers",
         ),
-        ({"resblocks.9.convs1.0.bias": torch.zeros(3)}, r"weight 'blocks\.9\.chains\.0\.1\.bias' belongs to no part"),
-        ({"conv_pre.weight_v": torch.zeros(32, 10, 7)}, r"weight 'conv_in.*' is missing"),
+        ({"resblocks.9.convs1.0.bias": torch.zeros(3)}, r"weight 'resblocks\.9\.convs1\.0\.bias' belongs to no part"),
+        ({"conv_pre.weight_v": torch.zeros(32, 10, 7)}, r"weight 'conv_pre\.weight_g' is missing"),
     ],
 )
 def test_the_first_tensor_that_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -322,7 +324,7 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
     other.write_text("upsample_initial_channel: 32\n", encoding="utf-8")
     with pytest.raises(ModelError, match=r"its settings have no 'num_mels'"):
         import_public(path, [other])
-    with pytest.raises(ModelError, match=r"weight 'conv_in\.bias' has shape \(16,\), the config wants \(32,\)"):
+    with pytest.raises(ModelError, match=r"weight 'conv_pre\.bias' has shape \(16,\), the config wants \(32,\)"):
         import_public(path, [tmp_path / "config.json", other])
     other.write_text("- a\n", encoding="utf-8")
     with pytest.raises(MalsoriError, match=r"other\.yaml: expected settings by name, found list"):
@@ -362,3 +364,69 @@ def test_a_network_with_plain_weights_takes_normed_ones() -> None:
         {name: value for name, value in state.items() if name.startswith("conv_in.par")}, {"conv_in.weight": plain}
     )
     torch.testing.assert_close(folded, {"conv_in.weight": plain})
+
+
+def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield for every layout the tensors of a small checkpoint of its kind, under its own names."""
+    import transformers as there
+
+    from .test_ming024 import theirs
+    from .test_tacotron import nvidia_weights
+    from .test_vits import authors_names
+
+    for h in (V1, V3):
+        yield "jik876-hifigan", {name: torch.zeros(0) for name in authors_generator(h)}
+    yield "ming024-fastspeech2", theirs(speakers=2)
+    yield "nvidia-tacotron2", nvidia_weights()
+    for speakers, stochastic in ((1, True), (3, False)):
+        yield "jaywalnut310-vits", {name: torch.zeros(0) for name in authors_names(24, speakers, stochastic)}
+    hear = {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": 9,
+    }
+    ears = {"conv_dim": (8, 8), "conv_stride": (5, 2), "conv_kernel": (10, 3), "num_conv_pos_embeddings": 8}
+    ears["num_conv_pos_embedding_groups"] = 2
+    for norm, stable in (("group", False), ("layer", True)):
+        config = there.Wav2Vec2Config(**hear, **ears, feat_extract_norm=norm, do_stable_layer_norm=stable)
+        yield "transformers-wav2vec2", there.Wav2Vec2ForCTC(config).state_dict()
+    sizes = ("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads")
+    whisper = there.WhisperConfig(
+        vocab_size=60000, d_model=4, encoder_ffn_dim=2, decoder_ffn_dim=2, **dict.fromkeys(sizes, 1)
+    )
+    yield "transformers-whisper", there.WhisperForConditionalGeneration(whisper).state_dict()
+    for speakers, stochastic in ((1, True), (3, False)):
+        voice = {"hidden_size": 16, "ffn_dim": 16, "flow_size": 16, "spectrogram_bins": 17, "num_hidden_layers": 1}
+        voice |= {"num_speakers": speakers, "speaker_embedding_size": 8 * (speakers > 1)}
+        voice |= {"use_stochastic_duration_prediction": stochastic, "upsample_initial_channel": 32}
+        yield "transformers-vits", there.VitsModel(there.VitsConfig(**voice)).state_dict()
+    yield "transformers-hifigan", there.SpeechT5HifiGan(there.SpeechT5HifiGanConfig(**SMALL)).state_dict()
+
+
+@pytest.mark.slow
+def test_every_table_can_be_read_backwards_so_that_messages_name_what_the_file_calls_it() -> None:
+    pytest.importorskip("transformers")
+    by_name, seen = {layout.name: layout for layout in layouts()}, set()
+    for name, weights in checkpoints():
+        seen.add(name)
+        layout = by_name[name]
+        kinds = {re.sub(r"\d+", "#", theirs): theirs for theirs in weights}
+        for theirs in kinds.values():  # one of each kind, as if it were missing
+            found = layout.rule_of(theirs)
+            assert found is not None, f"{name}: {theirs}"
+            if not found[0].dropped:
+                others = [other for other in weights if other != theirs]
+                assert theirs in names_there(layout, found[1], others), f"{name}: {theirs} is {found[1]} here"
+    assert seen == set(by_name)
+
+
+def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
+    from .test_ming024 import theirs
+
+    layout = next(layout for layout in layouts() if layout.name == "ming024-fastspeech2")
+    weights = theirs()
+    del weights["decoder.layer_stack.1.slf_attn.w_vs.weight"]
+    with pytest.raises(ModelError, match=r"here: weight 'decoder\.layer_stack\.1\.slf_attn\.w_vs\.weight' is missing"):
+        rename(layout, weights, "here")

@@ -19,6 +19,7 @@ axis of size 1 is added or left out.
 
 import pickle
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -78,6 +79,21 @@ class Layout(Config):
         found = {str(name).removeprefix("module."): value for name, value in tensors.items()}
         marked = all(any(name.startswith(mark) for name in found) for mark in self.marks)
         return {name: value for name, value in found.items() if isinstance(value, Tensor)} if marked else None
+
+    def spelled(self, theirs: str) -> str:
+        """Return a name of theirs as the rules look it up: weight norm as PyTorch spells it now, then `spellings`."""
+        name = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
+        for pattern, replacement in self.spellings:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def rule_of(self, theirs: str) -> tuple[KeyRule, str] | None:
+        """Return the rule that a name of theirs falls under, and the name it gives here; None if there is none."""
+        spelled = self.spelled(theirs)
+        for rule in self.keys:
+            if match := re.fullmatch(rule.theirs, spelled):
+                return rule, match.expand(rule.ours)
+        return None
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,7 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     place = str(public.folder)
     own = empty.network.state_dict()
     weights = _as_wide(_as_normed(rename(layout, public.weights, place), own), own)
-    load_exactly(empty.network, weights, place)
+    load_exactly(empty.network, weights, place, lambda ours: names_there(layout, ours, public.weights)[0])
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
@@ -160,23 +176,80 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
     """Return tensors under our names. Raises: ModelError naming the first that no rule knows, or that comes twice."""
     parts: dict[str, dict[int, Tensor]] = {}
     for theirs, tensor in weights.items():
-        spelled = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
-        for pattern, replacement in layout.spellings:
-            spelled = re.sub(pattern, replacement, spelled)
-        found = next(((rule, match) for rule in layout.keys if (match := re.fullmatch(rule.theirs, spelled))), None)
+        found = layout.rule_of(theirs)
         if found is None:
             raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
-        rule, match = found
+        rule, ours = found
         if rule.dropped:
             continue
-        ours = parts.setdefault(match.expand(rule.ours), {})
-        if rule.part in ours:
+        if rule.part in parts.setdefault(ours, {}):
             raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
-        ours[rule.part] = tensor
+        parts[ours][rule.part] = tensor
+    for ours, given in parts.items() if any(rule.part for rule in layout.keys) else ():
+        absent = [name for name in names_there(layout, ours, weights) if name not in weights]
+        if absent and len(given) > 1:
+            raise ModelError(f"{place}: weight '{absent[0]}' is missing")
     return {
-        name: torch.cat([found[part] for part in sorted(found)]) if len(found) > 1 else next(iter(found.values()))
-        for name, found in parts.items()
+        name: torch.cat([given[part] for part in sorted(given)]) if len(given) > 1 else next(iter(given.values()))
+        for name, given in parts.items()
     }
+
+
+def names_there(layout: Layout, ours: str, weights: Iterable[str]) -> list[str]:
+    """Return what a layout calls a tensor of ours, part by part; our own name where its table cannot be read backwards.
+
+    Args:
+        weights: the names in the file: of several that mean the same, the one most like those is taken.
+    """
+    there = list(weights)
+    kinds, modules = {re.sub(r"\d+", "#", name) for name in there}, {name.rpartition(".")[0] for name in there}
+    norms = {_NORM: ".weight", _DIRECTION: ".weight"}
+    if any(name.endswith((".weight_g", ".weight_v")) for name in there):
+        norms = {_NORM: ".weight_g", _DIRECTION: ".weight_v"}
+    elif any(name.endswith((_NORM, _DIRECTION)) for name in there):
+        norms = {}
+
+    def likeness(name: str) -> tuple[bool, bool]:
+        return re.sub(r"\d+", "#", name) in kinds, name.rpartition(".")[0] in modules
+
+    names: dict[int, list[str]] = {}
+    for rule in layout.keys:
+        spelled = _undone(rule.theirs, rule.ours, ours, whole=True)
+        for name in _ways_to_spell(layout, spelled) if spelled else ():
+            end = next((end for end in norms if name.endswith(end)), "")
+            names.setdefault(rule.part, []).append(name.removesuffix(end) + norms.get(end, ""))
+    return [max(found, key=likeness) for _, found in sorted(names.items())] or [ours]
+
+
+def _ways_to_spell(layout: Layout, spelled: str) -> list[str]:
+    """Return the names that are spelled so, the ones most unlike it first."""
+    names = [spelled]
+    for pattern, replacement in reversed(layout.spellings):
+        before = [_undone(pattern, replacement, name, whole=False) for name in names]
+        names = [name for name in before if name and name not in names and layout.spelled(name) == spelled] + names
+    return names
+
+
+def _undone(pattern: str, replacement: str, name: str, whole: bool) -> str | None:
+    """Return what a replacement was made from, for a pattern of plain text and groups; None if it was not made so."""
+    plain = pattern.removeprefix("^").removesuffix("$")
+    groups, texts = re.findall(r"\([^()]*\)", plain), re.split(r"\([^()]*\)", plain)
+    used = [int(number) for number in re.findall(r"\\(\d)", replacement)]
+    readable = all(re.fullmatch(r"(\w|\\\.)*", text) for text in texts)
+    if not readable or sorted(used) != list(range(1, len(groups) + 1)):
+        return None
+    pieces = [re.escape(piece) for piece in re.split(r"\\\d", replacement)]
+    made = pieces[0] + "".join(groups[number - 1] + piece for number, piece in zip(used, pieces[1:], strict=True))
+    made = ("^" if pattern.startswith("^") else "") + made + ("$" if pattern.endswith("$") else "")
+
+    def before(match: re.Match[str]) -> str:
+        held = [match[used.index(number) + 1] for number in range(1, len(groups) + 1)]
+        return "".join(text.replace("\\.", ".") + group for text, group in zip(texts, [*held, ""], strict=True))
+
+    if whole:
+        match = re.fullmatch(made, name)
+        return before(match) if match else None
+    return re.sub(made, before, name)
 
 
 def public_weights(folder: Path) -> dict[str, Tensor]:

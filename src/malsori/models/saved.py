@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,21 +161,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
-def load_exactly(network: nn.Module, weights: dict[str, Tensor], place: str) -> None:
+def load_exactly(
+    network: nn.Module, weights: dict[str, Tensor], place: str, called: Callable[[str], str] = str
+) -> None:
     """Put weights into a network whose names and shapes they match exactly.
 
+    Args:
+        called: what a weight is called in the file that it comes from, for the message.
     Raises: ModelError naming the first missing, unknown or misshapen weight.
     """
     own = network.state_dict()
     for name, tensor in own.items():
         if name not in weights:
-            raise ModelError(f"{place}: weight '{name}' is missing")
+            raise ModelError(f"{place}: weight '{called(name)}' is missing")
         if weights[name].shape != tensor.shape:
             found, wanted = tuple(weights[name].shape), tuple(tensor.shape)
-            raise ModelError(f"{place}: weight '{name}' has shape {found}, the config wants {wanted}")
+            raise ModelError(f"{place}: weight '{called(name)}' has shape {found}, the config wants {wanted}")
     unknown = next((name for name in weights if name not in own), None)
     if unknown is not None:
-        raise ModelError(f"{place}: weight '{unknown}' belongs to no part of {type(network).__name__}")
+        raise ModelError(f"{place}: weight '{called(unknown)}' belongs to no part of {type(network).__name__}")
     network.load_state_dict(weights)
 
 
