@@ -327,6 +327,20 @@ def test_the_search_finds_the_tokens_a_latent_was_made_of() -> None:
     torch.testing.assert_close(output.prior_log_deviation[0], log_deviation[0].repeat_interleave(planted, 0))
 
 
+def test_a_pull_to_the_diagonal_deals_frames_out_until_the_text_encoder_knows_better() -> None:
+    sizes = VITS.config.model_copy(update={"diagonal": 0.05})
+    network, item = Vits(sizes).eval(), {name: value[None] for name, value in VITS.items()[0].items()}
+    with torch.no_grad():  # tokens that all sound alike
+        network.text_encoder.project.weight.zero_()
+        network.text_encoder.project.bias.zero_()
+        assert set(network(**item).durations[0].tolist()) == {3, 4}  # 31 frames for 9 tokens
+    planted = torch.tensor([8, 1, 2, 1, 1, 1, 3, 11, 3])
+    torch.nn.init.normal_(network.text_encoder.project.weight[:8], std=20.0)
+    mean = network.text_encoder(item["token_ids"], torch.ones(1, 9, dtype=torch.bool))[1]
+    network.flow.forward = lambda *_: mean.detach().repeat_interleave(planted, 1)
+    assert network(**item).durations[0].tolist() == planted.tolist()
+
+
 def test_pieces_are_decoded_from_the_frames_they_name() -> None:
     network, item = VITS.build(), {name: value[None] for name, value in VITS.items()[0].items()}
     with torch.no_grad():
