@@ -150,7 +150,7 @@ def test_a_public_folder_refuses_by_name_what_it_cannot_be(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="hidden_act is 'gelu'"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps(config | {"ffn_dim": 30}))
-    with pytest.raises(ModelError, match=r"text_encoder\.blocks\.0\.widen\.weight"):
+    with pytest.raises(ModelError, match=r"text_encoder\.encoder\.layers\.0\.feed_forward\.conv_1\.weight' has shape"):
         load_model(str(tmp_path))
 
 
