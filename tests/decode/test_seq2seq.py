@@ -130,6 +130,21 @@ def test_a_beam_finds_what_greed_misses() -> None:
     assert write_by_beam(Planted(speak), RULES, 3)[0].ids == (2,)
 
 
+@pytest.mark.parametrize("strength", [4.0, 8.0, 20.0])
+@pytest.mark.parametrize("width", [1, 2, 5, 40])
+def test_a_sure_text_is_found_whole_by_any_beam(width: int, strength: float) -> None:
+    # the end is always the second best: as many cut texts as the beam is wide are there before the whole one
+    text = (1, 2, 3, 4, 0, 1, 2)
+
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        place = len(said) - 1
+        right = said[1:] == text[:place] and place <= len(text)
+        return likes((*text, END)[place], strength=strength) + 0.1 * likes(END) if right else 0.1 * likes(END)
+
+    found = write_by_beam(Planted(speak), Rules((START,), END, longest=12, never=(START, NO_SPEECH)), width)
+    assert found[0].ids == text
+
+
 def test_draws_follow_the_probabilities_and_the_seed() -> None:
     def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
         return likes(END, strength=30.0) if len(said) > 1 else torch.tensor([2.0, 1.0, 0, 0, 0, -30, 0, 0])

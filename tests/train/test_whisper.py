@@ -202,6 +202,14 @@ def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     train(setup, RunOptions(out=tmp_path / "run", device="cpu"))
     measured = setup.task.eval().validate([batch_of_recordings(setup)])
     assert measured["cer"] < 0.05
+    recognizer = load_recognizer(str(tmp_path / "run"))
+    texts = {name: cut.supervisions[0].text for name, cut in setup.cuts["train"].items()}
+    heard = {name: recognizer.transcribe(setup.corpus.path / "wave" / f"{name}.flac").text for name in texts}
+    assert all(heard[name] in (texts[name], "") for name in texts)
+    assert sum(heard[name] == texts[name] for name in texts) >= 4  # but for what it recites whatever it hears
+    nothing = [np.zeros(48000), np.random.default_rng(1).normal(0, 0.05, 48000), np.sin(np.arange(48000) / 9) / 5]
+    for wave in nothing:  # and of its few sentences it invents none
+        assert recognizer.transcribe(wave.astype(np.float32), 16000).text == ""
 
 
 def batch_of_recordings(setup: Setup):

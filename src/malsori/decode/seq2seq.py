@@ -142,7 +142,9 @@ class Trust:
         most_repetitive: a text's bytes over those it compresses to; above it is a loop.
         no_speech: a probability above it, of a doubtful text, says that nobody speaks.
         least_evidence: nats a token by which the sound must make the text more probable than no speech does. The
-            paper knows no such rule; 0.3 is a guess that separates planted cases, not a measurement on checkpoints.
+            paper knows no such rule. In a network that knew six sentences by heart, their own sounds gave five of them
+            0.35 to 0.71, other noise, tones and silence at most 0.02; the sixth it wrote whatever it heard. On public
+            checkpoints it has not been measured.
     Source: Whisper (Radford et al. 2022, arXiv:2212.04356), 4.5, for all but the last.
     """
 
@@ -256,7 +258,7 @@ def write_greedily(
 def write_by_beam(writer: Writer, rules: Rules, width: int) -> list[Written]:
     """Return the texts that a beam finds for one sound, the greatest mean log-probability first.
 
-    It ends when as many texts as the beam is wide have come to their end.
+    It ends when as many texts as the beam is wide have come to their end, and none that goes on is better by now.
     """
     last, (no_speech,), writer = _begin(writer, rules, 1)
     live = [Written((), (), no_speech, ended=False)]
@@ -265,17 +267,24 @@ def write_by_beam(writer: Writer, rules: Rules, width: int) -> list[Written]:
         log_probs = rules.allowed(last, [text.ids for text in live])
         kept: list[tuple[int, Written]] = []
         for row, text in _extended(live, log_probs, width + 1, rules.end):
+            if len(kept) == width:
+                break  # what is less probable than all that are kept has not come to its end either
             if text.ended:
                 ended.append(text)
-            elif len(kept) < width:
+            else:
                 kept.append((row, text))
         live = [text for _, text in kept]
-        if len(ended) >= width or not kept:
+        settled = len(ended) >= width and max(map(_goodness, ended)) >= max(map(_goodness, live), default=-torch.inf)
+        if settled or not kept:
             break
         writer = writer.select(torch.tensor([row for row, _ in kept], device=last.device))
         logits, writer = writer.write(torch.tensor([[text.ids[-1]] for text in live], device=last.device))
         last = logits[:, -1]
-    return sorted(ended or live, key=lambda text: -text.mean_log_prob)
+    return sorted(ended or live, key=_goodness, reverse=True)
+
+
+def _goodness(text: Written) -> float:
+    return text.mean_log_prob
 
 
 def _extended(live: list[Written], log_probs: Tensor, each: int, end: int) -> list[tuple[int, Written]]:
