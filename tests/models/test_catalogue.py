@@ -134,7 +134,9 @@ def test_import_asks_the_hub_for_the_one_pickle_that_it_opens(tmp_path: Path, mo
         load_saved("owner/vocoder")
     assert cli.run(["import", "owner/vocoder", "-o", str(tmp_path / "ours")]) == 0
     assert "pytorch_model.bin" not in asked[0] and "pytorch_model.bin" in asked[1]
+    assert cli.run(["import", str(tmp_path / "hub"), "-o", str(tmp_path / "again")]) == 0
     mel = torch.randn(1, 6, 10)
-    with torch.no_grad():
-        wanted, found = oracle(mel), load_saved(str(tmp_path / "ours")).network(mel).wave
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    for folder in ("ours", "again"):
+        with torch.no_grad():
+            wanted, found = oracle(mel), load_saved(str(tmp_path / folder)).network(mel).wave
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)

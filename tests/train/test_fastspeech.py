@@ -55,6 +55,16 @@ def test_with_a_teacher_its_mel_and_its_durations_are(small_setup, teacher, tmp_
     assert set(setup.collators["dev"].lessons) == {*setup.cuts["train"], *setup.cuts["dev"]}
 
 
+def test_the_attention_of_a_teacher_that_reads_step_by_step_gives_the_durations(small_setup, tmp_path) -> None:
+    setup = small_setup(name="tacotron2-small")
+    save_model(SavedModel(setup.facts, setup.symbols, setup.task.product().eval()), tmp_path / "teacher")
+    pupil = small_setup(f"teacher={tmp_path}/teacher", name="fastspeech-small")
+    batch = pupil.collators["train"]([example_of(pupil, "u0"), example_of(pupil, "u3")], np.random.default_rng(0))
+    assert batch.durations.sum(1).tolist() == batch.frame_lengths.tolist()
+    assert batch.durations.shape == batch.token_ids.shape and batch.mel.shape[1] == batch.frame_lengths.max() > 0
+    assert torch.isfinite(next(pupil.task.losses(batch)).losses["mel"])
+
+
 def test_a_teacher_needs_no_durations_of_the_corpus(small_setup, teacher, tmp_path, monkeypatch) -> None:
     from malsori.corpus.folder import Corpus
 

@@ -107,14 +107,14 @@ def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> 
     """Return the model in an author's own file, its pickle opened without running any code in it.
 
     Args:
-        path: the file, or a hub id whose folder has it as pytorch_model.bin.
+        path: the file; or a folder, or a hub id of one, that has it as model.safetensors or pytorch_model.bin.
         configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
             none is named.
         licence: what the author says, for the card.
     Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
     """
-    if not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path)):
-        folder = _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
+    if path.is_dir() or (not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))):
+        folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
         whole = folder / "model.safetensors"
         path = whole if whole.is_file() else folder / "pytorch_model.bin"
     content = read_author_file(path)

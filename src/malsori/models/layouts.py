@@ -166,7 +166,7 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     load_exactly(empty.network, weights, place, lambda ours: names_there(layout, ours, public.weights)[0])
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    stated = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
+    stated = re.search(r"^license:\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
     licence = stated[1] if stated and empty.facts.licence == "unknown" else empty.facts.licence
     facts = empty.facts.model_copy(update={"licence": licence})
     return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
