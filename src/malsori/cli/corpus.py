@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malsori.cli.terminal import watched
+from malsori.errors import CorpusError
 
 if TYPE_CHECKING:
     from malsori.text.tokenizer import Tokenizer
 
 #: Samples a second of a corpus that voices learn from.
 VOICE_RATE = 22050
+
+#: Pictures drawn when no utterance is named.
+_SHOWN = 10
 
 
 class AlignFrom(enum.StrEnum):
@@ -97,7 +101,7 @@ def synthesize_corpus(
     values = {"hours": hours, "sentences": most, "voices": _split(voices), "speeds": _split(speeds)}
     given = {name: value for name, value in values.items() if value is not None}
     options = SynthesisOptions.parse(given, "malsori corpus synthesize")
-    summary = synthesize(out, options, read_text(text).splitlines() if text else None, watched)
+    summary = synthesize(out, options, read_text(text).splitlines() if text else None)
     print(json.dumps(summary.as_dict(), ensure_ascii=False) if as_json else "\n".join(summary.lines()))
 
 
@@ -139,6 +143,30 @@ def check_corpus(
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)
+
+
+@corpus_app.command("show")
+def show_utterances(
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="A prepared corpus.")],
+    ids: Annotated[list[str] | None, typer.Argument(help="Utterances; ten, evenly spread, without.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")] = Path("pictures"),
+) -> None:
+    """Draw utterances as training is given them: wave, spectrogram, and each word, syllable and phone in its time.
+
+    Example: malsori corpus show work/voice lmy00001 -o pictures
+    """
+    from malsori.audio.io import written_whole
+    from malsori.corpus.folder import load_corpus
+    from malsori.report.plots import as_png, utterance_figure
+
+    corpus = load_corpus(folder)
+    cuts = {cut.id: cut for split in corpus.cuts.values() for cut in split}
+    for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):
+        if name not in cuts:
+            raise CorpusError(f"'{name}' is no utterance of {folder}; it has {len(cuts)}, such as {next(iter(cuts))}")
+        with written_whole(out / f"{name}.png") as temporary:
+            temporary.write_bytes(as_png(utterance_figure(corpus, cuts[name])))
+        print(out / f"{name}.png")
 
 
 def _tokenizer(name: str) -> "Tokenizer":

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from malsori.align.phonemes import alignment_of
 from malsori.align.spans import Alignment
 from malsori.config import AudioConfig
+from malsori.errors import CorpusError
 from malsori.report.fonts import use_korean_font
 
 if TYPE_CHECKING:
+    from lhotse.cut import MonoCut
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+
+    from malsori.corpus.folder import Corpus
 
 _INK, _FAINT, _BOUNDARY = "#1d3557", "#8d99ae", "#ffffff"
 
@@ -39,6 +44,28 @@ def speech_figure(
         _draw_tiers(rows[2], alignment)
     rows[-1].set_xlabel("초 (seconds)")
     rows[-1].set_xlim(0, seconds)
+    return figure
+
+
+def utterance_figure(corpus: "Corpus", cut: "MonoCut") -> "Figure":
+    """Return a picture of a corpus's utterance, as training will be given it, on its durations where it has them.
+
+    Raises: CorpusError if the durations were measured with another front-end than this one.
+    """
+    from malsori.audio.io import load_audio
+    from malsori.text.frontend import Frontend
+    from malsori.text.symbols import PHONEMES
+
+    truth, audio = corpus.ground_truth(cut), corpus.audio
+    wave = load_audio(cut.recording.sources[0].source, audio.sample_rate)
+    alignment = None
+    if "durations" in truth:
+        reading = Frontend().read(cut.supervisions[0].text)
+        if PHONEMES.encode(reading.phonemes) != truth["token_ids"].tolist():
+            raise CorpusError(f"{cut.id}: its durations are of other phonemes; run 'malsori corpus prepare' again")
+        alignment = alignment_of(reading, np.cumsum(truth["durations"]) * audio.frame_seconds)
+    figure = speech_figure(wave, truth["mel"], audio, alignment)
+    figure.suptitle(f"{cut.id}: {cut.supervisions[0].text}", fontsize=11)
     return figure
 
 
