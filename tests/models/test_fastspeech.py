@@ -53,7 +53,7 @@ def test_it_speaks_at_a_speed_but_at_no_other_pitch(network: FastSpeech) -> None
     config = FASTSPEECH.config.model_copy(update={"vocab": len(PHONEMES)})
     facts = facts_of(FASTSPEECH).model_copy(update={"model": config.model_dump()})
     torch.manual_seed(0)
-    model = SavedModel(facts, {}, FastSpeech(config).eval())
+    model = SavedModel(facts, {"phonemes": PHONEMES}, FastSpeech(config).eval())
     model.network.duration_predictor.project.bias.data.fill_(3.0)
     sentence = Sentence(tuple(PHONEMES.decode([1, 5, 6, 7])), "가나다")
     plain, quick = (speak(model, sentence, 1, Control(speed=speed)) for speed in (1.0, 2.0))

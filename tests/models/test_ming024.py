@@ -188,6 +188,14 @@ def test_its_mel_is_that_of_tacotron_2(write) -> None:
     assert model.facts.speakers == ("0",)
 
 
+def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, configs = write(theirs())
+    assert cli.run(["import", str(path), "--config", str(configs[0]), "-o", str(tmp_path / "ours")]) == 0
+    said = ["say", "안녕", "--voice", str(tmp_path / "ours"), "--vocoder", "griffin-lim", "-o", str(tmp_path / "a.wav")]
+    assert cli.run(said) == 2
+    assert "reads 15 symbols of its makers, not malsori's phonemes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from malsori.errors import ModelError
 from malsori.models.saved import SavedModel
@@ -71,7 +72,7 @@ def speak(model: SavedModel, sentence: Sentence, speaker: int, control: Control)
 
 
 def _fastspeech2(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
-    token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
+    token_ids = _phoneme_ids(model, sentence)
     statistics = model.facts.statistics[model.facts.speakers[speaker]]
     # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
     shift = control.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
@@ -87,7 +88,7 @@ def _fastspeech2(model: SavedModel, sentence: Sentence, speaker: int, control: C
 
 
 def _fastspeech(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
-    token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
+    token_ids = _phoneme_ids(model, sentence)
     lengths, speakers = torch.tensor([token_ids.shape[1]]), torch.tensor([speaker])
     output = model.network.infer(token_ids, lengths, speakers, speed=control.speed)
     return Spoken(output.durations[0].numpy(), mel=output.mel[0].numpy())
@@ -95,12 +96,7 @@ def _fastspeech(model: SavedModel, sentence: Sentence, speaker: int, control: Co
 
 def _tacotron(model: SavedModel, sentence: Sentence, speaker: int, control: Control) -> Spoken:
     """Say it at the pace that was learnt, then stretch the mel."""
-    if "phonemes" not in model.symbols:
-        raise ModelError(
-            f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's "
-            "phonemes: it has to learn them from a corpus first"
-        )
-    token_ids = torch.tensor([PHONEMES.encode(sentence.phonemes)])
+    token_ids = _phoneme_ids(model, sentence)
     lengths = torch.tensor([token_ids.shape[1]])
     output = model.network.infer(token_ids, lengths, torch.tensor([speaker]))
     durations, mel = model.network.durations(output, lengths)[0], output.mel
@@ -126,6 +122,16 @@ def _vits(model: SavedModel, sentence: Sentence, speaker: int, control: Control)
     durations = join_blanks(durations) if network.config.blanks else durations
     durations = _by_words(letters, durations, sentence.phonemes) if letters else durations
     return Spoken(durations, wave=output.wave[0].numpy())
+
+
+def _phoneme_ids(model: SavedModel, sentence: Sentence) -> Int[Tensor, "batch tokens"]:
+    """Return a sentence as a batch of one. Raises: ModelError if the voice was taught other symbols than phonemes."""
+    if "phonemes" not in model.symbols:
+        raise ModelError(
+            f"this {model.facts.system} reads {model.network.config.vocab} symbols of its makers, not malsori's "
+            "phonemes: it has to learn them from a corpus first"
+        )
+    return torch.tensor([PHONEMES.encode(sentence.phonemes)])
 
 
 def _letters(model: SavedModel) -> SymbolTable:
