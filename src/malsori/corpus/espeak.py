@@ -110,7 +110,9 @@ class SpokenText:
 
 
 def speak(reading: Reading, voice: str, words_a_minute: int, seed: int = 0) -> SpokenText:
-    """Return a reading spoken by espeak-ng; the same arguments give the same samples.
+    """Return a reading spoken by espeak-ng.
+
+    The library carries on from what it spoke before: the same calls in a new process give the same samples.
 
     Args:
         voice: "ko", or with a variant such as "ko+f2".
@@ -243,6 +245,7 @@ class _Engine:
     def speak(self, text: str, voice: str, words_a_minute: int) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Return 16-bit samples, and the sample and name of each phone."""
         self.take(voice, words_a_minute)
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._samples, self._events = [], []
         content = text.encode()
         self._library.espeak_Synth(content, len(content) + 1, 0, 0, 0, _UTF8, None, None)

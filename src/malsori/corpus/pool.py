@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -22,17 +22,20 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def run_in_order(make: Callable[[Job], Result], jobs: Sequence[Job], workers: int, doing: str) -> Iterator[Result]:
+def run_in_order(
+    make: Callable[[Job], Result], jobs: Sequence[Job], workers: int, doing: str, apart: bool = False
+) -> Generator[Result, None, None]:
     """Yield make(job) of each job, in order, showing a progress bar on a terminal and plain lines in a log.
 
     Args:
         make: a function of a module, so that another process can import it.
         workers: processes; 0 is one for each processor, 1 is this one.
         doing: what is told while it runs, such as "preparing".
+        apart: never in this process: what the jobs leave behind in it would change what comes after.
     Raises: CorpusError if a worker is killed; what `make` raises.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    results = _alone(make, jobs) if workers <= 1 else _together(make, jobs, workers)
+    results = _alone(make, jobs) if workers <= 1 and not apart else _together(make, jobs, workers)
     yield from _watched(results, len(jobs), doing)
 
 

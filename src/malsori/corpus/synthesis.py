@@ -12,7 +12,8 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from pydantic import Field
 from malsori.align.textgrid import load_textgrid, save_textgrid
 from malsori.audio.io import save_audio, written_whole
 from malsori.config import Config, read_json
-from malsori.corpus.espeak import check_voice, speak
+from malsori.corpus.espeak import SpokenText, check_voice, speak
 from malsori.corpus.folder import write_json
 from malsori.corpus.layouts import SPLITS, read_text, text_key
+from malsori.corpus.pool import run_in_order
 from malsori.errors import AlignmentError, CorpusError, TextError
 from malsori.text.frontend import Frontend, Reading
 
@@ -89,32 +91,29 @@ class Synthesized:
                 yield f"  {what}: {len(items)} ({', '.join(items[:5])}{', ...' if len(items) > 5 else ''})"
 
 
-def synthesize(
-    out: Path,
-    options: SynthesisOptions,
-    lines: Sequence[str] | None = None,
-    watch: Callable[[list[int]], Iterable[int]] = iter,
-) -> Synthesized:
-    """Return what was spoken into a folder; run again with the same options, it goes on and ends in the same bytes.
+def synthesize(out: Path, options: SynthesisOptions, lines: Sequence[str] | None = None) -> Synthesized:
+    """Return what was spoken into a folder; run again with the same options, it ends in the same bytes.
 
     Args:
         out: folder to make, or to go on with.
         lines: sentences to speak; without them, sentences put together of parts that come with malsori.
-        watch: wraps the numbers of the sentences, to show progress.
     Raises: CorpusError if `out` holds something else, there is no such voice or speed, or nothing to say.
     """
     for voice, speed in itertools.product(options.voices, options.speeds):
         check_voice(voice, speed)
-    texts = _distinct(lines) if lines is not None else sentences(options.sentences)
-    plan = _plan(texts[: options.sentences], options)
+    texts = (_distinct(lines) if lines is not None else sentences(options.sentences))[: options.sentences]
+    planned = list(_plan(texts, options))
+    plan = [line for line in planned if line.reading.words]
+    told = _Told(unread=[line.text for line in planned if not line.reading.words])
+    if not plan:
+        raise CorpusError(f"none of {len(texts)} lines can be spoken; give Korean sentences, one a line")
     _claim(out, options, texts)
-    frontend, told = Frontend(), _Told()
-    for number in watch(list(range(len(plan)))):
-        if options.hours and told.seconds >= options.hours * 3600:
-            break
-        _speak(out, plan[number], number, frontend, told)
-    if not told.ids:
-        raise CorpusError(f"none of {len(plan)} lines can be spoken; give Korean sentences, one a line")
+    # Spoken anew by a process of its own, whatever lies there: what espeak-ng says depends on what it said before.
+    with closing(run_in_order(_spoken, plan, 1, "speaking", apart=True)) as results:
+        for line, spoken in zip(plan, results, strict=False):
+            if options.hours and told.seconds >= options.hours * 3600:
+                break
+            _write(out, line, spoken, told)
     return _finish(out, told)
 
 
@@ -157,9 +156,11 @@ def load_phones(path: Path, reading: Reading) -> Float[np.ndarray, " tokens"]:
 
 @dataclass(frozen=True)
 class _Line:
-    """A sentence and how it is to be spoken."""
+    """A sentence and how it is to be spoken; a reading without words where it cannot be."""
 
+    number: int
     text: str
+    reading: Reading
     split: str
     voice: str
     speed: int
@@ -178,42 +179,38 @@ class _Told:
     other_reading: list[str] = field(default_factory=list)
 
 
-def _plan(texts: Sequence[str], options: SynthesisOptions) -> list[_Line]:
-    """Return how each text is spoken: voices by turns, speeds by the split."""
-    speeds = sorted(options.speeds)
+def _plan(texts: Sequence[str], options: SynthesisOptions) -> Iterator[_Line]:
+    """Yield how each text is spoken: voices by turns, speeds by the split."""
+    speeds, frontend = sorted(options.speeds), Frontend()
     middle, outer = (speeds[1:-1], [speeds[0], speeds[-1]]) if len(speeds) >= 3 else (speeds, speeds)
-    lines = []
     for number, text in enumerate(texts):
+        try:
+            reading = frontend.read(text)
+        except TextError:
+            reading = frontend.read("")
         split = {0: "dev", 1: "test"}.get(number % _HELD_OUT_EVERY, "train")
         choice = outer if split == "test" else middle
         # The voice changes from one held-out sentence to the next as well, and so does the speed within a voice.
         turn = number + number // _HELD_OUT_EVERY
         voice = options.voices[turn % len(options.voices)]
-        lines.append(_Line(text, split, voice, choice[turn // len(options.voices) % len(choice)]))
-    return lines
+        yield _Line(number, text, reading, split, voice, choice[turn // len(options.voices) % len(choice)])
 
 
-def _speak(out: Path, line: _Line, number: int, frontend: Frontend, told: _Told) -> None:
-    """Speak one sentence; what lies there already is written again as it was, for it costs milliseconds."""
-    try:
-        reading = frontend.read(line.text)
-    except TextError:
-        told.unread.append(line.text)
-        return
-    if not reading.words:
-        told.unread.append(line.text)
-        return
-    spoken = speak(reading, line.voice, line.speed, seed=number)
+def _spoken(line: _Line) -> SpokenText:
+    return speak(line.reading, line.voice, line.speed, seed=line.number)
+
+
+def _write(out: Path, line: _Line, spoken: SpokenText, told: _Told) -> None:
+    """Write one utterance's files, and count what they hold."""
     speaker = line.voice.replace("+", "-")
-    name = f"{speaker}-{number:06d}-{line.speed}"
+    name = f"{speaker}-{line.number:06d}-{line.speed}"
     folder, seconds = out / speaker, len(spoken.wave) / spoken.rate
-    tiers = {"phones": spoken.phones, "espeak": spoken.own_phones}
     with written_whole(folder / "textgrid" / f"{name}.TextGrid") as path:
-        save_textgrid(path, tiers, seconds)
+        save_textgrid(path, {"phones": spoken.phones, "espeak": spoken.own_phones}, seconds)
     with written_whole(folder / "transcript" / f"{name}.txt") as path:
         path.write_text(line.text + "\n", encoding="utf-8")
     save_audio(folder / "wav" / f"{name}.flac", spoken.wave, spoken.rate)
-    sounded = sum(word >= 0 for word in reading.phoneme_words)
+    sounded = sum(word >= 0 for word in line.reading.phoneme_words)
     told.ids[name], told.seconds, told.phonemes = line.split, told.seconds + seconds, told.phonemes + sounded
     if spoken.phones:
         told.joined += sounded - len(spoken.phones)
