@@ -1,6 +1,7 @@
 """ming024's FastSpeech 2: the same mels as its equations, worked out here with plain functions under its own names."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def table(positions: int, features: int) -> Tensor:
     return torch.where(column % 2 == 0, angle.sin(), angle.cos())
 
 
-def spoken_by_their_equations(w: dict[str, Tensor], ids: Tensor, heads: int, speaker: int | None) -> dict[str, Tensor]:
+def spoken_by_their_equations(w: dict[str, Tensor], ids: Tensor, heads: int, speaker: int | None, level: str) -> dict:
     """One sentence (tokens,) → its durations, and its mel (frames, channels), with nothing given."""
 
     def linear(name: str, x: Tensor) -> Tensor:
@@ -116,6 +117,8 @@ def spoken_by_their_equations(w: dict[str, Tensor], ids: Tensor, heads: int, spe
     if speaker is not None:
         x = x + w["speaker_emb.weight"][speaker]
     durations = (predicted("duration", x).exp() - 1).round().clamp(min=0).long()
+    if level == "frame_level":
+        x = x.repeat_interleave(durations, 0)
     for kind in ("pitch", "energy"):
         values = predicted(kind, x)
         x = (
@@ -124,7 +127,9 @@ def spoken_by_their_equations(w: dict[str, Tensor], ids: Tensor, heads: int, spe
                 torch.bucketize(values, w[f"variance_adaptor.{kind}_bins"])
             ]
         )
-    mel = linear("mel_linear", blocks("decoder", x.repeat_interleave(durations, 0)))
+    if level == "phoneme_level":
+        x = x.repeat_interleave(durations, 0)
+    mel = linear("mel_linear", blocks("decoder", x))
     hidden = mel
     for place in range(5):
         p = f"postnet.convolutions.{place}"
@@ -137,7 +142,8 @@ def spoken_by_their_equations(w: dict[str, Tensor], ids: Tensor, heads: int, spe
 
 def settings(**changes: Any) -> str:
     """model.yaml and preprocess.yaml of theirs in one, as far as they are read."""
-    heads, pitch = changes.get("heads", 2), changes.get("pitch", "phoneme_level")
+    heads, level = changes.get("heads", 2), changes.get("level", "phoneme_level")
+    pitch = changes.get("pitch", level)
     return f"""
 transformer: {{encoder_layer: 2, decoder_layer: 3, encoder_head: {heads}, decoder_head: 2, encoder_hidden: 24,
   decoder_hidden: 24, conv_filter_size: 36, conv_kernel_size: [9, 1], encoder_dropout: 0.2, decoder_dropout: 0.2}}
@@ -147,7 +153,7 @@ preprocessing:
   stft: {{filter_length: 1024, hop_length: 256, win_length: 1024}}
   mel: {{n_mel_channels: 10, mel_fmin: 0, mel_fmax: 8000}}
   pitch: {{feature: "{pitch}", normalization: True}}
-  energy: {{feature: "phoneme_level", normalization: True}}
+  energy: {{feature: "{level}", normalization: True}}
 """
 
 
@@ -165,15 +171,15 @@ def write(tmp_path: Path):
     return make
 
 
-@pytest.mark.parametrize("speakers", [0, 3])
-def test_an_imported_model_speaks_as_its_equations_say(write, tmp_path: Path, speakers: int) -> None:
+@pytest.mark.parametrize(("speakers", "level"), [(0, "phoneme_level"), (3, "phoneme_level"), (0, "frame_level")])
+def test_an_imported_model_speaks_as_its_equations_say(write, tmp_path: Path, speakers: int, level: str) -> None:
     weights = theirs(speakers)
-    path, configs = write(weights)
+    path, configs = write(weights, level=level)
     command = ["import", str(path), "--config", str(configs[0]), "-o", str(tmp_path / "ours")]
     assert cli.run(command) == 0
     network, ids = load_model(str(tmp_path / "ours")), torch.tensor([3, 1, 14, 9, 9, 2, 7])
     for speaker in range(max(1, speakers)):
-        wanted = spoken_by_their_equations(weights, ids, 2, speaker if speakers else None)
+        wanted = spoken_by_their_equations(weights, ids, 2, speaker if speakers else None, level)
         found = network.infer(ids[None], torch.tensor([7]), torch.tensor([speaker]))
         assert (
             found.durations[0].tolist() == wanted["durations"].tolist() and len(set(wanted["durations"].tolist())) > 2
@@ -199,7 +205,7 @@ def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pitch": "frame_level"}, "pitch is frame_level; only phoneme_level is known"),
+        ({"pitch": "frame_level"}, "pitch is frame_level and energy phoneme_level; only the same for both is known"),
         ({"heads": 4}, "encoder and decoder have another number of heads"),
     ],
 )
@@ -230,6 +236,10 @@ BINNED = Subject(
 )  # fmt: skip
 
 
+FRAMED = replace(BINNED, config=BINNED.config.model_copy(update={"bins_a_frame": True}))
+
+
+@pytest.mark.parametrize("subject", [BINNED, FRAMED], ids=["a token", "a frame"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_variant_holds_what_every_network_must(check, tmp_path: Path) -> None:
-    check(BINNED, tmp_path)
+def test_the_variant_holds_what_every_network_must(check, subject: Subject, tmp_path: Path) -> None:
+    check(subject, tmp_path)

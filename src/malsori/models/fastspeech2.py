@@ -11,7 +11,7 @@ Differences from the paper:
 - Several speakers: a speaker's vector is added to the encoder's output.
 - Layers normalise first (pre-norm), which trains without a long warm-up; post_norm = true is the paper's.
 - What ming024's public implementation does otherwise can be asked for, so that its checkpoints open: pitch and energy
-  a token in bins, and a post-net.
+  in bins, a token or a frame, and a post-net.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,9 @@ _PITCH_RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 class FastSpeech2Config(Config):
     """Sizes; the defaults are the paper's (4 encoder and 4 decoder layers, 256 features, 1024-wide convolutions).
 
-    The last four are those of the public implementation by ming024, off by default: post_norm and interleaved as
-    `FeedForwardSizes` says, bins for pitch and energy of a token instead of their values, Tacotron 2's post-net.
+    The last five are those of the public implementation by ming024, off by default: post_norm and interleaved as
+    `FeedForwardSizes` says, bins for pitch and energy of a token (or a frame) instead of their values, Tacotron 2's
+    post-net.
     """
 
     vocab: int = len(PHONEMES)
@@ -56,6 +57,7 @@ class FastSpeech2Config(Config):
     post_norm: bool = False
     interleaved: bool = False
     bins: int = 0
+    bins_a_frame: bool = False
     postnet_features: int = 0
 
     @property
@@ -154,10 +156,10 @@ class VarianceAdaptor(nn.Module):
 
 
 class BinnedAdaptor(nn.Module):
-    """Predicts duration, pitch and energy of each token, and adds a vector for the bin that each of the last two is in.
+    """Predicts durations, and pitch and energy of each token or frame; adds a vector for the bin that they are in.
 
-    So does the public implementation by ming024. Pitch is still taken and given a frame: the mean over a token's
-    frames, and the token's on each of them.
+    So does the public implementation by ming024. Pitch is still taken and given a frame and energy a token: the mean
+    over a token's frames, and the token's on each of them.
     """
 
     pitch_bins: Tensor
@@ -165,6 +167,7 @@ class BinnedAdaptor(nn.Module):
 
     def __init__(self, config: FastSpeech2Config) -> None:
         super().__init__()
+        self.a_frame = config.bins_a_frame
         width, dropout = config.predictor_features, config.predictor_dropout
         self.duration_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
         self.energy_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
@@ -180,15 +183,30 @@ class BinnedAdaptor(nn.Module):
         """Return the tokens as frames, with pitch and energy added."""
         log_durations = self.duration_predictor(hidden, mask)
         durations = durations_of(log_durations, mask, given.speed) if given.durations is None else given.durations
+        given_pitch, given_energy = given.pitch, given.energy
+        if self.a_frame:
+            hidden = expand_by_durations(hidden, durations)
+            mask = length_mask(durations.sum(1), hidden.shape[1])
+            given_energy = _on_frames(given_energy, durations)
+        elif given_pitch is not None:
+            given_pitch = average_by_durations(given_pitch, durations)
         pitch = (self.pitch_predictor(hidden, mask) + given.pitch_shift) * mask
-        used = pitch if given.pitch is None else average_by_durations(given.pitch, durations)
-        hidden = hidden + self.pitch_embedding(torch.bucketize(used, self.pitch_bins))
+        hidden = hidden + self._embedded("pitch", pitch if given_pitch is None else given_pitch)
         energy = (self.energy_predictor(hidden, mask) + given.energy_shift) * mask
-        used = energy if given.energy is None else given.energy
-        hidden = hidden + self.energy_embedding(torch.bucketize(used, self.energy_bins))
-        frames = expand_by_durations(torch.cat([hidden, pitch[..., None]], dim=-1), durations)
-        frame_mask = length_mask(durations.sum(1), frames.shape[1])
-        return Varied(frames[..., :-1], frame_mask, log_durations, frames[..., -1], energy, durations)
+        hidden = hidden + self._embedded("energy", energy if given_energy is None else given_energy)
+        if self.a_frame:
+            energy = average_by_durations(energy, durations)
+        else:
+            hidden, pitch = expand_by_durations(hidden, durations), _on_frames(pitch, durations)
+        mask = length_mask(durations.sum(1), hidden.shape[1])
+        return Varied(hidden, mask, log_durations, pitch, energy, durations)
+
+    def _embedded(self, kind: str, values: Tensor) -> Tensor:
+        return getattr(self, f"{kind}_embedding")(torch.bucketize(values, getattr(self, f"{kind}_bins")))
+
+
+def _on_frames(values: Tensor | None, durations: Tensor) -> Tensor | None:
+    return None if values is None else expand_by_durations(values[..., None], durations)[..., 0]
 
 
 class FastSpeech2(nn.Module):

@@ -204,11 +204,11 @@ def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[st
 def ming024_fastspeech2(public: Public) -> SavedModel:
     """Return the FastSpeech 2 of ming024's program; its own symbols are not in the file, so it takes ids, not text.
 
-    Raises: ModelError if pitch or energy is a frame's there: only a phoneme's is known here.
+    Raises: ModelError if one of pitch and energy is a phoneme's there and the other a frame's.
     """
-    for name in ("pitch", "energy"):
-        if (found := public[f"preprocessing.{name}.feature"]) != "phoneme_level":
-            raise ModelError(f"{public.folder}: {name} is {found}; only phoneme_level is known")
+    level = public["preprocessing.pitch.feature"]
+    if level != (other := public["preprocessing.energy.feature"]):
+        raise ModelError(f"{public.folder}: pitch is {level} and energy {other}; only the same for both is known")
     if public["transformer.encoder_head"] != public["transformer.decoder_head"]:
         raise ModelError(f"{public.folder}: encoder and decoder have another number of heads; they must agree")
     adaptor = "variance_adaptor"
@@ -233,6 +233,7 @@ def ming024_fastspeech2(public: Public) -> SavedModel:
         post_norm=True,
         interleaved=True,
         bins=len(public.tensor(f"{adaptor}.pitch_embedding.weight")),
+        bins_a_frame=level == "frame_level",
         postnet_features=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
     )
     audio = _ming024_audio(public, config.mel_channels)
