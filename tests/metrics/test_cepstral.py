@@ -87,6 +87,7 @@ def test_the_definition_goes_with_the_number(utterance):
     ("wave", "told"),
     [
         (np.zeros(0, np.float32), "0 samples"),
+        (np.full(10, 0.1, np.float32), "lasts 0.0005 s"),
         (np.zeros(5000, np.float32), "silent"),
         (np.full(5000, np.nan, np.float32), "NaN"),
     ],

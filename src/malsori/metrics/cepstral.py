@@ -28,6 +28,9 @@ DECIBELS = 10.0 / math.log(10.0) * math.sqrt(2.0)
 #: A wave that never exceeds half a step of 16 bits is silence.
 SILENT = 0.5 / 32768
 
+#: Less than a window of the analysis is no speech.
+SHORTEST_SECONDS = 0.025
+
 #: Whose definition is used: ours, or another tool's to the letter.
 Preset = Literal["malsori", "espnet", "pymcd"]
 
@@ -74,10 +77,10 @@ def mcd(
         preset: "espnet" and "pymcd" give those tools' numbers; "pymcd" needs the package pyworld.
         order: last coefficient, in our own definition.
         include_c0: whether the loudness counts, in our own definition.
-    Raises: MetricError for a wave that is empty, silent, or not finite, or a preset that cannot be had.
+    Raises: MetricError for a wave that is empty, too short, silent, or not finite, or a preset that cannot be had.
     """
     for name, wave in (("reference", reference_wave), ("hypothesis", hypothesis_wave)):
-        _check(name, wave)
+        _check(name, wave, sample_rate)
     if preset == "espnet":
         return _as_espnet(reference_wave, hypothesis_wave, sample_rate)
     if preset == "pymcd":
@@ -131,11 +134,15 @@ def frame_distortions(
     return DECIBELS * np.linalg.norm(reference[:, first:] - hypothesis[:, first:], axis=1)
 
 
-def _check(name: str, wave: np.ndarray) -> None:
+def _check(name: str, wave: np.ndarray, sample_rate: int) -> None:
     if wave.ndim != 1:
         raise MetricError(f"the {name} is of shape {wave.shape}: one channel of samples is needed")
     if not len(wave):
         raise MetricError(f"the {name} holds 0 samples: nothing to measure")
+    if len(wave) < SHORTEST_SECONDS * sample_rate:
+        raise MetricError(
+            f"the {name} lasts {len(wave) / sample_rate:.4f} s: at least {SHORTEST_SECONDS} s, a window, are needed"
+        )
     if not np.isfinite(wave).all():
         raise MetricError(f"the {name} holds NaN or infinity at sample {int(np.argmin(np.isfinite(wave)))}")
     if np.abs(wave).max() < SILENT:
