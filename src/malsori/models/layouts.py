@@ -175,6 +175,7 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
 def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, Tensor]:
     """Return tensors under our names. Raises: ModelError naming the first that no rule knows, or that comes twice."""
     parts: dict[str, dict[int, Tensor]] = {}
+    templates: dict[str, str] = {}
     for theirs, tensor in weights.items():
         found = layout.rule_of(theirs)
         if found is None:
@@ -184,11 +185,12 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
             continue
         if rule.part in parts.setdefault(ours, {}):
             raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
-        parts[ours][rule.part] = tensor
-    for ours, given in parts.items() if any(rule.part for rule in layout.keys) else ():
-        absent = [name for name in names_there(layout, ours, weights) if name not in weights]
-        if absent and len(given) > 1:
-            raise ModelError(f"{place}: weight '{absent[0]}' is missing")
+        parts[ours][rule.part], templates[ours] = tensor, rule.ours
+    for ours, given in parts.items():
+        wanted = {rule.part for rule in layout.keys if rule.ours == templates[ours]}
+        if wanted != set(given):
+            absent = next((name for name in names_there(layout, ours, weights) if name not in weights), ours)
+            raise ModelError(f"{place}: weight '{absent}' is missing")
     return {
         name: torch.cat([given[part] for part in sorted(given)]) if len(given) > 1 else next(iter(given.values()))
         for name, given in parts.items()
