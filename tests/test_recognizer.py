@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.io import resample, save_audio
+from malsori.audio.io import load_audio, resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
+from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, AudioError, ModelError, TextError
 from malsori.listeners import CtcListener, ListenOptions
@@ -228,6 +229,28 @@ def test_what_is_heard_does_not_depend_on_how_the_sound_comes(recognizer: Recogn
     np.testing.assert_array_equal(pieces.phonemes, whole.phonemes)
     assert pieces.seconds == whole.seconds == len(wave) / RATE
     assert len(whole.phonemes) == len(whole.jamo) == len(whole.loudness) == 2500
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_talks_joined_to_ten_minutes_are_found_where_they_were_joined(data_folder: Path, monkeypatch) -> None:
+    monkeypatch.undo()  # speech it is
+    talks = [item for item in read_layout(data_folder / "tedxkr", "auto").utterances if item.split == "dev"]
+    waves, starts, texts = [], [0.0], []
+    for talk in talks:
+        waves.append(load_audio(talk.audio_path, RATE))
+        starts.append(starts[-1] + len(waves[-1]) / RATE)
+        texts.append(talk.spoken)
+        if starts[-1] > 600:
+            break
+    recognizer = load_recognizer()
+    words = iter(recognizer.align(np.concatenate(waves), "\n".join(texts), RATE).words)
+    off = []
+    for text, start, end in zip(texts, starts[:-1], starts[1:], strict=True):
+        own = [next(words) for _ in text.split()]
+        assert "".join(word.text for word in own) == "".join(filter(str.isalnum, text)).replace("\n", "")
+        off.append(max(start - own[0].start, own[-1].end - end))
+    assert np.mean(np.array(off) < 0.3) > 0.9
 
 
 def test_a_text_too_long_for_its_sound_is_refused(recognizer: Recognizer) -> None:
