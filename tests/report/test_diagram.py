@@ -4,6 +4,7 @@ import json
 import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from malsori.cli import run as command
 from malsori.losses.distribution import sampled_kl_loss
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.report.canvas import Box, Curve, Label, fitted, text_width
-from malsori.report.diagram import _recipe_of, draw, last_balance, markdown, save, schematic, schematic_of
+from malsori.report.diagram import draw, last_balance, markdown, save, schematic, schematic_of
 from malsori.report.layout import arrange
 from malsori.report.trace import trace
 from malsori.train.balance import units
-from malsori.train.systems import SYSTEMS, build_task
+from malsori.train.recipe import read_recipe
+from malsori.train.systems import SYSTEMS, build_task, parse_recipe
 from malsori.train.tasks import Turn, frozen
 
 DOCS = Path(__file__).parents[2] / "docs" / "diagrams"
@@ -159,7 +161,7 @@ def test_tracing_leaves_weights_gradients_and_hooks_as_they_were():
 @pytest.mark.parametrize("system", sorted(SYSTEMS))
 def test_the_drawn_reach_is_that_of_autograd_itself(system):
     """Beside the trace: a backward pass of each loss, and which weights of which unit have a gradient then."""
-    task = build_task(_recipe_of(system))
+    task = build_task(parse_recipe(read_recipe(f"{system}-small"), system))
     batch = task.example()
     drawn = traced(task)
     for turn in task.losses(batch):
@@ -176,10 +178,16 @@ def test_the_drawn_reach_is_that_of_autograd_itself(system):
         assert [loss.name for loss in drawn[turn.name].losses] == list(turn.losses)
 
 
+@cache
+def of_the_paper(system):
+    """Return a system's schematic at the paper's sizes, which takes seconds to trace."""
+    return schematic(system)
+
+
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("system", sorted(SYSTEMS))
 def test_the_pictures_in_docs_are_those_the_code_draws(system, language):
-    what = schematic(system)
+    what = of_the_paper(system)
     picture = draw(what, language).svg()
     path = DOCS / (f"{system}.svg" if language == "en" else f"{system}.ko.svg")
     if os.environ.get("MALSORI_REDRAW"):
@@ -192,7 +200,7 @@ def test_the_pictures_in_docs_are_those_the_code_draws(system, language):
 
 @pytest.mark.parametrize("system", sorted(SYSTEMS))
 def test_a_picture_names_every_turn_and_loss_and_lets_no_boxes_overlap(system):
-    what = schematic(system)
+    what = of_the_paper(system)
     picture = draw(what)
     ElementTree.fromstring(picture.svg())
     texts = [shape.text for shape in picture.shapes if isinstance(shape, Label)]
@@ -214,7 +222,7 @@ def test_a_picture_names_every_turn_and_loss_and_lets_no_boxes_overlap(system):
 
 
 def test_a_runs_folder_adds_what_was_measured(tmp_path):
-    recipe = _recipe_of("conformer")
+    recipe = parse_recipe(read_recipe("conformer"), "conformer")
     (tmp_path / "recipe.json").write_text(json.dumps(recipe.model_dump(mode="json")))
     entries = [
         {"step": step, "turn": "recognizer", "loss": loss, "value": 1.25 * step, "share": share, "gradient_norm": 5.0,
