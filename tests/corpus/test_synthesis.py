@@ -1,14 +1,17 @@
 """Speech whose times are known: what espeak-ng speaks, matched with the reading, in a folder that can be prepared."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from malsori import cli
 from malsori.align.textgrid import load_textgrid
 from malsori.audio.io import load_audio
 from malsori.corpus import espeak, synthesis
 from malsori.corpus.espeak import MARGIN_SECONDS, speak
+from malsori.corpus.folder import load_corpus
 from malsori.corpus.layouts import read_layout
 from malsori.corpus.synthesis import SynthesisOptions, load_phones, sentences, synthesize
 from malsori.errors import AlignmentError, ConfigError, CorpusError
@@ -157,3 +160,23 @@ def test_sentences_of_its_own_differ_and_can_all_be_read() -> None:
         assert FRONTEND.read(text).words
     with pytest.raises(CorpusError, match="give a text of your own"):
         sentences(10**7)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
+def test_durations_learnt_from_the_recordings_alone_lie_near_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "oracle", tmp_path / "corpus"
+    assert cli.run(["corpus", "synthesize", str(source), "--sentences", "24", "--voices", "ko,ko+f2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["utterances"] == {"train": 18, "dev": 3, "test": 3}
+    assert cli.run(["corpus", "prepare", str(source), str(out), "--align-from", "scratch", "--workers", "1"]) == 0
+    corpus, errors = load_corpus(out), []
+    for cut in (cut for split in corpus.cuts.values() for cut in split):
+        durations = corpus.ground_truth(cut)["durations"]
+        grid = source / cut.supervisions[0].speaker / "textgrid" / f"{cut.id}.TextGrid"
+        truth = load_phones(grid, Frontend().read(cut.supervisions[0].text))
+        errors.append(np.cumsum(durations) * corpus.audio.frame_seconds - truth)
+    known = np.abs(np.concatenate(errors))
+    known = known[~np.isnan(known)]
+    assert np.median(known) < 0.012 and np.percentile(known, 90) < 0.06

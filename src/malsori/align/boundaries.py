@@ -27,6 +27,8 @@ REACH_SECONDS = 0.25
 FLAT_PASSES = (6, 4, 4, 4)
 #: Passes that adapt models to a speaker, and what the models count for beside the speaker's frames.
 ADAPTING_PASSES, PRIOR_FRAMES = 3, 20.0
+#: The first of these, in which a frame may be in any state, takes the longest: it is content with so much speech.
+FIRST_SECONDS = 600.0
 _PASSES_FOR_LATENESS, _SOUNDS_FOR_LATENESS = 3, 60
 #: How far a boundary may be moved to a greater change of the spectrum, and what each step must gain, in its deviations.
 _MOST_FRAMES_MOVED, _MOVING_COSTS = 3, 0.1
@@ -105,7 +107,8 @@ def learn(sounds: Sequence[Sound]) -> PhoneModels:
         if stage:
             models = models.split() if stage > 1 else models
             sounds = [replace(sound, coarse=_ends(models, sound, None)) for sound in sounds]
-        models = _improved(models, sounds, passes)
+        some = sounds if stage else sounds[:: math.ceil(sum(sound.seconds for sound in sounds) / FIRST_SECONDS)]
+        models = _improved(models, some, passes)
     return models
 
 

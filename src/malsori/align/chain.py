@@ -127,12 +127,9 @@ def _forward_backward(scores, stay, go, passes, firsts, lasts):  # type: ignore[
                 ahead[t, s - firsts[t]] = top + math.log(total) + scores[t, s - firsts[t]]
     behind = np.full(scores.shape[1], _FORBIDDEN)
     last, before_silence = count - 1 - firsts[-1], count - 1 - STATES - firsts[-1]
-    behind[last] = 0.0
-    total = ahead[-1, last]
+    behind[last], total = 0.0, ahead[-1, last]
     if before_silence >= 0:  # the closing silence may be passed by
-        behind[before_silence] = 0.0
-        a, b = max(total, ahead[-1, before_silence]), min(total, ahead[-1, before_silence])
-        total = a + math.log1p(math.exp(b - a))
+        behind[before_silence], total = 0.0, np.logaddexp(total, ahead[-1, before_silence])
     for t in range(frames - 1, -1, -1):
         low, high = firsts[t], lasts[t]
         for j in range(high - low + 1):
