@@ -176,10 +176,11 @@ def test_a_missing_folder_is_an_error_and_not_a_diagnosis(tmp_path: Path) -> Non
 
 
 def test_the_command_prints_a_table_and_leaves_with_2_if_training_cannot_start(
-    emotiontts: Path, capsys: pytest.CaptureFixture[str]
+    emotiontts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--rate", "16000", "--workers", "1"]
-    assert run(["corpus", "check", str(emotiontts), *options]) == 0
+    assert run(["corpus", "check", str(emotiontts), "--html", str(tmp_path / "doctor.html"), *options]) == 0
+    assert "training can start" in (tmp_path / "doctor.html").read_text(encoding="utf-8")
     assert "training can start" in capsys.readouterr().out
     (emotiontts / "Main" / "kim" / "transcript" / "kim00000.txt").write_text("")
     assert run(["corpus", "check", str(emotiontts), *options]) == 2
