@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from malsori.errors import ModelError
+from malsori.errors import ConfigError, ModelError
 from malsori.listeners import ListenOptions
 from malsori.losses.distribution import contrastive_loss, diversity_loss
 from malsori.models import load_model
@@ -217,6 +217,11 @@ SMALLEST = {
     "channels": (8, 8), "kernels": (10, 4), "strides": (5, 2), "features": 16, "layers": 1, "heads": 2,
     "expanded_features": 16, "position_kernel": 4, "position_groups": 2, "vocab": 5,
 }  # fmt: skip
+
+
+def test_sizes_that_do_not_agree_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"are \[7, 7, 6\] in number"):
+        Wav2Vec2Config.parse({"strides": [5, 2, 2, 2, 2, 2]}, "recipe")
 
 
 def test_group_norm_hears_the_padding_and_layer_norm_does_not() -> None:

@@ -29,7 +29,8 @@ TINY = {
     ),
     **dict.fromkeys(
         ("wav2vec2-small", "wav2vec2-pretrain-small"),
-        ("model.channels=[8,8,8,8,8,8,8]", "model.features=16", "model.expanded_features=16", "model.layers=1",
+        ("model.channels=[8,8,8,8,8,8,8]", "model.kernels=[10,3,3,3,3,2,2]", "model.strides=[5,2,2,2,2,2,2]",
+         "model.features=16", "model.expanded_features=16", "model.layers=1",
          "model.heads=2", "model.position_kernel=4", "model.position_groups=2"),
     ),
     "tacotron-small": (

@@ -5,9 +5,8 @@
                                    │                                                        └─► c ◄─┐
                                    └─► quantiser: one of 320 x 320 codes ─────────────────────► q ◄─┴─ contrast
 
-`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both begin with the same `Encoder`. Two norms,
-as in the public checkpoints: group norm on the first convolution and norms after each block (the paper's), or layer
-norms on every convolution and before each block (LARGE LV-60, XLS-R).
+`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both begin with the same `Encoder`. Its norms
+stand on the first convolution and after each block (the paper), or on every convolution and before each block (XLS-R).
 
 Differences from the paper:
 - Group norm and a padded batch: the padding takes part in the norm's mean, as in the public code.
@@ -20,6 +19,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -65,6 +65,15 @@ class EncoderConfig(Config):
     mask_span: int = 10
     channel_mask_starts: float = 0.0
     channel_mask_span: int = 64
+
+    @model_validator(mode="after")
+    def _agree(self) -> "EncoderConfig":
+        channels, kernels, strides = len(self.channels), len(self.kernels), len(self.strides)
+        if not channels == kernels == strides:
+            raise ValueError(
+                f"{channels} channels, {kernels} kernels, {strides} strides: a convolution has one of each"
+            )
+        return self
 
     @property
     def masked(self) -> bool:
@@ -183,7 +192,6 @@ class RelativePositions(nn.Module):
         super().__init__()
         convolution = nn.Conv1d(features, features, kernel, padding=kernel // 2, groups=groups)
         nn.init.normal_(convolution.weight, std=2 / (kernel * features) ** 0.5)
-        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         self.convolution = weight_norm(convolution, dim=2)
 
     def forward(self, hidden: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames features"]:
@@ -230,13 +238,12 @@ class Encoder(nn.Module):
         self.convolutions = nn.ModuleList(WaveConvolution(config, number) for number in range(len(config.channels)))
         self.latent_norm = nn.LayerNorm(config.channels[-1], config.norm_epsilon)
         self.project = nn.Linear(config.channels[-1], config.features)
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout, self.dropout = nn.Dropout(config.input_dropout), nn.Dropout(config.dropout)
         if config.masked:
             self.mask_vector = nn.Parameter(torch.rand(config.features))
         self.positions = RelativePositions(config.features, config.position_kernel, config.position_groups)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.features, config.norm_epsilon)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -270,10 +277,9 @@ class Encoder(nn.Module):
 
     def frame_lengths(self, sample_lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Return how many frames waves of these lengths become."""
-        lengths = sample_lengths
         for kernel, stride in zip(self.config.kernels, self.config.strides, strict=True):
-            lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
-        return lengths.clamp(min=0)
+            sample_lengths = torch.div(sample_lengths - kernel, stride, rounding_mode="floor") + 1
+        return sample_lengths.clamp(min=0)
 
     def _transform(self, hidden: Tensor, mask: Tensor) -> Tensor:
         hidden = hidden * mask[..., None]
@@ -339,8 +345,8 @@ class Quantizer(nn.Module):
             chosen = nn.functional.one_hot(scores.argmax(-1), self.codes).to(scores.dtype)
         chosen = chosen.view(-1, self.groups, self.codes)
         vectors = torch.einsum("ngc,gcf->ngf", chosen, self.codebooks.view(self.groups, self.codes, -1))
-        shape = latent.shape[:2]
-        return vectors.flatten(1).unflatten(0, shape), scores.softmax(-1).view(*shape, self.groups, self.codes)
+        probabilities = scores.softmax(-1).view(*latent.shape[:2], self.groups, self.codes)
+        return vectors.reshape(*latent.shape[:2], -1), probabilities
 
 
 class Wav2Vec2Pretraining(nn.Module):

@@ -1,4 +1,8 @@
-"""wav2vec 2.0's fine-tuning: letters by CTC, masked here and there; begun from a saved model or from nothing."""
+"""wav2vec 2.0's fine-tuning: letters by CTC, masked here and there; begun from a saved model or from nothing.
+
+Differences from the paper: the Transformer learns from the first step of fine-tuning on, not after 10,000 steps of the
+output layer alone; and the learning rate falls along a cosine. Pre-training keeps the latent's energy low on any data.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
