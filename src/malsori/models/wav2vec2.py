@@ -68,11 +68,9 @@ class EncoderConfig(Config):
 
     @model_validator(mode="after")
     def _agree(self) -> "EncoderConfig":
-        channels, kernels, strides = len(self.channels), len(self.kernels), len(self.strides)
-        if not channels == kernels == strides:
-            raise ValueError(
-                f"{channels} channels, {kernels} kernels, {strides} strides: a convolution has one of each"
-            )
+        counts = [len(self.channels), len(self.kernels), len(self.strides)]
+        if len(set(counts)) > 1:
+            raise ValueError(f"channels, kernels and strides are {counts} in number: there must be as many of each")
         return self
 
     @property
