@@ -99,7 +99,10 @@ def hear_stream(model: SavedModel, pieces: Iterable[Float[np.ndarray, " _"]], wi
     Without jamo, which an alignment does not ask for, an hour takes half the memory.
     """
     if model.facts.system != "conformer":
-        raise ModelError(f"a {model.facts.system} does not listen; a recogniser does ('malsori models' lists them)")
+        raise ModelError(
+            f"a {model.facts.system} does not listen for phonemes, which aligning needs; a conformer does, such as the "
+            "built-in recogniser ('malsori models' lists them)"
+        )
     audio, samples, frames = model.facts.audio, 0, 0
     stores = bytearray(), bytearray(), bytearray()  # they grow where they stand; a list of pieces would be held twice
     for window, first, last in _windows(pieces, audio):
