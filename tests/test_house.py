@@ -37,7 +37,7 @@ FLOORS = (
 #: The package `align` shares its name with the public function, and hands a call on to it.
 ALLOWED_UPWARDS = {("align/__init__.py", "malsori.recognizer")}
 
-MAX_FILES, MAX_CODE_LINES = 125, 14_500  # code: docstrings, comments and blank lines are what a reader is given
+MAX_FILES, MAX_CODE_LINES = 136, 15_300  # code: docstrings, comments and blank lines are what a reader is given
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
 MAX_FUNCTION_LINES_WITH_DOCSTRING = 60

@@ -216,7 +216,7 @@ def test_a_vocoder_of_another_sound_is_refused_naming_the_setting_and_both_value
 
 
 def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
-    with pytest.raises(ModelError, match="a vocos does not speak; a voice needs one of: .*fastspeech2"):
+    with pytest.raises(ModelError, match=r"a vocos does not speak; a voice needs one of: .*fastspeech2"):
         Voice(vocoder(), None)
     with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of vocos, hifigan is"):
         Voice(acoustic(), acoustic())

@@ -10,8 +10,8 @@ from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
 
 TEXTS = (
-    "안녕하세요. 오늘은 날씨가 참 좋네요!", "3시 30분에 만나요.", "값이 얼마예요?", " Hello, it's 50% off.", "닭과 닮은 뷁",
-    "자연어 처리는 재미있다", "가나다라 마바사", "커피 한 잔 주세요, 고맙습니다.",
+    "안녕하세요. 오늘은 날씨가 참 좋네요!", "3시 30분에 만나요.", "값이 얼마예요?", " Hello, it's 50% off.",
+    "닭과 닮은 뷁", "자연어 처리는 재미있다", "가나다라 마바사", "커피 한 잔 주세요, 고맙습니다.",
 )  # fmt: skip
 LANGUAGES = ("en", "zh", "de", "es", "ru", "ko", "haw")  # transformers counts in the authors' order
 SPECIALS = [

@@ -21,7 +21,7 @@ def no_morphology(monkeypatch) -> None:
 
 @pytest.fixture
 def teacher(small_setup, tmp_path) -> SavedModel:
-    """A FastSpeech 2 of the planted corpus that has learnt nothing, saved in teacher/; tokens last four frames or so."""
+    """A FastSpeech 2 of the planted corpus that has learnt nothing, in teacher/; its tokens last four frames or so."""
     setup = small_setup()
     network = setup.task.product()
     network.adaptor.duration_predictor.project.bias.data.fill_(1.6)

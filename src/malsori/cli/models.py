@@ -34,7 +34,7 @@ def list_models(
 
 @app.command("import")
 def import_checkpoint(
-    file: Annotated[Path, typer.Argument(help="An author's .pth, .pt, .bin, .ckpt or .safetensors; a folder or hub id.")],
+    file: Annotated[Path, typer.Argument(help="An author's .pth, .pt, .bin, .ckpt, .safetensors; a folder or hub id.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
     config: Annotated[
         list[Path] | None,
