@@ -66,7 +66,8 @@ def test_a_prenet_drops_out_when_speaking_too_the_same_for_all_and_again():
     prenet = Prenet(5, (40, 30)).eval()
     frames = torch.ones(2, 3, 5)
     said = prenet(frames)
-    assert torch.equal(said, prenet(frames)) and torch.equal(said[0], said[1])
+    assert torch.equal(said, prenet(frames))
+    torch.testing.assert_close(said[0], said[1])  # one mask for all; their sums may be added in another order
     assert 0.3 < (said == 0).float().mean() < 0.95 and not torch.equal(said[0, 0], said[0, 1])
     other = prenet(frames, torch.Generator().manual_seed(7))
     assert not torch.equal(said, other)
