@@ -20,7 +20,7 @@ from malsori.text.symbols import JAMO, PHONEMES
 from malsori.train.examples import example_listening
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, model_facts
-from malsori.train.tasks import Turn
+from malsori.train.tasks import NetworkTask, Turn
 
 
 class ConformerRecipe(Recipe):
@@ -30,26 +30,21 @@ class ConformerRecipe(Recipe):
     model: ConformerConfig = ConformerConfig()
 
 
-class ConformerTask(nn.Module):
+class ConformerTask(NetworkTask):
     """CTC twice: written jamo at the top, sounded phonemes half-way up."""
 
+    turn = "recognizer"
+    network: Conformer
+
     def __init__(self, network: Conformer, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
-        super().__init__()
-        self.network, self.audio = network, audio
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"recognizer": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the recogniser's network."""
-        return self.network
+        super().__init__(network)
+        self.audio = audio
 
     def losses(self, batch: ListenBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         output = self.network(batch.mel, batch.mel_lengths)
         yield Turn(
-            "recognizer",
+            self.turn,
             {
                 "jamo_ctc": ctc_loss(output.jamo, output.frame_lengths, batch.jamo_ids, batch.jamo_lengths),
                 "phoneme_ctc": ctc_loss(

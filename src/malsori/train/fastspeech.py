@@ -25,7 +25,7 @@ from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
-from malsori.train.tasks import Turn, mean_losses
+from malsori.train.tasks import NetworkTask, Turn, mean_losses
 
 log = logging.getLogger("malsori")
 
@@ -85,20 +85,11 @@ class TimedCollator:
         return TimedBatch(tokens, lengths, speaker_ids, durations, mel, frame_lengths)
 
 
-class FastSpeechTask(nn.Module):
+class FastSpeechTask(NetworkTask):
     """Mel and durations, each against the recording's or the teacher's (FastSpeech, 3.3)."""
 
-    def __init__(self, network: FastSpeech) -> None:
-        super().__init__()
-        self.network = network
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"acoustic": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the acoustic model."""
-        return self.network
+    turn = "acoustic"
+    network: FastSpeech
 
     def losses(self, batch: TimedBatch) -> Iterator[Turn]:
         """Yield the one turn."""
@@ -106,7 +97,7 @@ class FastSpeechTask(nn.Module):
         tokens = length_mask(batch.token_lengths, batch.token_ids.shape[1])
         frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
         yield Turn(
-            "acoustic",
+            self.turn,
             {
                 "mel": l1_loss(output.mel, batch.mel, frames),
                 "duration": log_duration_loss(output.log_durations, batch.durations, tokens),
@@ -127,20 +118,11 @@ class FastSpeechTask(nn.Module):
         return mean_losses(self, batches)
 
 
-class FastSpeech2Task(nn.Module):
+class FastSpeech2Task(NetworkTask):
     """Mel, duration, pitch and energy, each against the recording's (FastSpeech 2, 2.3)."""
 
-    def __init__(self, network: FastSpeech2) -> None:
-        super().__init__()
-        self.network = network
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"acoustic": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the acoustic model."""
-        return self.network
+    turn = "acoustic"
+    network: FastSpeech2
 
     def losses(self, batch: SpeakBatch) -> Iterator[Turn]:
         """Yield the one turn."""
@@ -150,7 +132,7 @@ class FastSpeech2Task(nn.Module):
         tokens = length_mask(batch.token_lengths, batch.token_ids.shape[1])
         frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
         yield Turn(
-            "acoustic",
+            self.turn,
             {
                 "mel": l1_loss(output.mel, batch.mel, frames),
                 "duration": log_duration_loss(output.log_durations, batch.durations, tokens),

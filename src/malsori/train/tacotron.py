@@ -22,7 +22,7 @@ from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio, talkative_first
-from malsori.train.tasks import Turn
+from malsori.train.tasks import NetworkTask, Turn
 
 
 class ReadingRecipe(Recipe):
@@ -82,7 +82,7 @@ class ReadCollator:
         return ReadBatch(tokens, lengths, speaker_ids, mel, frame_lengths, durations)
 
 
-class TacotronTask(nn.Module):
+class TacotronTask(NetworkTask):
     """The mel before and after the post-net, where speech ends, and an attention that keeps to the diagonal.
 
     Tacotron compares mels by L1, Tacotron 2 by L2. Guided attention is neither paper's (Tachibana et al. 2017,
@@ -91,18 +91,13 @@ class TacotronTask(nn.Module):
     With durations to guide it is their path that is shown.
     """
 
+    turn = "acoustic"
+    network: SpeakingByAttention
+
     def __init__(self, network: SpeakingByAttention, guide: str, stop_weight: float) -> None:
-        super().__init__()
-        self.network, self.guide, self.stop_weight = network, guide, stop_weight
+        super().__init__(network)
+        self.guide, self.stop_weight = guide, stop_weight
         self.distance = l2_loss if isinstance(network, Tacotron2) else l1_loss
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"acoustic": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the acoustic model."""
-        return self.network
 
     def losses(self, batch: ReadBatch) -> Iterator[Turn]:
         """Yield the one turn."""
@@ -112,7 +107,7 @@ class TacotronTask(nn.Module):
         diagonality = attention_diagonality(*attended)
         straight = guided_attention_loss(*attended) * (1 - diagonality)
         yield Turn(
-            "acoustic",
+            self.turn,
             {
                 "mel": self.distance(output.mel, batch.mel, frames),
                 "coarse_mel": self.distance(output.coarse, batch.mel, frames),

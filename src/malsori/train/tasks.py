@@ -47,6 +47,27 @@ class Task(Protocol):
         """Return a tiny batch of noise that `losses` takes."""
 
 
+class NetworkTask(nn.Module):
+    """A task with one network, stepped in one turn and shipped whole; a system adds `losses`, `validate`, `example`.
+
+    turn: the name of that turn.
+    """
+
+    turn: str
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the module each turn's optimizer steps."""
+        return {self.turn: self.network}
+
+    def product(self) -> nn.Module:
+        """Return the network that is shipped."""
+        return self.network
+
+
 @torch.inference_mode()
 def mean_losses(task: Task, batches: Iterable[Any]) -> dict[str, float]:
     """Return the mean of each loss of a task's first turn over held-out batches."""

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.corpus.batches import Collator, DataConfig, Example
@@ -32,7 +32,7 @@ from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts
-from malsori.train.tasks import Turn
+from malsori.train.tasks import NetworkTask, Turn
 
 #: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
 LEAST_STRETCHES = 2
@@ -101,20 +101,15 @@ class Wav2Vec2Recipe(Recipe):
     freeze_convolutions: bool = True
 
 
-class Wav2Vec2Task(nn.Module):
+class Wav2Vec2Task(NetworkTask):
     """CTC over letters; what the encoder hears is masked in training (paper, 3.3)."""
 
+    turn = "recognizer"
+    network: Wav2Vec2
+
     def __init__(self, network: Wav2Vec2, table: SymbolTable, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
-        super().__init__()
-        self.network, self.table, self.audio = network, table, audio
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"recognizer": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the recogniser's network."""
-        return self.network
+        super().__init__(network)
+        self.table, self.audio = table, audio
 
     def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
         """Yield the one turn."""
@@ -122,7 +117,7 @@ class Wav2Vec2Task(nn.Module):
         output = self._hear(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
         log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
         loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
-        yield Turn("recognizer", {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
+        yield Turn(self.turn, {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
 
     def example(self) -> SpelledBatch:
         """Return a tiny batch of noise."""

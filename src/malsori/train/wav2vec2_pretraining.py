@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus.batches import Collator, DataConfig
@@ -18,7 +18,7 @@ from malsori.shapes import length_mask, masked_mean
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts
-from malsori.train.tasks import Turn
+from malsori.train.tasks import NetworkTask, Turn
 from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, frames_heard, sizes_from
 
 
@@ -44,23 +44,18 @@ class Wav2Vec2PretrainingRecipe(Recipe):
     similarity: float = 0.1
 
 
-class Wav2Vec2PretrainingTask(nn.Module):
+class Wav2Vec2PretrainingTask(NetworkTask):
     """Contrast between context and quantised sound, kept diverse, the latent's energy kept low (paper, 3.2 and 4.2)."""
 
     batches: Tensor
 
+    turn = "listener"
+    network: Wav2Vec2Pretraining
+
     def __init__(self, network: Wav2Vec2Pretraining, recipe: Wav2Vec2PretrainingRecipe) -> None:
-        super().__init__()
-        self.network, self.recipe = network, recipe
+        super().__init__(network)
+        self.recipe = recipe
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))  # how many the temperature has fallen over
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"listener": self.network}
-
-    def product(self) -> nn.Module:
-        """Return encoder and quantiser; fine-tuning takes the encoder out."""
-        return self.network
 
     def losses(self, batch: WaveBatch) -> Iterator[Turn]:
         """Yield the one turn."""
@@ -75,7 +70,7 @@ class Wav2Vec2PretrainingTask(nn.Module):
             "energy": masked_mean(output.energy, length_mask(output.frame_lengths, mask.shape[1])),
         }
         signs = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
-        yield Turn("listener", losses, signs)
+        yield Turn(self.turn, losses, signs)
 
     def example(self) -> WaveBatch:
         """Return a tiny batch of noise."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
@@ -29,7 +29,7 @@ from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts
-from malsori.train.tasks import Turn
+from malsori.train.tasks import NetworkTask, Turn
 
 
 class WhisperRecipe(Recipe):
@@ -97,30 +97,25 @@ class WhisperCollator:
         return mel
 
 
-class WhisperTask(nn.Module):
+class WhisperTask(NetworkTask):
     """Cross-entropy of every token behind <|startoftranscript|>, the language's and the end's too (paper, 2.4)."""
 
+    turn = "recognizer"
+    network: Whisper
+
     def __init__(self, network: Whisper, tokenizer: Tokenizer, recipe: WhisperRecipe) -> None:
-        super().__init__()
-        self.network, self.tokenizer, self.audio = network, tokenizer, recipe.audio
+        super().__init__(network)
+        self.tokenizer, self.audio = tokenizer, recipe.audio
         self.label_smoothing = recipe.label_smoothing
         sizes = network.config.vocab, network.config.decoder_positions
         self.rules = rules_of(tokenizer, *sizes, recipe.language, recipe.task)
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the module each turn's optimizer steps."""
-        return {"recognizer": self.network}
-
-    def product(self) -> nn.Module:
-        """Return the recogniser's network."""
-        return self.network
 
     def losses(self, batch: WhisperBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         logits = self.network(batch.mel, batch.given_ids, self._lengths(batch)).logits.float()
         real = length_mask(batch.token_lengths, logits.shape[1])
         yield Turn(
-            "recognizer", {"cross_entropy": cross_entropy_loss(logits, batch.target_ids, real, self.label_smoothing)}
+            self.turn, {"cross_entropy": cross_entropy_loss(logits, batch.target_ids, real, self.label_smoothing)}
         )
 
     def example(self) -> WhisperBatch:
