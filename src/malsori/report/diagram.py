@@ -99,8 +99,8 @@ def draw(what: Schematic, language: Language = "en") -> Picture:
     for number, panel in enumerate(panels, start=1):
         shapes += panel.shapes(number, y, width - 2 * _MARGIN)
         y += panel.height + _GAP
-    shapes += _legend(y, language, bool(what.measured))
-    return Picture(shapes, max(width, 1010.0), y + 52, title)
+    legend, right = _legend(y, language, bool(what.measured))
+    return Picture(shapes + legend, max(width, right + _MARGIN), y + 52, title)
 
 
 def markdown(what: Schematic, language: Language = "en") -> str:
@@ -274,8 +274,8 @@ def _flowing(points: tuple[tuple[float, float], ...], flow: str, color: str) -> 
     return [Curve(points, _CUT, 1.3, dashed=True), *mark]
 
 
-def _legend(y: float, language: Language, measured: bool) -> list[Shape]:
-    """Return what dots, arrows and grey boxes mean, side by side."""
+def _legend(y: float, language: Language, measured: bool) -> tuple[list[Shape], float]:
+    """Return what dots, arrows and grey boxes mean, side by side, and where that ends."""
     dot = "gradient norm of the weighted loss in the module" if measured else "the loss's gradient reaches the module"
     arrows = {"gradient": "a gradient comes back", "cut": "cut: detach or no_grad", "data": "data only"}
     x, shapes = _MARGIN + 6, list[Shape]()
@@ -288,8 +288,9 @@ def _legend(y: float, language: Language, measured: bool) -> list[Shape]:
             shapes += _flowing(((x, y + 16), (x + 40, y + 16)), sign, _FLOW)
         shown = term(text, language)
         shapes.append(Label((x + 50, y + 20), shown, 11.5, INK, anchor="start"))
-        x += 50 + text_width(shown, 11.5) + 26
-    return shapes
+        right = x + 50 + text_width(shown, 11.5)
+        x = right + 26
+    return shapes, right
 
 
 def _table(what: Schematic, turn: TracedTurn, language: Language) -> list[str]:
