@@ -53,9 +53,14 @@ def test_a_voice_measured_against_its_own_speech_is_near_it(corpus):
     )
 
 
-def test_a_vocoder_copies_better_than_it_would_at_random(corpus):
-    measures = evaluate("vocos-ko", corpus).measures
-    assert measures["mcd_db"].value < 4.0 and measures["mel_l1"].value < 0.6
+def test_a_vocoder_copies_better_than_it_would_at_random_and_its_copies_are_heard(corpus, tmp_path):
+    found = evaluate("vocos-ko", corpus)
+    assert found.measures["mcd_db"].value < 4.0 and found.measures["mel_l1"].value < 0.6
+    heard, recorded = (found.measures[name].value for name in ("cer_no_space", "recordings_cer_no_space"))
+    assert heard == pytest.approx(recorded, abs=0.35)
+    save_evaluation(found, tmp_path, "vocos-ko")
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 2 * len(found.rows) and page.count("<img") == len(found.rows)
 
 
 def test_a_recogniser_is_scored_by_summed_counts_with_an_interval(corpus, tmp_path):

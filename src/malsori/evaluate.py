@@ -3,9 +3,10 @@
 recogniser   transcribes the split; CER with and without spaces, WER
 voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
              in the synthetic speech, beside what it hears in the recordings
-vocoder      makes waves of the recordings' mels (copy synthesis); MCD and distance of mels
+vocoder      makes waves of the recordings' mels (copy synthesis), measured as a voice is
 
-All say how fast they are too: seconds of computing to a second of sound (the real-time factor).
+All say how fast they are too: seconds of computing to a second of sound (the real-time factor), after a first
+utterance that is not timed.
 """
 
 import json
@@ -19,6 +20,8 @@ import numpy as np
 import torch
 
 from malsori.audio.io import load_audio, written_whole
+from malsori.audio.mel import log_mel
+from malsori.config import AudioConfig
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, TextError
 from malsori.listeners import LISTENERS
@@ -29,9 +32,10 @@ from malsori.metrics.speech import compare_speech
 from malsori.models.catalogue import load_saved
 from malsori.models.saved import SavedModel
 from malsori.recognizer import Recognizer, load_recognizer
-from malsori.report.page import Page, marked, player, table
+from malsori.report.page import Page, marked, picture, player, table
+from malsori.report.plots import as_png, mels_figure
 from malsori.text.hangul import only_hangul
-from malsori.voice import VOCODERS, SayOptions, Voice, load_voice
+from malsori.voice import VOCODERS, SayOptions, load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
@@ -51,14 +55,17 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance: what it says, what was heard, and its measures by name; the wave is for the page's player."""
+    """One utterance: what it says, what was heard, and its measures by name; the waves are for the page.
+
+    recording: beside the wave of a voice or a vocoder; None where the wave is the recording.
+    """
 
     id: str
     text: str
     heard: str
     measures: dict[str, float]
     wave: Any
-    sample_rate: int
+    recording: Any = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Evaluation:
     Attributes:
         system: of the model.
         split: of the corpus.
+        audio: its settings.
         measures: name → value and interval; error rates from summed counts, others the mean of the utterances.
         cards: whose transcripts ("heard", and "recordings" beside a voice's) → their score card.
         rows: utterance by utterance.
@@ -75,6 +83,7 @@ class Evaluation:
 
     system: str
     split: str
+    audio: AudioConfig
     measures: dict[str, Measure]
     cards: dict[str, ScoreCard]
     rows: tuple[Row, ...]
@@ -99,7 +108,7 @@ def evaluate(
 
     Args:
         name: as for `load_model`.
-        recognizer: who listens to a voice; the built-in one when not given.
+        recognizer: who listens to a voice or a vocoder; the built-in one when not given.
         watch: wraps the list of cuts, to show progress.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
     """
@@ -110,70 +119,78 @@ def evaluate(
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
     if model.facts.system in LISTENERS:
-        return _recognizer(load_recognizer(name), corpus, split, watch(cuts))
+        return _listening(load_recognizer(name), corpus, split, cuts, watch)
+    listener = load_recognizer(recognizer)
     if model.facts.system in VOCODERS:
-        return _vocoder(model, corpus, split, watch(cuts))
+        return _speaking(_copies(model, corpus), model.facts.system, listener, corpus, split, cuts, watch)
     voice = load_voice(name)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
             f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(voice.speakers)})"
         )
-    return _voice(voice, load_recognizer(recognizer), corpus, split, watch(spoken))
+
+    def say(cut: Any) -> np.ndarray:
+        return voice.say(cut.supervisions[0].text, SayOptions(speaker=cut.supervisions[0].speaker)).wave
+
+    return _speaking(say, voice.acoustic.facts.system, listener, corpus, split, spoken, watch)
 
 
-def _recognizer(recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
-    rows = []
-    for cut in cuts:
+def _copies(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
+    """Return what makes a wave of a cut's mel. Raises: ModelError if the vocoder's audio settings are others."""
+    if model.facts.audio != corpus.audio:
+        raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
+    return lambda cut: model.network.infer(torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]).wave[0].numpy()
+
+
+def _listening(recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], watch: Watch) -> Evaluation:
+    rows, rate = [], corpus.audio.sample_rate
+    recognizer.transcribe(_recording(corpus, cuts[0]), rate)
+    for cut in watch(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        heard = _heard(recognizer, wave, corpus.audio.sample_rate)
-        measures = _error(text, heard) | _speed(began, cut)
-        rows.append(Row(cut.id, text, heard, measures, wave, corpus.audio.sample_rate))
+        heard = _heard(recognizer, wave, rate)
+        rows.append(Row(cut.id, text, heard, _error(text, heard) | _speed(began, cut.duration), wave))
     card = score([row.text for row in rows], [row.heard for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
-    return Evaluation(recognizer.model.facts.system, split, summary, {"heard": card}, tuple(rows))
+    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"heard": card}, tuple(rows))
 
 
-def _voice(voice: Voice, recognizer: Recognizer, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
-    rows, in_recordings = [], []
-    rate = corpus.audio.sample_rate
-    for cut in cuts:
-        supervision, recording = cut.supervisions[0], _recording(corpus, cut)
-        speech = voice.say(supervision.text, SayOptions(speaker=supervision.speaker))
-        heard = _heard(recognizer, speech.wave, rate)
+def _speaking(
+    make: Callable[[Any], np.ndarray],
+    system: str,
+    recognizer: Recognizer,
+    corpus: Corpus,
+    split: str,
+    cuts: list[Any],
+    watch: Watch,
+) -> Evaluation:
+    """Return the measures of the waves that are made for the cuts, against their recordings."""
+    rows, in_recordings, rate = [], [], corpus.audio.sample_rate
+    make(cuts[0])
+    for cut in watch(cuts):
+        recording, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
+        began = time.perf_counter()
+        wave = make(cut)
+        speed = _speed(began, len(wave) / rate)
+        heard = _heard(recognizer, wave, rate)
         in_recordings.append(_heard(recognizer, recording, rate))
-        text = _plain(recognizer, supervision.text)
-        measures = _distances(recording, speech.wave, rate) | _error(text, heard) | {_SPEED: speech.real_time_factor}
-        rows.append(Row(cut.id, text, heard, measures, speech.wave, rate))
+        measures = _distances(recording, wave, rate) | _error(text, heard) | speed
+        rows.append(Row(cut.id, text, heard, measures, wave, recording))
     texts = [row.text for row in rows]
     cards = {"heard": score(texts, [row.heard for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
     summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["heard"]) | of_recordings
-    return Evaluation(voice.acoustic.facts.system, split, summary, cards, tuple(rows))
-
-
-def _vocoder(model: SavedModel, corpus: Corpus, split: str, cuts: Iterable[Any]) -> Evaluation:
-    if model.facts.audio != corpus.audio:
-        raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
-    rows = []
-    for cut in cuts:
-        mel = torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]
-        began = time.perf_counter()
-        wave = model.network.infer(mel).wave[0].numpy()
-        speed = _speed(began, cut)
-        measures = _distances(_recording(corpus, cut), wave, corpus.audio.sample_rate) | speed
-        rows.append(Row(cut.id, cut.supervisions[0].text, "", measures, wave, corpus.audio.sample_rate))
-    return Evaluation(model.facts.system, split, _means(rows, (*_DISTANCES, _SPEED)), {}, tuple(rows))
+    return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 
 def _error(text: str, heard: str) -> dict[str, float]:
     return {"cer_no_space": cer(text, heard, spaces=False).rate}
 
 
-def _speed(began: float, cut: Any) -> dict[str, float]:
-    """Return the seconds of computing since `began` to a second of a cut's sound."""
-    return {_SPEED: (time.perf_counter() - began) / cut.duration}
+def _speed(began: float, seconds: float) -> dict[str, float]:
+    """Return the time of computing since `began` to that of a sound."""
+    return {_SPEED: (time.perf_counter() - began) / seconds}
 
 
 def _distances(recording: np.ndarray, wave: np.ndarray, sample_rate: int) -> dict[str, float]:
@@ -208,12 +225,22 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     page = Page(f"{title} · {found.split}", f"{found.system}, {len(found.rows)} utterances")
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
-    key = "cer_no_space" if "cer_no_space" in found.rows[0].measures else "mcd_db"
-    for row in sorted(found.rows, key=lambda row: -row.measures[key])[:_SHOWN]:
-        heard = [["heard", marked(row.text, row.heard)]] if row.heard else []
+    for row in sorted(found.rows, key=lambda row: -row.measures["cer_no_space"])[:_SHOWN]:
+        heard = [["heard", marked(row.text, row.heard)]]
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
-        page.section(f"{row.id}: {row.text}", player(row.wave, row.sample_rate), table(["", ""], heard + cells))
+        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], heard + cells))
     page.save(out / "evaluation.html")
+
+
+def _shown(row: Row, audio: AudioConfig) -> list[str]:
+    """Return the players of a row, and the mels of a recording and of what was made beside it."""
+    if row.recording is None:
+        return [player(row.wave, audio.sample_rate)]
+    waves = {"녹음 · recording": row.recording, "합성 · synthetic": row.wave}
+    mels = {name: log_mel(torch.from_numpy(wave)[None], audio)[0].numpy() for name, wave in waves.items()}
+    figure = mels_figure(mels, audio)
+    described = f"녹음과 합성의 멜 스펙트로그램: {row.text}"
+    return [*(player(wave, audio.sample_rate) for wave in waves.values()), picture(as_png(figure), described)]
 
 
 def interval_text(measure: Measure) -> str:

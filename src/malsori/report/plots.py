@@ -91,6 +91,23 @@ def attention_figure(
     return figure
 
 
+def mels_figure(mels: dict[str, Float[np.ndarray, "frames mel_channels"]], audio: AudioConfig) -> "Figure":
+    """Return a picture of several log-mels, one above the other on the same time axis, each with its name."""
+    use_korean_font()
+    from matplotlib.figure import Figure
+
+    seconds = max(len(mel) for mel in mels.values()) * audio.frame_seconds
+    size = (max(7.0, min(16.0, 2.6 * seconds)), 0.4 + 1.7 * len(mels))
+    figure = Figure(figsize=size, dpi=80, layout="constrained")
+    rows = figure.subplots(len(mels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, mel) in zip(rows, mels.items(), strict=True):
+        draw_mel(axes, mel, audio)
+        axes.set_title(name, fontsize=9, loc="left")
+    rows[-1].set_xlabel("초 (seconds)")
+    rows[-1].set_xlim(0, seconds)
+    return figure
+
+
 def draw_mel(
     axes: "Axes", mel: Float[np.ndarray, "frames mel_channels"], audio: AudioConfig, alignment: Alignment | None = None
 ) -> None:
