@@ -26,6 +26,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -35,6 +36,9 @@ from malsori.errors import ModelError
 from malsori.models.saved import ModelFacts, SavedModel, load_exactly, read_weights
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+#: What a number of NumPy's is pickled as, under its old name too: ming024's optimizer has its learning rate so.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS = [np.dtype, type(np.dtype("f8")), _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")]
 _NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.weight.original1"
 
 
@@ -301,7 +305,8 @@ def read_author_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError, ValueError, AttributeError) as error:
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise ModelError(f"{path}: not a file of weights that can be opened without running its code ({reason})") from (

@@ -1,6 +1,5 @@
 """What runs wrote down, drawn as curves into one HTML page (`malsori runs`)."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from malsori.errors import TrainingError
 from malsori.report.fonts import use_korean_font
 from malsori.report.page import Page, paragraph, picture, table
+from malsori.report.plots import as_png
 from malsori.train.journal import read_lines
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _balance_table(entries: list[dict[str, Any]]) -> str:
 def _curves(metrics: dict[Path, list[dict[str, Any]]], names: list[str]) -> bytes:
     """Return small pictures of measures, all runs in each, as PNG."""
     rows = -(-len(names) // _ACROSS)
-    figure, axes = _figure(rows)
+    figure, axes = figure_of_axes(rows)
     for place, name in zip(axes, names, strict=False):
         for number, lines in enumerate(metrics.values()):
             points = [(line["step"], line[name]) for line in lines if name in line]
@@ -96,14 +96,14 @@ def _curves(metrics: dict[Path, list[dict[str, Any]]], names: list[str]) -> byte
 
         handles = [Line2D([], [], color=_COLORS[number % 8], label=run.name) for number, run in enumerate(metrics)]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, fontsize=9)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _shares(entries: list[dict[str, Any]]) -> bytes:
     """Return the shares of a turn's losses over time, and the norms of their gradients, as PNG."""
     losses = list(dict.fromkeys(entry["loss"] for entry in entries))
     steps = sorted({entry["step"] for entry in entries})
-    figure, axes = _figure(1, across=2)
+    figure, axes = figure_of_axes(1, across=2)
     of = {(entry["loss"], entry["step"]): entry for entry in entries}
     stacked = [[of[loss, step]["share"] if (loss, step) in of else 0.0 for step in steps] for loss in losses]
     axes[0].stackplot(steps, stacked, labels=losses, colors=_COLORS, alpha=0.85)
@@ -113,10 +113,11 @@ def _shares(entries: list[dict[str, Any]]) -> bytes:
         axes[1].plot(steps[: len(norms)], norms, color=_COLORS[number % 8], marker=".", label=loss)
     axes[1].set(title="gradient norm", yscale="log")
     axes[1].legend(frameon=False, fontsize=9)
-    return _png(figure)
+    return as_png(figure)
 
 
-def _figure(rows: int, across: int = _ACROSS) -> "tuple[Any, list[Axes]]":
+def figure_of_axes(rows: int, across: int = _ACROSS) -> "tuple[Any, list[Axes]]":
+    """Return a figure of small axes and these, row by row."""
     use_korean_font()
     from matplotlib.figure import Figure
 
@@ -126,9 +127,3 @@ def _figure(rows: int, across: int = _ACROSS) -> "tuple[Any, list[Axes]]":
         place.spines[["top", "right"]].set_visible(False)
         place.grid(alpha=0.25)
     return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
