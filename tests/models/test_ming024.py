@@ -1,11 +1,13 @@
 """ming024's FastSpeech 2: the same mels as its equations, worked out here with plain functions under its own names."""
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -162,9 +164,8 @@ def write(tmp_path: Path):
     """A function that writes a checkpoint and its settings, and returns both paths."""
 
     def make(weights: dict[str, Tensor], **changes: Any) -> tuple[Path, list[Path]]:
-        torch.save(
-            {"model": weights, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]}}, tmp_path / "9.pth.tar"
-        )
+        rate = np.power(256, -0.5)  # theirs is a number of NumPy's, too
+        torch.save({"model": weights, "optimizer": {"param_groups": [{"lr": rate}]}}, tmp_path / "9.pth.tar")
         (tmp_path / "all.yaml").write_text(settings(**changes), encoding="utf-8")
         return tmp_path / "9.pth.tar", [tmp_path / "all.yaml"]
 
@@ -194,6 +195,23 @@ def test_its_mel_is_that_of_tacotron_2(write) -> None:
     assert model.facts.speakers == ("0",)
 
 
+def test_a_file_from_the_days_of_numpy_1_is_opened(write) -> None:
+    path, configs = write(theirs())
+    content = torch.load(path, weights_only=False)
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    old = path.read_bytes().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    assert b"numpy.core" in old and b"numpy._core" not in old
+    path.write_bytes(old)
+    assert import_public(path, configs).facts.system == "fastspeech2"
+
+
+def test_speakers_have_the_numbers_that_their_file_says(write) -> None:
+    path, configs = write(theirs(speakers=3))
+    for named, speakers in (({"b": 1, "c": 2, "a": 0}, ("a", "b", "c")), ({"a": 0}, ("0", "1", "2"))):
+        (path.parent / "speakers.json").write_text(json.dumps(named))
+        assert import_public(path, configs).facts.speakers == speakers
+
+
 def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, configs = write(theirs())
     assert cli.run(["import", str(path), "--config", str(configs[0]), "-o", str(tmp_path / "ours")]) == 0
@@ -205,7 +223,8 @@ def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pitch": "frame_level"}, "pitch is frame_level and energy phoneme_level; only the same for both is known"),
+        ({"pitch": "frame_level"}, "pitch is frame_level and energy phoneme_level; .* for both is known"),
+        ({"level": "word_level"}, "pitch is word_level and energy word_level; phoneme_level or frame_level for both"),
         ({"heads": 4}, "encoder and decoder have another number of heads"),
     ],
 )

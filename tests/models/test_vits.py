@@ -1,6 +1,7 @@
 """VITS: a public implementation's waves, the authors' names, its own search and its own blanks."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ def authors_names(width: int, speakers: int, stochastic: bool) -> dict[str, tupl
         layer(f"dec.ups.{stage}", channels, channels // 2, 8, bias=channels // 2, normed=True)
         for block, kernel in enumerate((3, 5)):
             for kind in ("convs1", "convs2"):
-                for step in range(2):
+                for step in range(3):
                     half = channels // 2
                     layer(f"dec.resblocks.{2 * stage + block}.{kind}.{step}", half, half, kernel, normed=True)
     shapes["dec.conv_post.weight"] = (1, 4, 7)
@@ -254,22 +255,30 @@ def authors_names(width: int, speakers: int, stochastic: bool) -> dict[str, tupl
     return shapes
 
 
-@pytest.mark.parametrize("speakers", [0, 4])
-@pytest.mark.parametrize("stochastic", [True, False])
-def test_the_authors_file_is_opened_to_the_last_name(speakers: int, stochastic: bool, tmp_path: Path) -> None:
-    random = torch.Generator().manual_seed(0)
-    names = authors_names(8, speakers, stochastic)
-    tensors = {name: torch.randn(shape, generator=random) * 0.1 for name, shape in names.items()}
-    torch.save({"model": tensors, "iteration": 3, "optimizer": {}, "learning_rate": 2e-4}, tmp_path / "G_3.pth")
+def authors_file(folder: Path, speakers: int, stochastic: bool, **data: Any) -> tuple[Path, dict[str, Tensor]]:
+    """Write G_3.pth and config.json as the authors' program does, and return its path and its tensors."""
+    random, tensors = torch.Generator().manual_seed(0), {}
+    for name, shape in authors_names(8, speakers, stochastic).items():
+        value, kind = torch.randn(shape, generator=random), name.rpartition(".")[2]
+        small = 0.1 if kind in ("gamma", "weight_g", "bias", "beta", "m", "logs") else math.prod(shape[1:]) ** -0.5
+        tensors[name] = (kind in ("gamma", "weight_g")) + small * value
+    torch.save({"model": tensors, "iteration": 3, "optimizer": {}, "learning_rate": 2e-4}, folder / "G_3.pth")
     model = {
         "inter_channels": 8, "hidden_channels": 8, "filter_channels": 16, "n_heads": 2, "n_layers": 2,
         "kernel_size": 3, "p_dropout": 0.1, "resblock": "1", "resblock_kernel_sizes": [3, 5],
-        "resblock_dilation_sizes": [[1, 3], [1, 2]], "upsample_rates": [4, 4], "upsample_initial_channel": 16,
+        "resblock_dilation_sizes": [[1, 3, 5], [1, 2, 3]], "upsample_rates": [4, 4], "upsample_initial_channel": 16,
         "upsample_kernel_sizes": [8, 8], "use_sdp": stochastic,
     } | ({"gin_channels": 5} if speakers else {})  # fmt: skip
-    data = {"sampling_rate": 22050, "filter_length": 32, "add_blank": True, "n_speakers": speakers}
-    (tmp_path / "config.json").write_text(json.dumps({"model": model, "data": data}))
-    opened = import_public(tmp_path / "G_3.pth", [])
+    data = {"sampling_rate": 22050, "filter_length": 32, "add_blank": True, "n_speakers": speakers} | data
+    (folder / "config.json").write_text(json.dumps({"model": model, "data": data}))
+    return folder / "G_3.pth", tensors
+
+
+@pytest.mark.parametrize("speakers", [0, 4])
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_the_authors_file_is_opened_to_the_last_name(speakers: int, stochastic: bool, tmp_path: Path) -> None:
+    path, tensors = authors_file(tmp_path, speakers, stochastic)
+    opened = import_public(path, [])
     network = opened.network
     assert torch.equal(network.text_encoder.blocks[1].attention.key.weight, squeezed(tensors, "attn_layers.1.conv_k"))
     assert torch.equal(network.flow.steps[3].shift.weight, tensors["flow.flows.6.post.weight"])
@@ -278,8 +287,68 @@ def test_the_authors_file_is_opened_to_the_last_name(speakers: int, stochastic: 
         assert torch.equal(network.duration_predictor.text_out.weight, tensors["dp.proj.weight"])
     else:
         assert torch.equal(network.duration_predictor.predictor.project.weight, tensors["dp.proj.weight"][..., 0])
-    assert network.infer(torch.arange(9)[None]).wave.isfinite().all()
     assert len(opened.facts.speakers) == speakers
+
+
+#: What the authors' program said of `authors_file` (infer, no noise, length_scale 1.5): speakers, whether stochastic →
+#: frames each token lasts, and every 50th sample from the 100th on.
+SAID = {
+    (0, True): ([1] * 12 + [27], [-0.85891, -0.20877, -0.38184, 0.53285, -0.67111]),
+    (0, False): ([2, 19, 5, 5, 3, 2, 5, 9, 5, 2, 3, 2, 4], [-0.039, 0.22383, -0.51401, 0.66589, -0.37284]),
+    (4, True): ([6, 13, 5, 3, 34, 8, 3, 2, 4, 9, 12, 3, 9], [0.58014, 0.33096, 0.10971, 0.67434, 0.82732]),
+    (4, False): ([1, 1, 3, 2, 1, 1, 3, 2, 1, 1, 3, 3, 2], [0.36557, 0.66024, 0.10049, 0.44918, 0.79912]),
+}
+
+
+@pytest.mark.parametrize(("speakers", "stochastic"), SAID)
+def test_the_authors_file_says_what_it_said_there(speakers: int, stochastic: bool, tmp_path: Path) -> None:
+    network = import_public(authors_file(tmp_path, speakers, stochastic)[0], []).network
+    speaker_ids = torch.tensor([2]) if speakers else None
+    durations, samples = SAID[speakers, stochastic]
+    said = network.infer(torch.arange(13)[None], None, speaker_ids, 0.0, 0.0, speed=1 / 1.5)
+    assert said.durations[0].tolist() == durations
+    torch.testing.assert_close(said.wave[0, 100:350:50], torch.tensor(samples), atol=1e-4, rtol=1e-4)
+
+
+def test_one_speaker_may_have_what_several_are_told_apart_by(tmp_path: Path) -> None:
+    path, tensors = authors_file(tmp_path, 4, True, n_speakers=0)
+    alone = {name: tensor for name, tensor in tensors.items() if name != "emb_g.weight"}
+    torch.save({"model": alone}, path)
+    network = import_public(path, []).network
+    assert not network.config.speaker_features and network.infer(torch.arange(9)[None]).wave.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "inter_channels", None, r"its settings have no 'model\.inter_channels'"),
+        ("data", "add_blank", None, r"its settings have no 'data\.add_blank'"),
+        ("model", "n_layers", "two", r"not those of a vits: encoder_layers = 'two': Input should be a valid integer"),
+        ("model", "n_heads", 3, "not those of a vits: 8 features cannot be split into 3 heads"),
+        ("model", "gin_channels", 0, "not those of a vits: 4 speakers need speaker_features"),
+    ],
+)
+def test_settings_of_the_authors_that_cannot_be_are_named(
+    section: str, key: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    path, _ = authors_file(tmp_path, 4, True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config[section] = {name: given for name, given in (config[section] | {key: value}).items() if given is not None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=message):
+        import_public(path, [])
+
+
+def test_what_an_authors_file_was_stripped_of_is_named(tmp_path: Path) -> None:
+    path, tensors = authors_file(tmp_path, 0, True)
+    torch.save({"model": {name: tensors[name] for name in tensors if not name.startswith("enc_q.")}}, path)
+    with pytest.raises(ModelError, match=r"weight 'enc_q\.pre\.weight' is missing"):
+        import_public(path, [])
+    (tmp_path / "config.json").write_text(
+        json.dumps(json.loads((tmp_path / "config.json").read_text()) | {"symbols": "_a"})
+    )
+    with pytest.raises(ModelError, match="2 symbols in its settings, 13 in the file"):
+        import_public(path, [])
 
 
 def squeezed(tensors: dict[str, Tensor], name: str) -> Tensor:

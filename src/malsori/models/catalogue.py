@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from malsori.config import nearest, read_json
@@ -139,8 +140,15 @@ def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> 
 
 
 def adopt_public(layout: Layout, public: Public) -> SavedModel:
-    """Return a public checkpoint as a model of ours."""
-    return adopt(layout, public, _READERS[layout.name](public))
+    """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
+    try:
+        empty = _READERS[layout.name](public)
+    except (LookupError, TypeError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""
+        reason = value + str(first["msg"]).removeprefix("Value error, ")
+        raise ModelError(f"{public.folder}: its settings are not those of a {layout.system}: {reason}") from error
+    return adopt(layout, public, empty)
 
 
 def _layout_of(config: dict[str, Any], place: Path) -> Layout:

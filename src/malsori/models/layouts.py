@@ -38,7 +38,7 @@ from malsori.models.saved import ModelFacts, SavedModel, load_exactly, read_weig
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 #: What a number of NumPy's is pickled as, under its old name too: ming024's optimizer has its learning rate so.
 _SCALAR = np.float64(0).__reduce__()[0]
-_NUMBERS = [np.dtype, type(np.dtype("f8")), _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")]
+_NUMBERS: list[Any] = [np.dtype, type(np.dtype("f8")), _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")]
 _NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.weight.original1"
 
 

@@ -17,6 +17,7 @@ from malsori.models.saved import SavedModel
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vits_duration import DurationConfig
+from malsori.nn.recurrent import DecodingLimits
 from malsori.text.symbols import SymbolTable
 
 
@@ -56,22 +57,29 @@ def transformers_hifigan(public: Public) -> SavedModel:
 
 
 def jik876_hifigan(public: Public) -> SavedModel:
-    """Return the HiFi-GAN authors' generator, V1 to V3 or of any other sizes; their mel is ours."""
+    """Return the HiFi-GAN authors' generator, V1 to V3 or of any other sizes; their mel is ours.
+
+    Raises: ModelError if a frame is not as many samples long as the generator makes of it.
+    """
+    # a ResBlock1 has pairs of convolutions and takes three dilations, a ResBlock2 two; further ones are not looked at
+    pairs = any(".convs1." in name for name in public.weights)
     config = HifiganConfig(
         mel_channels=public["num_mels"],
         channels=public["upsample_initial_channel"],
         upsample_rates=tuple(public["upsample_rates"]),
         upsample_kernels=tuple(public["upsample_kernel_sizes"]),
         block_kernels=tuple(public["resblock_kernel_sizes"]),
-        block_dilations=_tuples(public["resblock_dilation_sizes"]),
-        block_convolutions=2 if str(public["resblock"]) == "1" else 1,
+        block_dilations=tuple(one[: 3 if pairs else 2] for one in _tuples(public["resblock_dilation_sizes"])),
+        block_convolutions=2 if pairs else 1,
     )
-    rate = public["sampling_rate"]
+    rate, hop = public["sampling_rate"], public["hop_size"]
+    if hop != config.samples_a_frame:
+        raise ModelError(f"{public.folder}: hop_size is {hop}, but upsample_rates multiply to {config.samples_a_frame}")
     audio = AudioConfig(
         sample_rate=rate,
         fft_samples=public["n_fft"],
         window_samples=public["win_size"],
-        hop_samples=public["hop_size"],
+        hop_samples=hop,
         mel_channels=config.mel_channels,
         min_hz=public["fmin"],
         max_hz=public["fmax"] or rate / 2,
@@ -131,38 +139,45 @@ def transformers_vits(public: Public) -> SavedModel:
 
 
 def jaywalnut310_vits(public: Public) -> SavedModel:
-    """Return a VITS as its authors' program saves it; its text went through cleaners that are no part of the file."""
+    """Return a VITS as its authors' program saves it; its text went through cleaners that are no part of the file.
+
+    Raises: ModelError if its settings name other symbols than it was taught.
+    """
     if "dp.post_pre.weight" not in public.weights:  # without the stochastic predictor this name means another layer
         for name in [name for name in public.weights if name.startswith("dp.proj.")]:
             public.weights[name.replace("proj", "last")] = public.weights.pop(name)
-    model, data = public["model"], public["data"]
-    latent = model["inter_channels"]
+    latent, model = public["model.inter_channels"], public["model"]
+    steered = public["data.n_speakers"] > 1 or "emb_g.weight" in public.weights
+    for name in [name for name in public.weights if ".cond" in name and not steered]:
+        public.weights.pop(name)  # what a speaker would steer by is there, and never used
     config = VitsConfig(
         vocab=len(public.tensor("enc_p.emb.weight")),
-        speakers=max(1, data["n_speakers"]),
-        speaker_features=model.get("gin_channels", 0),
-        blanks=data["add_blank"],
-        bins=data["filter_length"] // 2 + 1,
-        features=model["hidden_channels"],
+        speakers=max(1, public["data.n_speakers"]),
+        speaker_features=model.get("gin_channels", 0) if steered else 0,
+        blanks=public["data.add_blank"],
+        bins=public["data.filter_length"] // 2 + 1,
+        features=public["model.hidden_channels"],
         latent_channels=latent,
-        encoder_layers=model["n_layers"],
-        heads=model["n_heads"],
-        filter_features=model["filter_channels"],
-        kernel=model["kernel_size"],
-        dropout=model["p_dropout"],
+        encoder_layers=public["model.n_layers"],
+        heads=public["model.n_heads"],
+        filter_features=public["model.filter_channels"],
+        kernel=public["model.kernel_size"],
+        dropout=public["model.p_dropout"],
         durations=DurationConfig(stochastic=model.get("use_sdp", True)),
         decoder=HifiganConfig(
             mel_channels=latent,
-            channels=model["upsample_initial_channel"],
-            upsample_rates=tuple(model["upsample_rates"]),
-            upsample_kernels=tuple(model["upsample_kernel_sizes"]),
-            block_kernels=tuple(model["resblock_kernel_sizes"]),
-            block_dilations=_tuples(model["resblock_dilation_sizes"]),
-            block_convolutions=2 if str(model["resblock"]) == "1" else 1,
+            channels=public["model.upsample_initial_channel"],
+            upsample_rates=tuple(public["model.upsample_rates"]),
+            upsample_kernels=tuple(public["model.upsample_kernel_sizes"]),
+            block_kernels=tuple(public["model.resblock_kernel_sizes"]),
+            block_dilations=_tuples(public["model.resblock_dilation_sizes"]),
+            block_convolutions=2 if str(public["model.resblock"]) == "1" else 1,
         ),
     )
     letters = SymbolTable("letters", "authors", tuple(public.config.get("symbols", ())))
-    return _vits(config, data["sampling_rate"], letters, {"cleaners": data.get("text_cleaners", [])})
+    if letters.symbols and len(letters.symbols) != config.vocab:
+        raise ModelError(f"{public.folder}: {len(letters.symbols)} symbols in its settings, {config.vocab} in the file")
+    return _vits(config, public["data.sampling_rate"], letters, {"cleaners": public["data"].get("text_cleaners", [])})
 
 
 def _vits_reading(public: Public) -> tuple[SymbolTable, dict[str, Any]]:
@@ -207,8 +222,10 @@ def ming024_fastspeech2(public: Public) -> SavedModel:
     Raises: ModelError if one of pitch and energy is a phoneme's there and the other a frame's.
     """
     level = public["preprocessing.pitch.feature"]
-    if level != (other := public["preprocessing.energy.feature"]):
-        raise ModelError(f"{public.folder}: pitch is {level} and energy {other}; only the same for both is known")
+    if level != (other := public["preprocessing.energy.feature"]) or level not in ("phoneme_level", "frame_level"):
+        raise ModelError(
+            f"{public.folder}: pitch is {level} and energy {other}; phoneme_level or frame_level for both is known"
+        )
     if public["transformer.encoder_head"] != public["transformer.decoder_head"]:
         raise ModelError(f"{public.folder}: encoder and decoder have another number of heads; they must agree")
     adaptor = "variance_adaptor"
@@ -237,7 +254,9 @@ def ming024_fastspeech2(public: Public) -> SavedModel:
         postnet_features=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
     )
     audio = _ming024_audio(public, config.mel_channels)
-    speakers = tuple(public.json("speakers.json")) or tuple(str(number) for number in range(config.speakers))
+    named = public.json("speakers.json")  # their numbers by their names, used or not
+    numbers = tuple(str(number) for number in range(config.speakers))
+    speakers = tuple(sorted(named, key=named.__getitem__)) if len(named) == config.speakers else numbers
     return SavedModel(describe("fastspeech2", config, audio, speakers=speakers), {}, FastSpeech2(config))
 
 
@@ -260,10 +279,15 @@ def _tuples(nested: list[Any]) -> tuple[tuple[int, ...], ...]:
 
 
 def nvidia_tacotron2(public: Public) -> SavedModel:
-    """Return NVIDIA's Tacotron 2: its sizes are those of its tensors; its mel is ours unless hparams say otherwise."""
-    mels, hidden = public.tensor("decoder.prenet.layers.0.linear_layer.weight").shape[::-1]
+    """Return NVIDIA's Tacotron 2: its sizes are those of its tensors, and its stop is believed wherever it comes.
+
+    Raises: ModelError if it writes several frames a step.
+    """
+    hidden, heard = public.tensor("decoder.prenet.layers.0.linear_layer.weight").shape
     location = public.tensor("decoder.attention_layer.location_layer.location_conv.conv.weight")
     inside = public.tensor("postnet.convolutions.0.0.conv.weight")
+    if heard != (mels := inside.shape[1]):
+        raise ModelError(f"{public.folder}: n_frames_per_step is {heard / mels:g}; only 1 is known")
     vocab, features = public.tensor("embedding.weight").shape
     recurrent = public.tensor("decoder.attention_rnn.weight_hh").shape[1]
     config = Tacotron2Config(
@@ -281,20 +305,25 @@ def nvidia_tacotron2(public: Public) -> SavedModel:
         postnet_layers=sum(name.startswith("postnet.") and name.endswith("0.conv.weight") for name in public.weights),
         mel_mean=0.0,
         mel_deviation=1.0,
+        limits=DecodingLimits(window=0, patience_frames=1000, frames_a_token=1000, stop_anywhere=True),
     )
     for name in [name for name in public.weights if name.endswith(".running_mean")]:  # older files do not count batches
         public.weights.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
-    given = public.config
-    audio = AudioConfig(
-        sample_rate=given.get("sampling_rate", 22050),
+    return SavedModel(describe("tacotron2", config, _nvidia_audio(public.config, mels)), {}, Tacotron2(config))
+
+
+def _nvidia_audio(given: dict[str, Any], mel_channels: int) -> AudioConfig:
+    rate = given.get("sampling_rate", 22050)
+    return AudioConfig(
+        sample_rate=rate,
         fft_samples=given.get("filter_length", 1024),
         window_samples=given.get("win_length", 1024),
         hop_samples=given.get("hop_length", 256),
-        mel_channels=mels,
+        mel_channels=mel_channels,
         min_hz=given.get("mel_fmin", 0.0),
-        max_hz=given.get("mel_fmax", 8000.0),
+        max_hz=given.get("mel_fmax", 8000.0) or rate / 2,
+        convention="tacotron2",
     )
-    return SavedModel(describe("tacotron2", config, audio), {}, Tacotron2(config))
 
 
 #: Layout → what its settings ask for.
