@@ -123,9 +123,10 @@ def test_a_wave_too_short_to_reflect_is_refused() -> None:
         spectrogram(torch.zeros(1, 24), TINY)
 
 
-def test_the_gradient_at_silence_is_finite() -> None:
+@pytest.mark.parametrize("convention", ["hifigan", "tacotron2", "speecht5"])
+def test_the_gradient_at_silence_is_finite(convention: str) -> None:
     wave = torch.zeros(1, 400, requires_grad=True)
-    log_mel(wave, TINY).sum().backward()
+    log_mel(wave, TINY.model_copy(update={"convention": convention})).sum().backward()
     assert wave.grad is not None and wave.grad.isfinite().all()
 
 
@@ -158,6 +159,16 @@ def test_the_mel_of_tacotron_2_is_that_of_speecht5_in_natural_logarithms() -> No
     wave = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32))
     natural = log_mel(wave, SPEECHT5.model_copy(update={"convention": "tacotron2"}))
     torch.testing.assert_close(natural, natural_log(log_mel(wave, SPEECHT5), SPEECHT5), atol=1e-3, rtol=1e-4)
+
+
+def test_a_sound_that_can_hardly_be_heard_is_in_tacotron_2_s_mel_as_loud_as_its_spectrum() -> None:
+    audio = AudioConfig(convention="tacotron2")
+    wave = torch.from_numpy(np.random.default_rng(0).normal(0, 3e-5, (1, 8000)).astype(np.float32))
+    spectrum = torch.stft(wave, 1024, 256, window=torch.hann_window(1024), return_complex=True).abs()
+    wanted = (torch.from_numpy(mel_filters(audio)) @ spectrum).clamp(min=1e-5).log().mT
+    found = log_mel(wave, audio)
+    assert found.max() > audio.silence + 1.0
+    torch.testing.assert_close(found, wanted[:, : found.shape[1]], atol=1e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize("convention", ["hifigan", "tacotron2", "speecht5"])

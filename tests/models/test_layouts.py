@@ -270,6 +270,15 @@ def test_an_imported_generator_sounds_as_its_equations_say(tmp_path: Path, h: di
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
+def test_what_the_authors_program_does_not_look_at_in_its_settings_changes_nothing(tmp_path: Path) -> None:
+    two = TINY | {"resblock": "2", "resblock_dilation_sizes": [[1, 2], [2, 6]]}
+    path, _ = authors_file(tmp_path, two)
+    wanted = import_public(path, []).network.config
+    more = two | {"resblock": 2, "resblock_dilation_sizes": [[1, 2, 9], [2, 6, 9]]}
+    (tmp_path / "config.json").write_text(json.dumps(more), encoding="utf-8")
+    assert import_public(path, []).network.config == wanted
+
+
 def test_an_imported_file_is_a_folder_of_ours(tmp_path: Path) -> None:
     path, _ = authors_file(tmp_path, TINY)
     save_model(import_public(path, [tmp_path / "config.json"], licence="MIT"), tmp_path / "ours")
@@ -325,6 +334,12 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
     with pytest.raises(ModelError, match=r"its settings have no 'num_mels'"):
         import_public(path, [other])
     with pytest.raises(ModelError, match=r"weight 'conv_pre\.bias' has shape \(16,\), the config wants \(32,\)"):
+        import_public(path, [tmp_path / "config.json", other])
+    other.write_text("hop_size: 300\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="hop_size is 300, but upsample_rates multiply to 256"):
+        import_public(path, [tmp_path / "config.json", other])
+    other.write_text("upsample_rates: [256]\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="each upsampling has one rate and one kernel"):
         import_public(path, [tmp_path / "config.json", other])
     other.write_text("- a\n", encoding="utf-8")
     with pytest.raises(MalsoriError, match=r"other\.yaml: expected settings by name, found list"):

@@ -270,6 +270,37 @@ def test_a_file_of_nvidia_s_layout_gives_the_mels_that_its_names_mean(tmp_path: 
         torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_a_voice_of_nvidia_s_speaks_by_itself_as_its_program_does(tmp_path: Path):
+    weights = nvidia_weights()
+    weights["decoder.gate_layer.linear_layer.weight"] *= -1.0  # with these weights it rises, and would not otherwise
+    weights["decoder.gate_layer.linear_layer.bias"] -= 9.0
+    torch.save({"state_dict": weights}, tmp_path / "taco.pt")
+    network = import_public(tmp_path / "taco.pt", []).network
+    network.decoder.prenet.dropout = 0.0
+    token_ids, asked = torch.randint(1, 21, (9,)), (torch.tensor([9]), torch.tensor([0]))
+    said = network.infer(token_ids[None], *asked, network.config.limits.model_copy(update={"frames_a_token": 1}))
+    wanted, stop, attention = nvidia_mel(weights, token_ids, said.coarse[0])
+    for found, right in ((said.mel, wanted), (said.stop, stop), (said.attention, attention)):
+        torch.testing.assert_close(found, right, atol=1e-4, rtol=1e-4)
+    threshold = stop[0, 5:7].mean()
+    network.decoder.stop.bias.data -= threshold
+    ends = int((stop[0] > threshold).nonzero()[0]) + 1
+    assert network.infer(token_ids[None], *asked).frame_lengths.tolist() == [ends] and 1 < ends < 9
+
+
+def test_nvidia_s_mel_is_its_own_and_several_frames_a_step_are_refused(tmp_path: Path):
+    weights = nvidia_weights()
+    torch.save({"state_dict": weights}, tmp_path / "taco.pt")
+    (tmp_path / "config.json").write_text('{"sampling_rate": 16000, "mel_fmax": null}', encoding="utf-8")
+    audio = import_public(tmp_path / "taco.pt", []).facts.audio
+    assert (audio.convention, audio.hop_samples, audio.max_hz) == ("tacotron2", 256, 8000.0)
+    weights["decoder.prenet.layers.0.linear_layer.weight"] = torch.zeros(16, 24)
+    torch.save({"state_dict": weights}, tmp_path / "taco.pt")
+    with pytest.raises(ModelError, match="n_frames_per_step is 2; only 1 is known"):
+        import_public(tmp_path / "taco.pt", [])
+
+
 def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batches_fit(tmp_path: Path):
     own = Tacotron2Config(vocab=148, mel_mean=0.0, mel_deviation=1.0)
     assert sum(p.numel() for p in Tacotron2(own).parameters()) == 28_193_153  # as NVIDIA's with its 148 symbols

@@ -195,6 +195,12 @@ def test_a_stop_is_not_believed_before_a_frame_a_token_was_said():
     assert speak([20, 2], _Late(), stop=9.0, window=0) == [10, 1]
 
 
+def test_a_stop_can_be_believed_wherever_attention_is():
+    stuck = stepping(location=False)
+    assert speak([20], stuck, stop=9.0, stop_anywhere=True) == [1]
+    assert speak([20], stuck, stop=-9.0, patience_frames=12, stop_anywhere=True) == [6]
+
+
 def test_at_the_end_patience_is_bounded_where_no_stop_comes():
     assert speak([20], _Late(), stop=-9.0, window=2, patience_frames=12) == [10 + 6]
     assert speak([20], _Late(), stop=-9.0, window=1, patience_frames=12) == [19 + 6]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from malsori.config import AudioConfig
 
-_MAGNITUDE_FLOOR = 1e-9  # HiFi-GAN adds it under the square root, so that the gradient at silence stays finite
+#: Added under the square root, so that the gradient at silence stays finite; the others' programs add none.
+_HIFIGAN_FLOOR, _FLOOR = 1e-9, 1e-20
 
 
 def mel_filters(audio: AudioConfig) -> Float[np.ndarray, "mel_channels bins"]:
@@ -43,7 +44,7 @@ def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Flo
     spectrum = torch.stft(
         padded, audio.fft_samples, audio.hop_samples, audio.window_samples, window, center=False, return_complex=True
     )
-    floor = audio.log_floor**2 if audio.convention == "speecht5" else _MAGNITUDE_FLOOR
+    floor = _HIFIGAN_FLOOR if audio.convention == "hifigan" else _FLOOR
     magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + floor)
     return magnitude.transpose(1, 2)[:, : wave.shape[-1] // audio.hop_samples]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
@@ -36,6 +37,13 @@ class HifiganConfig(Config):
     block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     block_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
     standardizes: bool = False  # the mel's channels first, by a mean and a deviation saved with the weights
+
+    @model_validator(mode="after")
+    def _agree(self) -> "HifiganConfig":
+        stages, blocks = len(self.upsample_rates), len(self.block_kernels)
+        if (stages, blocks) != (len(self.upsample_kernels), len(self.block_dilations)):
+            raise ValueError("each upsampling has one rate and one kernel, each block one kernel and its dilations")
+        return self
 
     @property
     def samples_a_frame(self) -> int:

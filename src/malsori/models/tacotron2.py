@@ -12,6 +12,7 @@ arXiv:1712.05884).
 Differences from the paper:
 - As in NVIDIA's code, whose checkpoints fit: the attention is asked by the first of the decoder's LSTMs and heard by
   both, and sees the last weights beside the sum of all; the LSTMs' outputs drop out where the paper zones out.
+- No layer sees padding; in NVIDIA's, the convolutions do, and a short sentence sounds otherwise in company than alone.
 - Decoder and post-net hear mels that are standardised by two fixed numbers.
 - Several frames a step, if wanted (`reduction`); several speakers, whose vectors are added to the encoder's output.
 """

@@ -216,12 +216,14 @@ class DecodingLimits(Config):
         frame a token has been said.
     patience_frames: there it ends too when attention has not gone on for so long.
     frames_a_token: it ends in any case after so many on average.
+    stop_anywhere: the stop, and patience, end it wherever attention is, from the first step on.
     """
 
     window: int = 4
     stop_above: float = 0.5
     patience_frames: int = 40
     frames_a_token: int = 20
+    stop_anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -377,4 +379,4 @@ class _Progress:
         self.furthest = reached
         tired = (stop.sigmoid() > self.limits.stop_above) | (self.still >= self.patience)
         near_end = (reached >= self.near_end) & (self.steps >= self.least)
-        self.over |= near_end & tired | (self.steps >= self.most)
+        self.over |= (near_end | self.limits.stop_anywhere) & tired | (self.steps >= self.most)
