@@ -344,6 +344,9 @@ def test_what_an_authors_file_was_stripped_of_is_named(tmp_path: Path) -> None:
     torch.save({"model": {name: tensors[name] for name in tensors if not name.startswith("enc_q.")}}, path)
     with pytest.raises(ModelError, match=r"weight 'enc_q\.pre\.weight' is missing"):
         import_public(path, [])
+    torch.save({"model": {"discriminators.0.convs.0.bias": torch.zeros(3)}, "iteration": 3}, tmp_path / "D_3.pth")
+    with pytest.raises(ModelError, match=r"'discriminators\.': holds the discriminators; .* begins with G_"):
+        import_public(tmp_path / "D_3.pth", [])
     (tmp_path / "config.json").write_text(
         json.dumps(json.loads((tmp_path / "config.json").read_text()) | {"symbols": "_a"})
     )

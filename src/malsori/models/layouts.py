@@ -5,7 +5,7 @@ A layout is a file `malsori/layouts/<origin>-<system>.toml`:
     origin, system, source     whose it is, which of our systems it becomes, where its names were read
     model_types                what `model_type` in a transformers folder's config.json says
     marks, inside              beginnings of names that all stand in the author's own file, and the entry they lie under
-    [refused]                  entry of another file of the author's = what to tell who gives that one
+    [refused]                  how an entry, or a name, of another of their files begins = what to tell who gives it
     spellings                  pairs of a regular expression and what replaces it, in order, before a name is looked up
     [[keys]]                   in order, the first that matches a whole name wins:
         theirs = 'conv_pre\\.(.*)'      a regular expression
@@ -83,6 +83,13 @@ class Layout(Config):
         found = {str(name).removeprefix("module."): value for name, value in tensors.items()}
         marked = all(any(name.startswith(mark) for name in found) for mark in self.marks)
         return {name: value for name, value in found.items() if isinstance(value, Tensor)} if marked else None
+
+    def refusal(self, content: dict[str, Any]) -> str:
+        """Return what to tell who gives another file of this author's; nothing if it is none of those."""
+        held = content.get(self.inside)
+        names = [str(name) for name in (*content, *(held if isinstance(held, dict) else ()))]
+        begun = (name for name in self.refused if any(one.startswith(name) for one in names))
+        return "".join(f"'{name}': {self.refused[name]}" for name in begun)
 
     def spelled(self, theirs: str) -> str:
         """Return a name of theirs as the rules look it up: weight norm as PyTorch spells it now, then `spellings`."""
@@ -285,9 +292,7 @@ def recognise(content: dict[str, Any], path: Path) -> tuple[Layout, dict[str, Te
         tensors = layout.tensors_in(content)
         if tensors is not None:
             return layout, tensors
-    refused = next(
-        (f"'{name}': {why}" for layout in layouts() for name, why in layout.refused.items() if name in content), ""
-    )
+    refused = "".join(layout.refusal(content) for layout in layouts())
     held = refused or f"its entries are {', '.join(map(str, list(content)[:6]))}"
     known = ", ".join(layout.name for layout in layouts() if layout.marks)
     raise ModelError(
