@@ -322,7 +322,7 @@ class Planted:
 
 def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     torch.save({"generator": Planted(tmp_path / "ran")}, tmp_path / "evil.pt")
-    with pytest.raises(ModelError, match="without running its code"):
+    with pytest.raises(ModelError, match=r"without running its code \(it holds a .*getattr\)$"):
         import_public(tmp_path / "evil.pt", [])
     assert not (tmp_path / "ran").exists()
 

@@ -313,7 +313,9 @@ def read_author_file(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError, ValueError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+        held = re.search(r"GLOBAL ([\w.]+)", str(error))
+        said = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+        reason = f"it holds a {held[1]}" if held else said
         raise ModelError(f"{path}: not a file of weights that can be opened without running its code ({reason})") from (
             error
         )
