@@ -190,12 +190,27 @@ def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
     assert torch.equal(masked[250:], clean[250:])
 
 
+def test_what_was_said_is_misread_while_it_learns_behind_the_prefix_and_never_what_is_asked_for(bound) -> None:
+    setup = bound("misread=0.5", "model.dropout=0.0", "label_smoothing=0.0")
+    batch, given = batch_of(setup), []
+    setup.task.network.register_forward_pre_hook(lambda _, arguments: given.append(arguments[1]))
+    torch.manual_seed(0)
+    for _ in setup.task.train().losses(batch):
+        pass
+    for _ in setup.task.eval().losses(batch):
+        pass
+    learnt, measured = given
+    prefix = len(setup.task.rules.prefix)
+    assert torch.equal(measured, batch.given_ids) and torch.equal(learnt[:, :prefix], batch.given_ids[:, :prefix])
+    assert 0.3 < (learnt != batch.given_ids)[:, prefix:].float().mean() < 0.5  # some are replaced by their like
+
+
 @pytest.mark.slow
 def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     setup = bound(
         "model.features=48", "model.encoder_hidden=96", "model.decoder_hidden=96", "model.dropout=0.0",
-        "data.speeds=[1.0]", "data.masked_frames=0", "data.masked_channels=0", "data.batch_seconds=20.0",
+        "data.speeds=[1.0]", "misread=0.0", "data.masked_frames=0", "data.masked_channels=0", "data.batch_seconds=20.0",
         "train.steps=400", "train.validate_every=400", "train.save_every=400", "optimizers.recognizer.warmup_steps=40",
         "optimizers.recognizer.learning_rate=3e-3", "label_smoothing=0.0", "train.ema_decay=0.9",
     )  # fmt: skip

@@ -39,6 +39,8 @@ class WhisperRecipe(Recipe):
     language, task: what is asked for; stands in every text's prefix.
     writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
     label_smoothing: share of belief spread over the whole vocabulary.
+    misread: share of the given tokens that are replaced by others while it learns, so that from little speech it
+        learns to listen rather than to recite. Not the paper's.
     """
 
     audio: AudioConfig = WHISPER_AUDIO
@@ -47,6 +49,7 @@ class WhisperRecipe(Recipe):
     task: Literal["transcribe", "translate"] = "transcribe"
     writes: Literal["written", "spoken", "hangul"] = "written"
     label_smoothing: float = 0.0
+    misread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,14 @@ class WhisperTask(NetworkTask):
     def __init__(self, network: Whisper, tokenizer: Tokenizer, recipe: WhisperRecipe) -> None:
         super().__init__(network)
         self.tokenizer, self.audio = tokenizer, recipe.audio
-        self.label_smoothing = recipe.label_smoothing
+        self.label_smoothing, self.misread = recipe.label_smoothing, recipe.misread
         sizes = network.config.vocab, network.config.decoder_positions
         self.rules = rules_of(tokenizer, *sizes, recipe.language, recipe.task)
 
     def losses(self, batch: WhisperBatch) -> Iterator[Turn]:
         """Yield the one turn."""
-        logits = self.network(batch.mel, batch.given_ids, self._lengths(batch)).logits.float()
+        given_ids = self._misread(batch.given_ids) if self.training else batch.given_ids
+        logits = self.network(batch.mel, given_ids, self._lengths(batch)).logits.float()
         real = length_mask(batch.token_lengths, logits.shape[1])
         yield Turn(
             self.turn, {"cross_entropy": cross_entropy_loss(logits, batch.target_ids, real, self.label_smoothing)}
@@ -139,6 +143,13 @@ class WhisperTask(NetworkTask):
             references.extend(batch.texts)
         dense = [["".join(text.split()) for text in texts] for texts in (references, hypotheses)]
         return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+
+    def _misread(self, given_ids: Tensor) -> Tensor:
+        """Return the tokens, some of those behind the prefix replaced by any of the batch's."""
+        others = given_ids.flatten()[torch.randint(given_ids.numel(), given_ids.shape, device=given_ids.device)]
+        chosen = torch.rand(given_ids.shape, device=given_ids.device) < self.misread
+        chosen[:, : len(self.rules.prefix)] = False
+        return torch.where(chosen, others, given_ids)
 
     def _lengths(self, batch: WhisperBatch) -> Tensor | None:
         return None if self.network.config.whole_window else batch.mel_lengths
