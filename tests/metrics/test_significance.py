@@ -97,3 +97,11 @@ def test_too_few_or_unequal_utterances_are_told():
     with pytest.raises(MetricError, match="3 and 2 utterances"):
         compare("cer", np.ones(3), np.ones(2))
     assert bootstrap_intervals(np.ones((1, 2)), np.ones((1, 2))) == [None, None]
+
+
+def test_draws_of_utterances_all_alike_are_known_as_such_through_rounding() -> None:
+    words = np.array([3, 5, 3, 15, 9, 9, 15, 11, 6, 3, 5, 6, 7, 3, 7, 15, 5, 4, 5, 9, 7, 8, 9, 7, 12, 10, 4, 9, 7, 6])
+    errors = words.copy()
+    errors[[19, 23, 25]] += [-1, 1, -1]  # all other utterances have as many errors as words
+    [(low, high)] = bootstrap_intervals(errors[:, None].astype(float), words[:, None].astype(float))
+    assert 0.95 < low < errors.sum() / words.sum() < high < 1.05

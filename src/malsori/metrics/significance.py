@@ -177,7 +177,7 @@ def _ends(
     from scipy.special import ndtr, stdtrit
 
     tail = (1.0 - confidence) / 2.0
-    flat = spreads <= 1e-9 * spread
+    flat = spreads <= 1e-6 * spread  # own spreads are differences: what is left of rounding lies near 1e-8
     unbounded = np.where(away == 0.0, 0.0, np.copysign(np.inf, away))
     scaled = np.sort(np.where(flat, unbounded, away / np.where(flat, 1.0, spreads)), axis=0)
     cut = int(tail * len(away))
