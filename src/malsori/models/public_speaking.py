@@ -3,6 +3,7 @@
 Each returns the model with an untrained network; `layouts.adopt` puts the weights in.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vits_duration import DurationConfig
 from malsori.nn.recurrent import DecodingLimits
 from malsori.text.symbols import SymbolTable
+
+log = logging.getLogger(__name__)
 
 
 def transformers_hifigan(public: Public) -> SavedModel:
@@ -59,7 +62,7 @@ def transformers_hifigan(public: Public) -> SavedModel:
 def jik876_hifigan(public: Public) -> SavedModel:
     """Return the HiFi-GAN authors' generator, V1 to V3 or of any other sizes; their mel is ours.
 
-    Raises: ModelError if a frame is not as many samples long as the generator makes of it.
+    A frame is as long as what the generator makes of it; settings that say otherwise are told of.
     """
     # a ResBlock1 has pairs of convolutions and takes three dilations, a ResBlock2 two; further ones are not looked at
     pairs = any(".convs1." in name for name in public.weights)
@@ -74,12 +77,12 @@ def jik876_hifigan(public: Public) -> SavedModel:
     )
     rate, hop = public["sampling_rate"], public["hop_size"]
     if hop != config.samples_a_frame:
-        raise ModelError(f"{public.folder}: hop_size is {hop}, but upsample_rates multiply to {config.samples_a_frame}")
+        log.warning("hop_size is %s, but upsample_rates multiply to %d: that is taken", hop, config.samples_a_frame)
     audio = AudioConfig(
         sample_rate=rate,
         fft_samples=public["n_fft"],
         window_samples=public["win_size"],
-        hop_samples=hop,
+        hop_samples=config.samples_a_frame,
         mel_channels=config.mel_channels,
         min_hz=public["fmin"],
         max_hz=public["fmax"] or rate / 2,
