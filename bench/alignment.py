@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from malsori.align.boundaries import Sound, learn, place, refine, sound_of
-from malsori.align.phonemes import time_phonemes
+from malsori.alignment.boundaries import Sound, learn, place, refine, sound_of
+from malsori.alignment.phonemes import time_phonemes
+from malsori.asr.encode import hear
+from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import audio_info, load_audio
 from malsori.corpus.layouts import SPLITS, read_layout
 from malsori.corpus.synthesis import SynthesisOptions, load_phones, synthesize
-from malsori.models.listening import hear
-from malsori.recognizer import load_recognizer
 from malsori.text.frontend import Frontend, Reading
 
 SIZES = (500, 2_000, 10_000, 60_000, 90_000)
@@ -114,7 +114,7 @@ def problem(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(frames: int, repeats: int) -> tuple[float, float, float]:
     """Return CPU seconds, peak megabytes above the inputs, and the path's score."""
-    from malsori.align.ctc import align_ctc
+    from malsori.alignment.ctc import align_ctc
 
     align_ctc(*problem(50))  # compile, or read the compiled code
     log_probs, tokens = problem(frames)

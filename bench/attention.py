@@ -17,8 +17,8 @@ import torch
 from malsori.corpus.batches import DataConfig, load_example, select
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.losses.sequence import attention_diagonality
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import SavedModel
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import load_saved
 from malsori.report.plots import as_png, attention_figure
 from malsori.text.symbols import PHONEMES
 from malsori.train.tacotron import ReadCollator

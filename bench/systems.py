@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from malsori.asr.listeners import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus, load_corpus
-from malsori.listeners import LISTENERS
-from malsori.models.catalogue import load_saved
+from malsori.pretrained.hub import load_saved
 from malsori.report.curves import figure_of_axes
 from malsori.report.plots import as_png, mels_figure
 from malsori.train.journal import read_lines
-from malsori.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
 _ACROSS = 4  # curves side by side
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from malsori import cli
-from malsori.align.spans import Alignment, Span
-from malsori.align.textgrid import load_textgrid
+from malsori.alignment.spans import Alignment, Span
+from malsori.alignment.textgrid import load_textgrid
 from malsori.errors import AudioError
 
 
@@ -94,7 +94,7 @@ def aligned_texts(monkeypatch):
             texts.append(text)
             return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
 
-    monkeypatch.setattr("malsori.recognizer.load_recognizer", lambda name: Recognizer())
+    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name: Recognizer())
     return texts
 
 

@@ -8,7 +8,7 @@ from malsori.cli import run
 from malsori.corpus.folder import load_corpus
 from malsori.errors import CorpusError
 from malsori.evaluate import evaluate, save_evaluation
-from malsori.voice import load_voice
+from malsori.tts.voice import load_voice
 
 TEXTS = {
     "train": ("아침에는 따뜻한 차를 마셔요.", "도서관에서 책을 빌렸어요."),

@@ -20,24 +20,44 @@ FLOORS = (
     {"serve"},
     {"cluster"},
     {"demo", "evaluate"},
-    {"voice", "recognizer", "listeners"},
     {"report"},
     {"train"},
     {"corpus"},
+    {"asr", "tts"},
+    {"runtime"},
+    {"pretrained"},
     {"decode"},
     {"metrics"},
     {"losses"},
     {"models"},
     {"nn"},
-    {"align"},
+    {"alignment"},
     {"text"},
     {"audio"},
-    {"config", "shapes", "errors"},
+    {"systems"},
+    {"files", "config", "shapes", "errors"},
 )
-#: The package `align` shares its name with the public function, and hands a call on to it.
-ALLOWED_UPWARDS = {("align/__init__.py", "malsori.recognizer")}
 
-MAX_FILES, MAX_CODE_LINES = 136, 15_300  # code: docstrings, comments and blank lines are what a reader is given
+#: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
+#: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
+ROOMS = {
+    "alignment": (11, 1120),
+    "asr": (3, 330),
+    "audio": (5, 430),
+    "cli": (8, 660),
+    "corpus": (11, 1690),
+    "decode": (4, 470),
+    "losses": (4, 290),
+    "malsori": (7, 420),
+    "metrics": (10, 930),
+    "models": (11, 1790),
+    "nn": (5, 590),
+    "pretrained": (5, 930),
+    "report": (12, 1440),
+    "text": (15, 1690),
+    "train": (19, 2160),
+    "tts": (2, 250),
+}
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
 MAX_FUNCTION_LINES_WITH_DOCSTRING = 60
@@ -97,14 +117,17 @@ def sources() -> tuple[Source, ...]:
     return tuple(Source(path, len(text.splitlines()), ast.parse(text)) for path, text in zip(files, texts, strict=True))
 
 
-def whole_house() -> Iterator[str]:
-    # A package's __init__ that only says what the package is for is no file to find one's way in.
-    files = sum(any(not isinstance(part, ast.Expr) for part in source.tree.body) for source in sources())
-    lines = sum(source.code_lines() for source in sources())
-    if files > MAX_FILES:
-        yield f"{files} source files, at most {MAX_FILES}"
-    if lines > MAX_CODE_LINES:
-        yield f"{lines} lines of code, at most {MAX_CODE_LINES}"
+def room_sizes() -> Iterator[str]:
+    held: dict[str, list[Source]] = {}
+    for source in sources():
+        held.setdefault(source.name.split("/")[0] if "/" in source.name else "malsori", []).append(source)
+    for room, members in held.items():
+        # A package's __init__ that only says what the package is for is no file to find one's way in.
+        files = sum(any(not isinstance(part, ast.Expr) for part in source.tree.body) for source in members)
+        lines = sum(source.code_lines() for source in members)
+        max_files, max_lines = ROOMS.get(room, (0, 0))
+        if files > max_files or lines > max_lines:
+            yield f"{room}: {files} files and {lines} lines of code, at most {max_files} and {max_lines}"
 
 
 def file_sizes() -> Iterator[str]:
@@ -155,7 +178,7 @@ def floors() -> Iterator[str]:
                 continue
             room = module.split(".")[1]
             upwards = level.get(room, 0) < level[source.room]
-            if source.room != "malsori" and upwards and (source.name, module) not in ALLOWED_UPWARDS:
+            if source.room != "malsori" and upwards:
                 yield f"{source.name}:{line} imports {module}, which lies above it"
         yield from _doors_used(source)
 
@@ -189,10 +212,10 @@ def shape_checks() -> Iterator[str]:
 
 def architecture_page() -> Iterator[str]:
     page = (SOURCE.parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    names = {source.path.name for source in sources()} - {"__init__.py"}
-    named = set(re.findall(r"[\w-]+\.py\b", page.split("```")[1]))
-    yield from (f"{name} is not on docs/architecture.md" for name in sorted(names - named))
-    yield from (f"{name} is on docs/architecture.md, but not in the house" for name in sorted(named - names))
+    paths = {source.name for source in sources() if source.path.name != "__init__.py"}
+    named = set(_paths_on(page.split("```")[1]))
+    yield from (f"{path} is not on docs/architecture.md" for path in sorted(paths - named))
+    yield from (f"{path} is on docs/architecture.md, but not in the house" for path in sorted(named - paths))
 
 
 def docstrings() -> Iterator[str]:
@@ -215,7 +238,7 @@ def config_fields() -> Iterator[str]:
 
 
 RULES = (
-    whole_house,
+    room_sizes,
     file_sizes,
     function_sizes,
     constructors,
@@ -325,6 +348,16 @@ def _doors_used(source: Source) -> Iterator[str]:
         door = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "malsori"
         if door and node.attr not in ("__version__", "__file__"):
             yield f"{source.name}:{node.lineno} uses malsori.{node.attr}: import it from where it is made"
+
+
+def _paths_on(tree: str) -> Iterator[str]:
+    """Every path of a drawn tree, whose rooms are indented by two spaces and end in a slash."""
+    room = ""
+    for line in tree.splitlines():
+        if line.startswith("  ") and line[2] != " ":
+            first = line.split()[0]
+            room = first if first.endswith("/") else ""
+        yield from (room + name for name in re.findall(r"(?<!\*)\b[\w-]+\.py\b", line))
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from malsori.align.spans import Span
+from malsori.alignment.spans import Span
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ctc import collapse

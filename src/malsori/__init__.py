@@ -7,31 +7,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from malsori.asr.recognizer import Recognizer as Recognizer
+    from malsori.asr.recognizer import align as align
+    from malsori.asr.recognizer import load_recognizer as load_recognizer
     from malsori.decode.transcript import Transcript as Transcript
     from malsori.metrics.cepstral import mcd as mcd
     from malsori.metrics.error_rate import cer as cer
     from malsori.metrics.error_rate import wer as wer
     from malsori.metrics.score_card import score as score
-    from malsori.models import load_model as load_model
-    from malsori.recognizer import Recognizer as Recognizer
-    from malsori.recognizer import align as align
-    from malsori.recognizer import load_recognizer as load_recognizer
-    from malsori.voice import Speech as Speech
-    from malsori.voice import Voice as Voice
-    from malsori.voice import load_voice as load_voice
+    from malsori.pretrained.hub import load_model as load_model
+    from malsori.tts.voice import Speech as Speech
+    from malsori.tts.voice import Voice as Voice
+    from malsori.tts.voice import load_voice as load_voice
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Recognizer": "malsori.recognizer",
-    "Speech": "malsori.voice",
+    "Recognizer": "malsori.asr.recognizer",
+    "Speech": "malsori.tts.voice",
     "Transcript": "malsori.decode.transcript",
-    "Voice": "malsori.voice",
-    "align": "malsori.recognizer",
+    "Voice": "malsori.tts.voice",
+    "align": "malsori.asr.recognizer",
     "cer": "malsori.metrics.error_rate",
-    "load_model": "malsori.models",
-    "load_recognizer": "malsori.recognizer",
-    "load_voice": "malsori.voice",
+    "load_model": "malsori.pretrained.hub",
+    "load_recognizer": "malsori.asr.recognizer",
+    "load_voice": "malsori.tts.voice",
     "mcd": "malsori.metrics.cepstral",
     "score": "malsori.metrics.score_card",
     "wer": "malsori.metrics.error_rate",

@@ -5,12 +5,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.audio.io import written_whole
 from malsori.metrics.error_rate import TextRules, cer, wer
-from malsori.recognizer import Recognizer, load_recognizer
 from malsori.report.page import Page, marked, paragraph, picture, player, table
 from malsori.report.plots import as_png, speech_figure
-from malsori.voice import Speech, Voice, load_voice
+from malsori.tts.voice import Speech, Voice, load_voice
 
 #: Neither stands in any text the built-in models were trained on.
 SENTENCES = (

@@ -19,23 +19,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from malsori.asr.listeners import LISTENERS
+from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.audio.io import load_audio, written_whole
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, TextError
-from malsori.listeners import LISTENERS
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import SavedModel
-from malsori.recognizer import Recognizer, load_recognizer
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
 from malsori.text.hangul import only_hangul
-from malsori.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from malsori.align.boundaries import adapt, learn, place, refine, some_of, sound_of
-from malsori.align.chain import SILENCE, STATES
-from malsori.align.phone_models import PhoneModels, built_in, flat_start, listen, reestimate
+from malsori.alignment.boundaries import adapt, learn, place, refine, some_of, sound_of
+from malsori.alignment.gmm import PhoneModels, built_in, flat_start, listen, reestimate
+from malsori.alignment.hmm import SILENCE, STATES
 from malsori.errors import AlignmentError, ModelError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import PHONEMES
@@ -113,8 +113,8 @@ def test_every_pass_makes_what_was_heard_more_probable(spoken: list[tuple[Readin
 def test_a_long_recording_is_aligned_a_stretch_at_a_time_as_its_parts_are(
     spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: PhoneModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("malsori.align.boundaries.built_in", lambda: learnt)
-    monkeypatch.setattr("malsori.align.boundaries.STRETCH_SECONDS", 4.0)
+    monkeypatch.setattr("malsori.alignment.boundaries.built_in", lambda: learnt)
+    monkeypatch.setattr("malsori.alignment.boundaries.STRETCH_SECONDS", 4.0)
     some = spoken[:8]
     words = [word for reading, _, _ in some for word in "".join(reading.phonemes).strip("^.").replace(",", " ").split()]
     marks = ("".join(" ,," for _ in some))[:-1]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.align import ctc
-from malsori.align.ctc import align_ctc, align_ctc_batch, needed_frames
+from malsori.alignment import ctc
+from malsori.alignment.ctc import align_ctc, align_ctc_batch, needed_frames
 from malsori.errors import AlignmentError
 
 

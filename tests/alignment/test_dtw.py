@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.align.dtw import MOST_CELLS, dtw, fast_dtw
+from malsori.alignment.dtw import MOST_CELLS, dtw, fast_dtw
 from malsori.errors import AlignmentError
 
 lengths = st.integers(1, 7)

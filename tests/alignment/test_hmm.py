@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from malsori.align.chain import STATES, Chain, best_path, chain_of, occupancy
+from malsori.alignment.hmm import STATES, Chain, best_path, chain_of, occupancy
 
 from .test_phonemes import reading_of
 

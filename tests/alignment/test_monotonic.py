@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.align.monotonic import align_monotonic, align_monotonic_batch
+from malsori.alignment.monotonic import align_monotonic, align_monotonic_batch
 from malsori.errors import AlignmentError
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.align.phonemes import PhonemeTimes, alignment_of, frames_of, time_phonemes
+from malsori.alignment.phonemes import PhonemeTimes, alignment_of, frames_of, time_phonemes
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Frontend, Reading, Word

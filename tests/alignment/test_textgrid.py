@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malsori.align.spans import Alignment, Span, join_lines, subtitles
-from malsori.align.textgrid import format_textgrid, load_textgrid, save_textgrid
+from malsori.alignment.spans import Alignment, Span, join_lines, subtitles
+from malsori.alignment.textgrid import format_textgrid, load_textgrid, save_textgrid
 from malsori.errors import AlignmentError
 
 WORDS = (Span("사랑해", 0.1, 0.6), Span('그가 "응" 했다', 0.75, 1.25))

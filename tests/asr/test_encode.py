@@ -6,15 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from malsori.asr.encode import hear
 from malsori.audio.mel import log_mel
 from malsori.config import RECOGNITION_AUDIO
 from malsori.errors import AudioError, ModelError
 from malsori.models.conformer import Conformer, ConformerConfig
-from malsori.models.listening import hear
-from malsori.models.saved import ModelFacts, SavedModel
+from malsori.pretrained.folder import ModelFacts, SavedModel
 
-from .harness import saved
-from .subjects import VOCOS
+from ..models.harness import saved
+from ..models.subjects import VOCOS
 
 SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
 

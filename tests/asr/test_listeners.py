@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from malsori.asr.listeners import ListenOptions
+from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
 from malsori.decode.transcript import Transcript
 from malsori.errors import ModelError, TextError
-from malsori.listeners import ListenOptions
-from malsori.models.saved import ModelFacts, SavedModel, save_model
 from malsori.models.whisper import Whisper, WhisperConfig
-from malsori.recognizer import Recognizer, load_recognizer
+from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
 
 RATE = 16000

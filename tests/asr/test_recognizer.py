@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from malsori.asr.encode import hear, hear_stream
+from malsori.asr.listeners import CtcListener, ListenOptions
+from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, AudioError, ModelError, TextError
-from malsori.listeners import CtcListener, ListenOptions
 from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
-from malsori.models.listening import hear, hear_stream
-from malsori.models.saved import ModelFacts, SavedModel, save_model
-from malsori.recognizer import Recognizer, load_recognizer
+from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
 
@@ -90,7 +90,7 @@ def listener(beam: int) -> Recognizer:
 @pytest.fixture(autouse=True)
 def unrefined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tones are no speech: what malsori's phone models make of their edges means nothing."""
-    monkeypatch.setattr("malsori.recognizer.refine", lambda reading, pieces, rate, coarse: coarse)
+    monkeypatch.setattr("malsori.asr.recognizer.refine", lambda reading, pieces, rate, coarse: coarse)
 
 
 @pytest.fixture(scope="module")

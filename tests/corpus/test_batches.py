@@ -28,7 +28,7 @@ from malsori.corpus.batches import (
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.corpus.ground_truth import PrepareOptions, prepare
 from malsori.errors import CorpusError
-from malsori.models.saved import Statistics
+from malsori.pretrained.folder import Statistics
 
 from .conftest import SENTENCES, buzz, write_emotiontts
 

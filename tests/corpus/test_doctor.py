@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.cli import run
 from malsori.config import RECOGNITION_AUDIO
@@ -18,8 +19,7 @@ from malsori.corpus.ground_truth import PrepareOptions, prepare
 from malsori.corpus.vitals import text_fit
 from malsori.errors import CorpusError
 from malsori.models.conformer import ConformerConfig, ConformerOutput
-from malsori.models.saved import ModelFacts, SavedModel
-from malsori.recognizer import load_recognizer
+from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.report.doctor_page import save_doctor_page
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from malsori.asr import encode
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.corpus.durations import add_durations
 from malsori.corpus.folder import load_corpus
 from malsori.corpus.ground_truth import PrepareOptions, prepare
-from malsori.models import listening
 from malsori.models.conformer import Conformer, ConformerConfig
-from malsori.models.saved import ModelFacts, SavedModel
+from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import JAMO, PHONEMES
 
@@ -79,8 +79,8 @@ def test_what_is_aligned_is_not_heard_again_but_by_another_recogniser_or_with_mo
     recognizer: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[int] = []
-    listen = listening.hear
-    monkeypatch.setattr(listening, "hear", lambda *arguments: heard.append(1) or listen(*arguments))
+    listen = encode.hear
+    monkeypatch.setattr(encode, "hear", lambda *arguments: heard.append(1) or listen(*arguments))
     options = PrepareOptions(audio=RECOGNITION_AUDIO, workers=1)
     other = replace(recognizer, facts=recognizer.facts.model_copy(update={"trained": {"steps": 9}}))
     steps = [(SENTENCES, recognizer, 3), (SENTENCES, recognizer, 0), (SENTENCES, other, 3), (MORE, other, 4)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from malsori import cli
-from malsori.align.textgrid import load_textgrid
+from malsori.alignment.textgrid import load_textgrid
 from malsori.audio.io import load_audio
 from malsori.corpus import espeak, synthesis
 from malsori.corpus.espeak import MARGIN_SECONDS, speak

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.align.edits import count_edits
+from malsori.alignment.edits import count_edits
 from malsori.errors import MetricError
 from malsori.metrics import error_rate
 from malsori.metrics.error_rate import ErrorRate, TextRules, cer, count_utterances, jamo_error_rate, wer

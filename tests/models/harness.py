@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import AudioConfig, Config
-from malsori.models.saved import NETWORKS, ModelFacts, SavedModel, open_model, save_model
+from malsori.pretrained.folder import NETWORKS, ModelFacts, SavedModel, open_model, save_model
 from malsori.text.symbols import JAMO, PHONEMES
 
 Item = dict[str, Tensor]

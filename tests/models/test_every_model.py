@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from malsori.models.saved import NETWORKS
+from malsori.pretrained.folder import NETWORKS
 
 from .harness import CHECKS, Subject
 from .subjects import SUBJECTS

@@ -5,9 +5,9 @@ import torch
 
 from malsori.errors import ModelError
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
-from malsori.models.saved import SavedModel
-from malsori.models.speaking import Control, Sentence, speak
+from malsori.pretrained.folder import SavedModel
 from malsori.text.symbols import PHONEMES
+from malsori.tts.acoustic import Control, Sentence, speak
 
 from .harness import facts_of
 from .subjects import FASTSPEECH

@@ -13,14 +13,14 @@ from malsori.config import AudioConfig
 from malsori.errors import ModelError
 from malsori.losses.regression import l1_loss
 from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
-from malsori.models.catalogue import import_public
-from malsori.models.saved import ModelFacts, SavedModel, open_model, save_model
-from malsori.models.speaking import Control, Sentence, speak
 from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.nn.recurrent import DecodingLimits
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_model
+from malsori.pretrained.hub import import_public
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
+from malsori.tts.acoustic import Control, Sentence, speak
 
 ONE = TacotronConfig(
     vocab=13, speakers=2, mel_channels=10, embedding_features=24, prenet_features=(24, 16), features=16, bank=3,

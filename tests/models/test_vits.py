@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from malsori import load_model
 from malsori.errors import ConfigError, ModelError
-from malsori.models import load_model
-from malsori.models.catalogue import import_public, load_saved
-from malsori.models.saved import open_model, save_model
 from malsori.models.vits import Vits, VitsConfig, join_blanks, with_blanks
 from malsori.models.vits_duration import DurationConfig, SplineFlow
+from malsori.pretrained.folder import open_model, save_model
+from malsori.pretrained.hub import import_public, load_saved
 
 from .harness import check_gradients
 from .subjects_vits import VITS

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from malsori import load_model
+from malsori.asr.encode import hear_letters
+from malsori.asr.listeners import ListenOptions
+from malsori.asr.recognizer import load_recognizer
 from malsori.errors import ConfigError, ModelError
-from malsori.listeners import ListenOptions
 from malsori.losses.distribution import contrastive_loss, diversity_loss
-from malsori.models import load_model
-from malsori.models.catalogue import load_saved
-from malsori.models.listening import hear_letters
-from malsori.models.saved import open_model, save_model
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, standardize_wave
-from malsori.recognizer import load_recognizer
+from malsori.pretrained.folder import open_model, save_model
+from malsori.pretrained.hub import load_saved
 from malsori.train.wav2vec2 import draw_stretches
 
 TINY = {

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from malsori import load_model
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO
 from malsori.errors import ModelError
-from malsori.models import load_model
-from malsori.models.catalogue import load_saved, open_folder
-from malsori.models.saved import save_model
 from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.pretrained.folder import save_model
+from malsori.pretrained.hub import load_saved, open_folder
 
 TINY = {
     "d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 2,

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from malsori import load_model
 from malsori.errors import MalsoriError, ModelError
-from malsori.models import load_model
-from malsori.models.catalogue import import_public, load_saved, open_folder
 from malsori.models.hifigan import Hifigan, HifiganConfig
-from malsori.models.layouts import layouts, names_there, rename
-from malsori.models.saved import open_model, save_model
+from malsori.pretrained.convert import layouts, names_there, rename
+from malsori.pretrained.folder import open_model, save_model
+from malsori.pretrained.hub import import_public, load_saved, open_folder
 
 #: The authors' three generators, and a small one.
 COMMON = {
@@ -350,7 +350,7 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
 
 
 def test_every_layout_file_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.models.catalogue import _READERS
+    from malsori.pretrained.hub import _READERS
 
     assert {layout.name for layout in layouts()} == set(_READERS)
     assert all(layout.model_types or layout.marks for layout in layouts())
@@ -370,7 +370,7 @@ def test_tensors_of_one_name_are_joined_in_the_order_of_their_parts() -> None:
 
 
 def test_a_network_with_plain_weights_takes_normed_ones() -> None:
-    from malsori.models.layouts import _as_normed
+    from malsori.pretrained.convert import _as_normed
 
     normed = Hifigan(HifiganConfig(mel_channels=4, channels=8, upsample_rates=(2,), upsample_kernels=(4,)))
     state = normed.state_dict()

@@ -8,14 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from malsori import load_model
 from malsori.errors import MalsoriError, ModelError
-from malsori.models import catalogue, load_model
-from malsori.models.catalogue import built_in, first_built_in, load_saved, locate
-from malsori.models.saved import load_exactly, open_model, read_weights, save_model
+from malsori.pretrained import hub
+from malsori.pretrained.folder import load_exactly, open_model, read_weights, save_model
+from malsori.pretrained.hub import built_in, first_built_in, load_saved, locate
 from malsori.text.symbols import PHONEMES
 
-from .harness import saved
-from .subjects import CONFORMER, VOCOS
+from ..models.harness import saved
+from ..models.subjects import CONFORMER, VOCOS
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_save_that_fails_leaves_the_earlier_model(folder: Path, monkeypatch: p
     def fail(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("malsori.models.saved.save_file", fail)
+    monkeypatch.setattr("malsori.pretrained.folder.save_file", fail)
     with pytest.raises(OSError, match=r"No space"):
         save_model(saved(VOCOS, VOCOS.build(seed=9)), folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
@@ -139,7 +140,7 @@ def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
 ) -> None:
     assert locate(str(folder)) == folder
     assert locate(str(folder.parent)) == folder  # a run keeps its product in model/
-    monkeypatch.setattr(catalogue, "_assets", lambda: tmp_path / "assets")
+    monkeypatch.setattr(hub, "_assets", lambda: tmp_path / "assets")
     shutil.copytree(folder, tmp_path / "assets" / "korean")
     (tmp_path / "assets" / "no-model").mkdir()
     assert locate("korean") == tmp_path / "assets" / "korean"
@@ -156,7 +157,7 @@ def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
 def test_a_model_that_is_nowhere_is_refused_with_the_nearest_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "_assets", lambda: tmp_path / "assets")
+    monkeypatch.setattr(hub, "_assets", lambda: tmp_path / "assets")
     shutil.copytree(folder, tmp_path / "assets" / "korean")
     with pytest.raises(ModelError, match=r"no model 'koraen'\. Did you mean 'korean'"):
         locate("koraen")

@@ -9,12 +9,12 @@ import torch
 
 from malsori import cli
 from malsori.errors import ModelError
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import save_model
+from malsori.pretrained.folder import save_model
+from malsori.pretrained.hub import load_saved
 
-from .harness import saved
-from .subjects import VOCOS
-from .test_layouts import SMALL, TINY, authors_file, transformers_folder
+from ..models.harness import saved
+from ..models.subjects import VOCOS
+from .test_convert import SMALL, TINY, authors_file, transformers_folder
 
 
 def test_import_writes_a_folder_that_every_command_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

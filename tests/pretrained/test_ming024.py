@@ -13,14 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from malsori import cli
+from malsori import cli, load_model
 from malsori.errors import ModelError
-from malsori.models import load_model
-from malsori.models.catalogue import import_public
 from malsori.models.fastspeech2 import FastSpeech2Config
+from malsori.pretrained.hub import import_public
 
-from .harness import CHECKS, Subject
-from .subjects import FASTSPEECH2
+from ..models.harness import CHECKS, Subject
+from ..models.subjects import FASTSPEECH2
 
 SIZES = {"features": 24, "filter": 36, "kernel": 9, "predictor": 20, "bins": 32, "mel": 10, "vocab": 15, "postnet": 16}
 LAYERS = {"encoder": 2, "decoder": 3}

@@ -6,10 +6,10 @@ import torch
 
 from malsori.corpus.batches import Example
 from malsori.errors import ConfigError
-from malsori.models.saved import SavedModel, save_model
-from malsori.models.speaking import Control, Sentence, speak
+from malsori.pretrained.folder import SavedModel, save_model
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
+from malsori.tts.acoustic import Control, Sentence, speak
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_a_teacher_of_other_voices_or_mels_is_refused(small_setup, teacher, tmp_
 
 
 def test_a_pupil_trains_saves_and_speaks(small_run, teacher, tmp_path) -> None:
-    from malsori.voice import load_voice
+    from malsori.tts.voice import load_voice
 
     folder = small_run("pupil", f"teacher={tmp_path}/teacher", name="fastspeech-small")
     voice = load_voice(str(folder), "griffin-lim")

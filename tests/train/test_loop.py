@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from malsori.errors import ConfigError, TrainingError
-from malsori.models.saved import open_model, read_weights
+from malsori.pretrained.folder import open_model, read_weights
 from malsori.train.fastspeech import FastSpeech2Task
 from malsori.train.hifigan import VocoderTask
 from malsori.train.journal import read_lines

@@ -5,7 +5,7 @@ import torch
 
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError, ModelError
-from malsori.models.saved import SavedModel, save_model
+from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.recipe import read_recipe
 from malsori.train.setup import Setup
 from malsori.train.systems import parse_recipe, set_up

@@ -7,10 +7,10 @@ import torch
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError
 from malsori.losses.sequence import guided_attention_loss
-from malsori.models.saved import SavedModel, save_model
 from malsori.models.tacotron import TacotronOutput
+from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.tasks import Turn
-from malsori.voice import load_voice
+from malsori.tts.voice import load_voice
 
 BOTH = pytest.mark.parametrize("name", ["tacotron-small", "tacotron2-small"])
 

@@ -3,7 +3,7 @@
 import logging
 
 from malsori.cli import run as command
-from malsori.models.saved import open_model
+from malsori.pretrained.folder import open_model
 
 SETTINGS = (
     "model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]", "waves.width=0.03",

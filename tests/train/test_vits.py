@@ -12,7 +12,7 @@ from malsori.models.vits import with_blanks
 from malsori.text.frontend import Frontend
 from malsori.train.recipe import read_recipe
 from malsori.train.systems import build_task, parse_recipe
-from malsori.voice import load_voice
+from malsori.tts.voice import load_voice
 
 
 def batch_of(setup, split: str, names: list[str]):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from malsori.asr.listeners import ListenOptions
+from malsori.asr.recognizer import load_recognizer
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
-from malsori.listeners import ListenOptions
-from malsori.models.saved import ModelFacts, SavedModel, open_model, read_weights, save_model
-from malsori.recognizer import load_recognizer
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model
 from malsori.text.letters import LETTERS
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.recipe import read_recipe

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import save_audio
 from malsori.cli import run as command
 from malsori.corpus.batches import DataConfig, Example
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError, CorpusError
-from malsori.models.catalogue import load_saved
 from malsori.models.whisper import Whisper
-from malsori.recognizer import load_recognizer
+from malsori.pretrained.hub import load_saved
 from malsori.text.frontend import Frontend
 from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
 from malsori.train.loop import RunOptions, train

@@ -12,11 +12,11 @@ from malsori.audio.io import load_audio
 from malsori.cli import run as command
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
-from malsori.models.saved import ModelFacts, SavedModel, save_model
 from malsori.models.vits import Vits, VitsConfig
+from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import PHONEMES
-from malsori.voice import SayOptions, load_voice
+from malsori.tts.voice import SayOptions, load_voice
 
 SMALL = {
     "vocab_size": 24, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 24,

@@ -14,11 +14,11 @@ from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.saved import ModelFacts, SavedModel, Statistics, save_model
 from malsori.models.vocos import Vocos, VocosConfig, VocosOutput
+from malsori.pretrained.folder import ModelFacts, SavedModel, Statistics, save_model
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
-from malsori.voice import SayOptions, Speech, Voice, load_voice
+from malsori.tts.voice import SayOptions, Speech, Voice, load_voice
 
 AUDIO = AudioConfig()
 TEXT = "나무가 높다."

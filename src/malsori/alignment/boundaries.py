@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from malsori.align.chain import STATES, Chain, best_path, chain_of
-from malsori.align.phone_models import AUDIO, PhoneModels, built_in, flat_start, listen, reestimate, spectral_change
-from malsori.align.phonemes import COMMA_PAUSE_SECONDS, WORD_PAUSE_SECONDS
+from malsori.alignment.gmm import AUDIO, PhoneModels, built_in, flat_start, listen, reestimate, spectral_change
+from malsori.alignment.hmm import STATES, Chain, best_path, chain_of
+from malsori.alignment.phonemes import COMMA_PAUSE_SECONDS, WORD_PAUSE_SECONDS
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import SPACE

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from malsori.align.compiled import compiled
+from malsori.alignment.compiled import compiled
 from malsori.errors import AlignmentError
 
 #: Up to this many bytes all back-pointers are kept, which saves the second pass.

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Integer
 
-from malsori.align.chain import SILENCE, STATES, Chain, occupancy
+from malsori.alignment.hmm import SILENCE, STATES, Chain, occupancy
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError, ModelError
 from malsori.text.symbols import PHONEMES

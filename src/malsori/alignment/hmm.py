@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from malsori.align.compiled import compiled
+from malsori.alignment.compiled import compiled
 from malsori.text.frontend import Reading
 from malsori.text.symbols import PHONEMES
 

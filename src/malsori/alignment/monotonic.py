@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
-from malsori.align.compiled import compiled
+from malsori.alignment.compiled import compiled
 from malsori.errors import AlignmentError
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from malsori.align.ctc import align_ctc
-from malsori.align.spans import Alignment, Span
+from malsori.alignment.ctc import align_ctc
+from malsori.alignment.spans import Alignment, Span
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from malsori.align.spans import Span
+from malsori.alignment.spans import Span
 from malsori.errors import AlignmentError
 
 _DECIMALS = 6  # a microsecond: finer than a sample

@@ -11,8 +11,8 @@ from malsori.audio.io import resample
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.errors import AudioError, ModelError
-from malsori.models.saved import SavedModel
 from malsori.models.wav2vec2 import standardize_wave
+from malsori.pretrained.folder import SavedModel
 
 #: Less than this cannot hold a syllable.
 SHORTEST_SECONDS = 0.1

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from malsori.asr.encode import HeardLetters, checked_seconds, hear_letters
 from malsori.audio.io import resample
 from malsori.audio.mel import whisper_log_mel
 from malsori.decode.ctc import BeamOptions, Hypothesis, greedy_hypothesis, prefix_beam_search
@@ -28,8 +29,7 @@ from malsori.decode.seq2seq import (
 )
 from malsori.decode.transcript import HeardWord, Segment
 from malsori.errors import ModelError
-from malsori.models.listening import HeardLetters, checked_seconds, hear_letters
-from malsori.models.saved import SavedModel
+from malsori.pretrained.folder import SavedModel
 from malsori.text.letters import LETTERS, text_of
 from malsori.text.symbols import JAMO
 from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from malsori.align.boundaries import refine
-from malsori.align.phonemes import alignment_of, time_phonemes
-from malsori.align.spans import Alignment
+from malsori.alignment.boundaries import refine
+from malsori.alignment.phonemes import alignment_of, time_phonemes
+from malsori.alignment.spans import Alignment
+from malsori.asr.encode import SHORTEST_SECONDS, hear_stream
+from malsori.asr.listeners import LISTENERS, ListenOptions
 from malsori.audio.io import load_audio, resample, stream_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
-from malsori.listeners import LISTENERS, ListenOptions
-from malsori.models.catalogue import first_built_in, load_saved, locate
-from malsori.models.listening import SHORTEST_SECONDS, hear_stream
-from malsori.models.saved import SavedModel
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import first_built_in, load_saved, locate
 from malsori.text.frontend import Frontend
 
 _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over

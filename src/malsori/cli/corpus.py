@@ -73,9 +73,9 @@ def prepare_corpus(
 
 def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]]:
     """Add durations to a prepared corpus; return what has none, by reason."""
+    from malsori.asr.recognizer import load_recognizer
     from malsori.corpus.durations import add_durations
     from malsori.corpus.folder import load_corpus
-    from malsori.recognizer import load_recognizer
 
     return add_durations(load_corpus(folder), None if scratch else load_recognizer(name).model, watched)
 
@@ -129,9 +129,9 @@ def check_corpus(
 
     Example: malsori corpus check recordings/ --listen --html doctor.html
     """
+    from malsori.asr.recognizer import load_recognizer
     from malsori.corpus.doctor import examine
     from malsori.corpus.ground_truth import audio_at
-    from malsori.recognizer import load_recognizer
 
     tokenizer = _tokenizer(whisper) if whisper else None
     listener = load_recognizer(model).model if listen or model else None
@@ -170,8 +170,8 @@ def show_utterances(
 
 
 def _tokenizer(name: str) -> "Tokenizer":
-    from malsori.models.catalogue import locate
-    from malsori.models.saved import kept_files
+    from malsori.pretrained.folder import kept_files
+    from malsori.pretrained.hub import locate
     from malsori.text.tokenizer import Tokenizer
 
     folder = locate(name)

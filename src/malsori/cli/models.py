@@ -20,7 +20,7 @@ def list_models(
 
     Example: malsori models · malsori models runs/voice
     """
-    from malsori.models.catalogue import built_in, entry
+    from malsori.pretrained.hub import built_in, entry
 
     models = [entry(name) for name in names] if names else built_in()
     if as_json:
@@ -46,8 +46,8 @@ def import_checkpoint(
 
     Example: malsori import g_02500000 -o models/hifigan --config config_v1.json --licence MIT
     """
-    from malsori.models.catalogue import import_public
-    from malsori.models.saved import save_model
+    from malsori.pretrained.folder import save_model
+    from malsori.pretrained.hub import import_public
 
     model = import_public(file, config or [], licence)
     save_model(model, out)
@@ -66,6 +66,6 @@ def push_model(
 
     Example: malsori push runs/voice someone/my-voice --private
     """
-    from malsori.models.catalogue import push
+    from malsori.pretrained.hub import push
 
     print(push(model, hub_id, private))

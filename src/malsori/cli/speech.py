@@ -11,7 +11,7 @@ from malsori.cli.terminal import text_of, write
 from malsori.errors import ModelError
 
 if TYPE_CHECKING:
-    from malsori.align.spans import Alignment
+    from malsori.alignment.spans import Alignment
     from malsori.decode.transcript import Transcript
 
 app = typer.Typer()
@@ -52,7 +52,7 @@ def say(
 
     Example: malsori say "오늘은 날씨가 참 좋네요." -o hello.wav --timing hello.TextGrid
     """
-    from malsori.voice import SayOptions, load_voice
+    from malsori.tts.voice import SayOptions, load_voice
 
     speech = load_voice(voice, vocoder).say(text_of(text), SayOptions(speaker=speaker, speed=speed, pitch=pitch))
     speech.save(out)
@@ -80,8 +80,8 @@ def transcribe(
 
     Example: malsori transcribe talk.m4a --format srt
     """
-    from malsori.listeners import ListenOptions
-    from malsori.recognizer import load_recognizer
+    from malsori.asr.listeners import ListenOptions
+    from malsori.asr.recognizer import load_recognizer
 
     recognizer = load_recognizer(model, ListenOptions(beam=beam, language=language, task=task))
     if language not in recognizer.languages:
@@ -91,8 +91,8 @@ def transcribe(
 
 
 def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
-    from malsori.align.spans import join_lines, subtitles
-    from malsori.align.textgrid import format_textgrid
+    from malsori.alignment.spans import join_lines, subtitles
+    from malsori.alignment.textgrid import format_textgrid
 
     words = [word for segment in transcript.segments for word in segment.words]
     if form is TranscriptForm.json:
@@ -119,7 +119,7 @@ def align_text(
 
     Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
     """
-    from malsori.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_recognizer
 
     by_name = out.suffix[1:].lower() if out else ""
     form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
@@ -128,8 +128,8 @@ def align_text(
 
 
 def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
-    from malsori.align.spans import join_lines, subtitles
-    from malsori.align.textgrid import format_textgrid
+    from malsori.alignment.spans import join_lines, subtitles
+    from malsori.alignment.textgrid import format_textgrid
 
     if form is AlignmentForm.json:
         return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"

@@ -21,8 +21,8 @@ from malsori.audio.pitch import continuous_log_pitch
 from malsori.config import AudioConfig, Config, nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError
-from malsori.models.saved import Statistics
 from malsori.nn.lengths import average_by_durations
+from malsori.pretrained.folder import Statistics
 from malsori.shapes import pad_stack
 
 

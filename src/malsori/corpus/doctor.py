@@ -30,7 +30,7 @@ from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from malsori.models.saved import SavedModel
+    from malsori.pretrained.folder import SavedModel
 
 #: From the gravest on.
 SEVERITIES = ("fault", "warning", "note")

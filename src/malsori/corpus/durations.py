@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malsori.align.boundaries import LEAST_SECONDS, Sound, adapt, learn, place, some_of, sound_of
-from malsori.align.phone_models import PhoneModels, built_in
-from malsori.align.phonemes import frames_of, time_phonemes
+from malsori.alignment.boundaries import LEAST_SECONDS, Sound, adapt, learn, place, some_of, sound_of
+from malsori.alignment.gmm import PhoneModels, built_in
+from malsori.alignment.phonemes import frames_of, time_phonemes
 from malsori.corpus.folder import Corpus, add_ground_truth, read_keys
 from malsori.errors import AlignmentError, TextError
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
 
 if TYPE_CHECKING:
-    from malsori.models.saved import SavedModel
+    from malsori.pretrained.folder import SavedModel
 
 #: Part of the key of every utterance's durations: raised whenever the same models would place them elsewhere.
 ALIGNER_VERSION = 3
@@ -117,8 +117,8 @@ class _Aligner:
         return sounds
 
     def _sound(self, cut: Any) -> Sound:
+        from malsori.asr.encode import hear
         from malsori.audio.io import load_audio
-        from malsori.models.listening import hear
 
         if cut.id in self._heard:
             return self._heard[cut.id]

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from malsori.align.spans import Span
+from malsori.alignment.spans import Span
 from malsori.errors import CorpusError
 from malsori.text.frontend import Reading
 

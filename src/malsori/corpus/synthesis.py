@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from malsori.align.textgrid import load_textgrid, save_textgrid
+from malsori.alignment.textgrid import load_textgrid, save_textgrid
 from malsori.audio.io import save_audio, written_whole
 from malsori.config import Config, read_json
 from malsori.corpus.espeak import SpokenText, check_voice, speak

@@ -13,7 +13,7 @@ from malsori.text.frontend import Reading
 from malsori.text.symbols import PHONEMES
 
 if TYPE_CHECKING:
-    from malsori.models.saved import SavedModel
+    from malsori.pretrained.folder import SavedModel
 
 #: Pieces whose loudness is compared, in seconds.
 LEVEL_SECONDS = 0.01
@@ -92,8 +92,8 @@ def text_fit(model: "SavedModel", wave: Float[np.ndarray, " samples"], sample_ra
         model: a recogniser with a phoneme output.
         wave: (samples,) at sample_rate.
     """
-    from malsori.align.ctc import align_ctc
-    from malsori.models.listening import hear
+    from malsori.alignment.ctc import align_ctc
+    from malsori.asr.encode import hear
 
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
     heard = hear(model, wave, sample_rate)

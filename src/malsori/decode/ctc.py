@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from malsori.align.ctc import align_ctc
+from malsori.alignment.ctc import align_ctc
 
 Symbol = TypeVar("Symbol", int, str)
 

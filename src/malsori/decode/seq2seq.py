@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from malsori.align.monotonic import align_monotonic
+from malsori.alignment.monotonic import align_monotonic
 from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer
 

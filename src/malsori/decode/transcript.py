@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from malsori.align.spans import Span
+from malsori.alignment.spans import Span
 
 
 @dataclass(frozen=True)

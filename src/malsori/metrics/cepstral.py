@@ -85,7 +85,7 @@ def mcd(
         return _as_espnet(reference_wave, hypothesis_wave, sample_rate)
     if preset == "pymcd":
         return _as_pymcd(reference_wave, hypothesis_wave, sample_rate)
-    from malsori.align.dtw import dtw
+    from malsori.alignment.dtw import dtw
 
     ours = cepstrum.mel_cepstrum(reference_wave, sample_rate, order)
     theirs = cepstrum.mel_cepstrum(hypothesis_wave, sample_rate, order)
@@ -162,7 +162,7 @@ def _along(
 
 
 def _as_espnet(reference: np.ndarray, hypothesis: np.ndarray, sample_rate: int) -> CepstralDistortion:
-    from malsori.align.dtw import fast_dtw
+    from malsori.alignment.dtw import fast_dtw
 
     if sample_rate not in ESPNET_SETTINGS:
         rates = ", ".join(map(str, ESPNET_SETTINGS))
@@ -187,7 +187,7 @@ def _espnet_cepstra(wave: np.ndarray, order: int, warping: float) -> np.ndarray:
 
 
 def _as_pymcd(reference: np.ndarray, hypothesis: np.ndarray, sample_rate: int) -> CepstralDistortion:
-    from malsori.align.dtw import fast_dtw
+    from malsori.alignment.dtw import fast_dtw
 
     ours, theirs = (_pymcd_cepstra(wave, sample_rate) for wave in (reference, hypothesis))
     path = fast_dtw(ours[:, 1:], theirs[:, 1:])

@@ -128,7 +128,7 @@ def count_utterances(
         references, hypotheses = list(map(to_jamo, references)), list(map(to_jamo, hypotheses))
         unit = "letters"
     if len(references) > _COMPILED_ABOVE[0] or sum(map(len, references)) > _COMPILED_ABOVE[1]:
-        from malsori.align.edits import count_edits
+        from malsori.alignment.edits import count_edits
 
         return count_edits(references, hypotheses, unit)
     pairs = zip(references, hypotheses, strict=True)

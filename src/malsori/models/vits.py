@@ -28,7 +28,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from malsori.align.monotonic import align_monotonic_batch
+from malsori.alignment.monotonic import align_monotonic_batch
 from malsori.config import Config
 from malsori.models.hifigan import Hifigan, HifiganConfig, HifiganOutput
 from malsori.models.vits_duration import DurationConfig, DurationPredictor, StochasticDurationPredictor

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from malsori.align.monotonic import align_monotonic
+from malsori.alignment.monotonic import align_monotonic
 
 LONGEST_FRAMES = 2000  # of a token, whatever is predicted
 _LEAST_WEIGHT = 1e-8  # of attention, where it has to pass all the same

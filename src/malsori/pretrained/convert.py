@@ -33,7 +33,7 @@ from torch import Tensor
 
 from malsori.config import AudioConfig, Config, read_json, read_toml
 from malsori.errors import ModelError
-from malsori.models.saved import ModelFacts, SavedModel, load_exactly, read_weights
+from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, read_weights
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 #: What a number of NumPy's is pickled as, under its old name too: ming024's optimizer has its learning rate so.
@@ -155,7 +155,7 @@ def describe(system: str, config: Config, audio: AudioConfig, **more: Any) -> Mo
 @cache
 def layouts() -> tuple[Layout, ...]:
     """Return every layout that malsori knows."""
-    folder = Path(str(resources.files("malsori") / "layouts"))
+    folder = Path(str(resources.files("malsori") / "pretrained" / "maps"))
     return tuple(Layout.parse(read_toml(path), path.name) for path in sorted(folder.glob("*.toml")))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import ModelError
-from malsori.models.layouts import Public, describe
-from malsori.models.saved import SavedModel, kept_files
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
 from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.pretrained.convert import Public, describe
+from malsori.pretrained.folder import SavedModel, kept_files
 from malsori.text.hangul import to_nfc
 from malsori.text.letters import LETTERS
 from malsori.text.symbols import SymbolTable

@@ -13,12 +13,12 @@ from malsori.config import AudioConfig
 from malsori.errors import ModelError
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.hifigan import LEAKY_SLOPE, Hifigan, HifiganConfig
-from malsori.models.layouts import Public, describe
-from malsori.models.saved import SavedModel
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vits_duration import DurationConfig
 from malsori.nn.recurrent import DecodingLimits
+from malsori.pretrained.convert import Public, describe
+from malsori.pretrained.folder import SavedModel
 from malsori.text.symbols import SymbolTable
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from malsori.config import nearest, read_json
 from malsori.errors import ConfigError, ModelError
-from malsori.models import public_listening, public_speaking
-from malsori.models.layouts import (
+from malsori.pretrained import convert_asr, convert_tts
+from malsori.pretrained.convert import (
     PICKLES,
     Layout,
     Public,
@@ -25,12 +25,12 @@ from malsori.models.layouts import (
     read_author_file,
     recognise,
 )
-from malsori.models.saved import ModelFacts, SavedModel, open_model
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
 _HUB_FILES = ["*.json", "*.safetensors", "card.md", "README.md", "merges.txt", "vocab.txt"]
 #: Layout → what reads its settings.
-_READERS = public_speaking.READERS | public_listening.READERS
+_READERS = convert_tts.READERS | convert_asr.READERS
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,16 @@ def load_saved(name: str) -> SavedModel:
     Raises: ModelError as `locate`, `open_model` and `open_public` do.
     """
     return open_folder(locate(name))
+
+
+def load_model(name: str) -> nn.Module:
+    """Return the network of a saved model in evaluation mode, the same object that trains.
+
+    Args:
+        name: a built-in name, a model's or a run's folder, or a hub id.
+    Raises: ModelError if there is none, or its weights do not fit.
+    """
+    return load_saved(name).network
 
 
 def open_folder(folder: Path) -> SavedModel:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from malsori.align.phonemes import alignment_of
-from malsori.align.spans import Alignment
+from malsori.alignment.phonemes import alignment_of
+from malsori.alignment.spans import Alignment
 from malsori.config import AudioConfig
 from malsori.errors import CorpusError
 from malsori.report.fonts import use_korean_font

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from malsori.config import read_json
 from malsori.errors import ConfigError, ModelError, TrainingError
-from malsori.models.saved import load_exactly, read_weights, whole_folder
+from malsori.pretrained.folder import load_exactly, read_weights, whole_folder
 from malsori.train.optim import Ema
 
 log = logging.getLogger("malsori")

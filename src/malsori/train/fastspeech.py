@@ -14,11 +14,10 @@ from malsori.corpus.batches import Collator, Example, SpeakBatch, SpeakCollator,
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError, CorpusError
 from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
-from malsori.models.catalogue import load_saved
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.saved import SavedModel
-from malsori.models.speaking import Control, Sentence, speak
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
@@ -26,6 +25,7 @@ from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
 from malsori.train.tasks import NetworkTask, Turn, mean_losses
+from malsori.tts.acoustic import Control, Sentence, speak
 
 log = logging.getLogger("malsori")
 

@@ -29,7 +29,7 @@ from malsori.audio.io import written_whole
 from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
-from malsori.models.saved import SavedModel, save_model
+from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.doctor import Doctor

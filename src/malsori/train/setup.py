@@ -9,7 +9,7 @@ from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, select
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.models.saved import ModelFacts
+from malsori.pretrained.folder import ModelFacts
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import SymbolTable
 from malsori.train.recipe import Recipe

@@ -8,8 +8,8 @@ from torch import nn
 from malsori.config import nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import load_exactly
+from malsori.pretrained.folder import load_exactly
+from malsori.pretrained.hub import load_saved
 from malsori.train import conformer, fastspeech, hifigan, tacotron, vits, wav2vec2, wav2vec2_pretraining, whisper
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System

@@ -21,9 +21,9 @@ from malsori.decode.ctc import greedy
 from malsori.errors import ConfigError, TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
 from malsori.metrics.error_rate import cer
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import SavedModel, load_exactly
 from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
+from malsori.pretrained.folder import SavedModel, load_exactly
+from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul

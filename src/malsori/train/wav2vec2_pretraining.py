@@ -11,9 +11,9 @@ from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus.batches import Collator, DataConfig
 from malsori.corpus.folder import Corpus
 from malsori.losses.distribution import contrastive_loss, diversity_loss, draw_distractors
-from malsori.models.catalogue import load_saved
-from malsori.models.saved import load_exactly
 from malsori.models.wav2vec2 import Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig, Wav2Vec2PretrainingOutput
+from malsori.pretrained.folder import load_exactly
+from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, masked_mean
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe

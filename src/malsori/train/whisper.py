@@ -20,8 +20,8 @@ from malsori.decode.seq2seq import rules_of, write_greedily
 from malsori.errors import ConfigError, CorpusError, TextError
 from malsori.losses.sequence import cross_entropy_loss
 from malsori.metrics.error_rate import cer
-from malsori.models.catalogue import load_saved
 from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul, to_nfc

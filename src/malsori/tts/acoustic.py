@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from malsori.errors import ModelError
-from malsori.models.saved import SavedModel
 from malsori.models.vits import join_blanks, with_blanks
+from malsori.pretrained.folder import SavedModel
 from malsori.text.romanize import spell
 from malsori.text.symbols import PAUSE, PHONEMES, SPACE, SymbolTable
 

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from malsori.align.phonemes import alignment_of
-from malsori.align.spans import Alignment
+from malsori.alignment.phonemes import alignment_of
+from malsori.alignment.spans import Alignment
 from malsori.audio.griffin_lim import griffin_lim
 from malsori.audio.io import save_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig, nearest
 from malsori.errors import ModelError, TextError
-from malsori.models.catalogue import first_built_in, load_saved
-from malsori.models.saved import SavedModel
-from malsori.models.speaking import VOICES, WHOLE, Control, Sentence, Spoken, speak
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import first_built_in, load_saved
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
 from malsori.text.symbols import PAUSE, START
+from malsori.tts.acoustic import VOICES, WHOLE, Control, Sentence, Spoken, speak
 
 VOCODERS = ("vocos", "hifigan")
 #: Sentences are joined with this much silence between them.

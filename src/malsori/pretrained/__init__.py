@@ -1,0 +1,1 @@
+"""Models as folders, built in, on disk or on the hub; and other people's checkpoints opened as ours."""

@@ -1,0 +1,1 @@
+"""Speech synthesis: a text becomes speech."""
