@@ -192,8 +192,8 @@ class WhisperListener:
     def _starts(self, ids: tuple[int, ...], mel: Tensor, seconds: float) -> np.ndarray:
         """Return when each token begins, and when the last one ends, in seconds (tokens + 1,)."""
         config, prefix = self.network.config, self.rules.prefix
-        upper = range(config.decoder_layers // 2, config.decoder_layers)
-        every = [(block, head) for block in upper for head in range(config.decoder_heads)]
+        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
+        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
         looked = self.network.attention(mel, torch.tensor([[*prefix, *ids]]), heads)[0]
         step = 2 * self.model.facts.audio.frame_seconds

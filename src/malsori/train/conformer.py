@@ -84,7 +84,7 @@ def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
         data = recipe.data if split == "train" else plain
         targets = {}
         for name, cut in list(found.items()):
-            reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
+            reason, target = _target(frontend, cut, max(data.speed_perturbation), recipe.audio.frame_seconds)
             if target is None:
                 del found[name]
                 left_out.setdefault(reason, []).append(name)

@@ -41,8 +41,8 @@ ILLNESSES = (
         after=300,
         patience=200,
         ill=lambda mean: mean > 0.98,
-        advice="The generator learns nothing from a judge who is always right: lower optimizers.discriminator."
-        "learning_rate, or raise weights.generator.features.",
+        advice="The generator learns nothing from discriminators that are always right: lower optimizers.discriminator."
+        "learning_rate, or raise weights.generator.feature_matching.",
     ),
     Illness(
         "only blanks",

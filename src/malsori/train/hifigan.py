@@ -18,7 +18,7 @@ from malsori.losses.adversarial import (
 )
 from malsori.losses.regression import l1_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
-from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio
@@ -31,8 +31,8 @@ class VocosRecipe(Recipe):
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: VocosConfig = VocosConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig()
-    resolutions: ResolutionConfig = ResolutionConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    multi_resolution_discriminator: MultiResolutionDiscriminatorConfig = MultiResolutionDiscriminatorConfig()
 
 
 class HifiganRecipe(Recipe):
@@ -41,7 +41,7 @@ class HifiganRecipe(Recipe):
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: HifiganConfig = HifiganConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
 
 class VocoderTask(nn.Module):
@@ -72,13 +72,13 @@ class VocoderTask(nn.Module):
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(batch.wave)
-            judged = self.discriminators(fake)
+            generated = self.discriminators(fake)
             yield Turn(
                 "generator",
                 {
                     "mel": l1_loss(log_mel(fake, self.audio), log_mel(batch.wave, self.audio)),
-                    "adversarial": generator_loss(judged.scores),
-                    "features": feature_matching_loss(real.features, judged.features),
+                    "adversarial": generator_loss(generated.scores),
+                    "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                 },
             )
 
@@ -142,20 +142,20 @@ def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
 def _vocos_task(recipe: VocosRecipe) -> nn.Module:
     if not recipe.adversarial:
         return MelCopyTask(Vocos(recipe.model), recipe.audio)
-    judges = VocosDiscriminators(recipe.waves, recipe.resolutions)
-    return VocoderTask(Vocos(recipe.model), judges, recipe.audio)
+    discriminators = VocosDiscriminators(recipe.discriminator, recipe.multi_resolution_discriminator)
+    return VocoderTask(Vocos(recipe.model), discriminators, recipe.audio)
 
 
 def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
     if not recipe.adversarial:
         return MelCopyTask(Hifigan(recipe.model), recipe.audio)
-    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.waves), recipe.audio)
+    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.discriminator), recipe.audio)
 
 
 def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Setup:
     same_audio(recipe.audio, corpus)
-    if recipe.model.samples_a_frame != recipe.audio.hop_samples:
-        made, wanted = recipe.model.samples_a_frame, recipe.audio.hop_samples
+    if recipe.model.samples_per_frame != recipe.audio.hop_samples:
+        made, wanted = recipe.model.samples_per_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}

@@ -37,7 +37,7 @@ class VitsRecipe(Recipe):
 
     audio: AudioConfig = AudioConfig()
     model: VitsConfig = VitsConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig(scales=1)
+    discriminator: DiscriminatorConfig = DiscriminatorConfig(scales=1)
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ class VitsTask(nn.Module):
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(wave)
-            judged = self.discriminators(output.wave)
+            generated = self.discriminators(output.wave)
             yield Turn(
                 "generator",
                 self._from_network(batch, output, wave)
                 | {
-                    "adversarial": generator_loss(judged.scores),
-                    "features": feature_matching_loss(real.features, judged.features),
+                    "adversarial": generator_loss(generated.scores),
+                    "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                 },
             )
 
@@ -154,9 +154,7 @@ class VitsTask(nn.Module):
         frames = length_mask(batch.frame_lengths, batch.spectrogram.shape[1])
         return {
             "mel": self._distance(output.wave, wave),
-            "kl": sampled_kl_loss(
-                output.latent, output.log_deviation, output.prior_mean, output.prior_log_deviation, frames
-            ),
+            "kl": sampled_kl_loss(output.latent, output.log_std, output.prior_mean, output.prior_log_std, frames),
             "duration": stochastic_duration_loss(
                 output.duration_latent,
                 output.duration_log_determinant,
@@ -200,13 +198,14 @@ def _at(values: Tensor, pieces: Tensor) -> Tensor:
 
 
 def _build(recipe: VitsRecipe) -> VitsTask:
-    made, wanted = recipe.model.decoder.samples_a_frame, recipe.audio.hop_samples
+    made, wanted = recipe.model.decoder.samples_per_frame, recipe.audio.hop_samples
     if made != wanted:
         raise ConfigError(f"the decoder makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
-    if recipe.model.bins != recipe.audio.fft_samples // 2 + 1:
-        raise ConfigError(f"model.bins is {recipe.model.bins}; fft_samples {recipe.audio.fft_samples} gives half and 1")
-    judges = Discriminators(recipe.waves)
-    return VitsTask(Vits(recipe.model), judges, recipe.audio, recipe.data.segment_frames)
+    if recipe.model.spectrogram_bins != recipe.audio.fft_samples // 2 + 1:
+        bins, size = recipe.model.spectrogram_bins, recipe.audio.fft_samples
+        raise ConfigError(f"model.spectrogram_bins is {bins}; fft_samples {size} gives half and 1")
+    discriminators = Discriminators(recipe.discriminator)
+    return VitsTask(Vits(recipe.model), discriminators, recipe.audio, recipe.data.segment_frames)
 
 
 def _bind(recipe: VitsRecipe, corpus: Corpus) -> Setup:

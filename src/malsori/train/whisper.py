@@ -190,7 +190,7 @@ def _bind(recipe: WhisperRecipe, corpus: Corpus) -> Setup:
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = texts.targets(found, min(data.speeds), left_out)
+        targets = texts.targets(found, min(data.speed_perturbation), left_out)
         cuts[split] = {name: found[name] for name in targets}
         window = config.window_frames if config.whole_window else 0
         collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, window, targets)

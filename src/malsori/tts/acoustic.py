@@ -75,7 +75,7 @@ def _fastspeech2(model: SavedModel, sentence: Sentence, speaker: int, control: C
     token_ids = _phoneme_ids(model, sentence)
     statistics = model.facts.statistics[model.facts.speakers[speaker]]
     # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
-    shift = control.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
+    shift = control.pitch * float(np.log(2) / 12) / statistics.pitch_std
     output = model.network.infer(
         token_ids,
         torch.tensor([token_ids.shape[1]]),
