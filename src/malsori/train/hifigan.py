@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
-from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator
 from malsori.corpus.folder import Corpus
@@ -16,7 +15,7 @@ from malsori.losses.adversarial import (
     feature_matching_loss,
     generator_loss,
 )
-from malsori.losses.regression import l1_loss
+from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
@@ -76,7 +75,7 @@ class VocoderTask(nn.Module):
             yield Turn(
                 "generator",
                 {
-                    "mel": l1_loss(log_mel(fake, self.audio), log_mel(batch.wave, self.audio)),
+                    "mel": mel_loss(fake, batch.wave, self.audio),
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                 },
@@ -113,7 +112,7 @@ class MelCopyTask(nn.Module):
     def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         fake = self.generator(batch.mel).wave
-        distances = [l1_loss(log_mel(fake, at), log_mel(batch.wave, at)) for at in self.resolutions.values()]
+        distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
         yield Turn("generator", {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)})
 
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
@@ -128,9 +127,7 @@ class MelCopyTask(nn.Module):
 @torch.inference_mode()
 def mel_distance(generator: nn.Module, audio: AudioConfig, batches: Iterable[SegmentBatch]) -> dict[str, float]:
     """Return the mean absolute distance of log-mels between recordings and what a vocoder makes of their mels."""
-    distances = [
-        l1_loss(log_mel(generator(batch.mel).wave, audio), log_mel(batch.wave, audio)).item() for batch in batches
-    ]
+    distances = [mel_loss(generator(batch.mel).wave, batch.wave, audio).item() for batch in batches]
     return {"mel_l1": sum(distances) / len(distances)}
 
 

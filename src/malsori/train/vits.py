@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.mel import log_mel, spectrogram
+from malsori.audio.mel import spectrogram
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, Example
 from malsori.corpus.folder import Corpus
@@ -20,7 +20,7 @@ from malsori.losses.adversarial import (
     generator_loss,
 )
 from malsori.losses.distribution import sampled_kl_loss, stochastic_duration_loss
-from malsori.losses.regression import l1_loss
+from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators
 from malsori.models.vits import Vits, VitsConfig, VitsOutput, with_blanks
 from malsori.shapes import length_mask, pad_stack
@@ -180,7 +180,7 @@ class VitsTask(nn.Module):
 
     def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         with torch.autocast(ours.device.type, enabled=False):  # the filters' sums, whose logarithm is taken
-            return l1_loss(log_mel(ours.float(), self.audio), log_mel(theirs, self.audio))
+            return mel_loss(ours.float(), theirs, self.audio)
 
     def _pieces(self, batch: VitsBatch, share: Tensor) -> Tensor:
         """Return the frames of a piece that begins at some share of each utterance (batch, piece_frames)."""
