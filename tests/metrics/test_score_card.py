@@ -142,7 +142,7 @@ def test_two_systems_are_compared_on_what_they_heard_and_on_what_was_measured(tm
     b.write_text("\n".join(["오늘은 날씨가 존네요"] * 40), encoding="utf-8")
     found = compare_outputs(a, b, "cer", said)
     assert found.different and found.difference == pytest.approx(-1 / 11)
-    rows = [{"id": str(place), "text": "네", "heard": "내", "mcd_db": 5.0 + place % 3} for place in range(30)]
+    rows = [{"id": str(place), "text": "네", "hypothesis": "내", "mcd_db": 5.0 + place % 3} for place in range(30)]
     for name, shift in (("one", 0.0), ("two", 1.0)):
         moved = [row | {"mcd_db": row["mcd_db"] + shift} for row in rows]
         (tmp_path / name).mkdir()

@@ -1,8 +1,9 @@
 """Where one phoneme turns into the next, to 5 ms: a second look at a sound, after a recogniser's or instead of it.
 
 A recogniser's spikes, where there are any, only bound the search: each phoneme is sought within a quarter of a second
-of its spike. Silence is heard twice: first wherever the text has a boundary; then only where it lasted long enough to
-be a pause, so that a stop keeps its closure. Last, a boundary goes to where the spectrum changes most within 15 ms.
+of its spike. Silence is looked for twice: first wherever the text has a boundary; then only where it lasted long
+enough to be a pause, so that a stop keeps its closure. Last, a boundary goes to where the spectrum changes most within
+15 ms.
 """
 
 import itertools
@@ -49,7 +50,7 @@ class Sound:
         features: what `listen` makes of it (frames, features).
         change: `spectral_change` of it (frames,).
         seconds: its length.
-        coarse: where a recogniser heard each phoneme end, in seconds (tokens,); None if none was asked.
+        coarse: where a recognizer has each phoneme end, in seconds (tokens,); None if none was asked.
     """
 
     reading: Reading
@@ -155,7 +156,7 @@ def refine(
 
     Args:
         pieces: the sound, one after another; a single one will do.
-        coarse: where a recogniser heard each phoneme end, in seconds.
+        coarse: where a recognizer has each phoneme end, in seconds.
     Raises: AlignmentError as `place`.
     """
     models, ends = built_in(), coarse.copy()

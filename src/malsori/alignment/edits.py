@@ -58,14 +58,14 @@ def _count_pairs(references, reference_ends, hypotheses, hypothesis_ends, unit, 
     higher, lower = np.empty(len(hypotheses) + 1, np.uint64), np.empty(len(hypotheses) + 1, np.uint64)
     first, second = 0, 0
     for pair in range(len(reference_ends)):
-        said, heard = reference_ends[pair], hypothesis_ends[pair]
+        said, recognized = reference_ends[pair], hypothesis_ends[pair]
         if unit == 2:
             rows = _cut_words(references, first, said, reference_units)
-            columns = _cut_words(hypotheses, second, heard, hypothesis_units)
+            columns = _cut_words(hypotheses, second, recognized, hypothesis_units)
         else:
             rows = _cut_characters(references, first, said, unit == 0, reference_units)
-            columns = _cut_characters(hypotheses, second, heard, unit == 0, hypothesis_units)
-        first, second = said, heard
+            columns = _cut_characters(hypotheses, second, recognized, unit == 0, hypothesis_units)
+        first, second = said, recognized
         counts[pair, 3] = rows
         start = 0
         while start < min(rows, columns) and reference_units[start] == hypothesis_units[start]:

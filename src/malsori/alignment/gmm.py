@@ -145,7 +145,7 @@ def listen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.nd
 def spectral_change(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " frames"]:
     """Return how much the spectrum before each frame of `listen` differs from that after it, in standard deviations.
 
-    Compared are the 10 ms on either side, heard through a shorter window.
+    Compared are the 10 ms on either side, seen through a shorter window.
     Raises: AlignmentError as `listen`.
     """
     mel = _log_mel(wave, sample_rate, _SHARP_AUDIO)

@@ -1,4 +1,4 @@
-"""When each phoneme of a reading sounds: CTC spikes made into touching spans, pauses where they are heard.
+"""When each phoneme of a reading sounds: CTC spikes made into touching spans, pauses where they last.
 
 CTC says in which frame it is surest of a phoneme, not how long it lasts. Between two phonemes of a word the blank
 stretch is shared half and half; at a word boundary a silent run in it becomes a pause of its own; the opening and

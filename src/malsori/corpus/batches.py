@@ -31,7 +31,7 @@ class DataConfig(Config):
 
     batch_seconds: speech in a batch, for tasks on whole utterances (lengths alike, by bucket).
     batch_size, segment_frames: for vocoders: pieces in a batch, and their length.
-    speeds: each utterance is heard at one of these speeds, drawn anew each time.
+    speeds: each utterance is played at one of these speeds, drawn anew each time.
     masked_channels, masked_frames: widest masks over mel channels and frames (SpecAugment), twice each.
     speakers: only these; all when empty.
     """
@@ -189,7 +189,7 @@ class ListenCollator:
 def at_some_speed(
     wave: np.ndarray, corpus_rate: int, sample_rate: int, config: DataConfig, random: np.random.Generator
 ) -> np.ndarray:
-    """Return a wave at another rate, heard at one of the speeds of the config."""
+    """Return a wave at another rate, played at one of the speeds of the config."""
     speed = float(random.choice(config.speeds))
     if speed == 1.0 and corpus_rate == sample_rate:
         return wave

@@ -28,7 +28,7 @@ from malsori.errors import CorpusError
 if TYPE_CHECKING:
     from lhotse import CutSet, MonoCut
 
-#: Written into corpus.json; raised when a reader of the older kind would misread the folder.
+#: Written into corpus.json; raised when a reader of the older kind would read the folder wrongly.
 FORMAT = "malsori-corpus-1"
 
 

@@ -151,7 +151,7 @@ def aligned_attention_loss(
     """Return the mean over real steps of -log of the attention that lies on a known path or next to it.
 
     Args:
-        path: the token that an aligner hears at each step (batch, steps).
+        path: the token that an aligner finds at each step (batch, steps).
         tolerance: tokens to each side that are as good: an aligner's boundaries are not exact.
     Source: the idea of Zhu et al. 2019, Pre-Alignment Guided Attention (ASRU), with a probability for a distance.
 
@@ -160,8 +160,8 @@ def aligned_attention_loss(
     """
     tokens = torch.arange(attention.shape[2], device=attention.device)
     near = (tokens - path[..., None]).abs() <= tolerance
-    heard = (attention * near).sum(-1).clamp(min=1e-6)
-    return masked_mean(-heard.log(), length_mask(step_lengths, attention.shape[1]))
+    on_path = (attention * near).sum(-1).clamp(min=1e-6)
+    return masked_mean(-on_path.log(), length_mask(step_lengths, attention.shape[1]))
 
 
 def attention_diagonality(

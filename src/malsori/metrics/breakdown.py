@@ -24,10 +24,10 @@ _CODAS = "∅ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈ�
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was said, what was heard instead (empty: nothing), how often; and where in the syllable, for jamo."""
+    """What was said, what the hypothesis has instead (empty: nothing), how often; and where in a syllable, for jamo."""
 
-    said: str
-    heard: str
+    reference: str
+    hypothesis: str
     count: int
     position: str = ""
 
@@ -42,16 +42,16 @@ class Group:
 
 
 def confused_syllables(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
-    """Return the most frequent changes of characters: heard is empty where one was lost, said where one was added."""
+    """Return the most frequent changes of characters; where one was lost or added, the other side is empty."""
     return [Confusion(*change, count) for change, count in _changes(pairs, rules).most_common(most)]
 
 
 def confused_jamo(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
     """Return which onsets, nuclei and codas of substituted syllables were confused; ∅ is the coda that is not there."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for (said, heard), count in _changes(pairs, rules).items():
-        if _is_syllable(said) and _is_syllable(heard):
-            both = zip(_spelled(said), _spelled(heard), POSITIONS, strict=True)
+    for (reference, hypothesis), count in _changes(pairs, rules).items():
+        if _is_syllable(reference) and _is_syllable(hypothesis):
+            both = zip(_spelled(reference), _spelled(hypothesis), POSITIONS, strict=True)
             counts.update({(ours, theirs, place): count for ours, theirs, place in both if ours != theirs})
     return [Confusion(ours, theirs, count, place) for (ours, theirs, place), count in counts.most_common(most)]
 
@@ -71,19 +71,19 @@ def by_length(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
 def by_speaking_rate(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like pace, where durations are known."""
     names = [
-        _bucket(len(units(said.text, "letters")) / seconds, RATES, " syllables/s")
-        if (seconds := said.seconds or heard.seconds)
+        _bucket(len(units(reference.text, "letters")) / seconds, RATES, " syllables/s")
+        if (seconds := reference.seconds or hypothesis.seconds)
         else None
-        for said, heard in zip(pairs.references, pairs.hypotheses, strict=True)
+        for reference, hypothesis in zip(pairs.references, pairs.hypotheses, strict=True)
     ]
     return _in_order(_groups(pairs, names, rules))
 
 
 def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTEN) -> list[Group]:
-    """Return, for each article of the Standard Pronunciation that words fall under, how many of them are misheard.
+    """Return, for each article of the Standard Pronunciation that words fall under, how many of them are wrong.
 
     Args:
-        pairs: what was said and heard.
+        pairs: references and hypotheses.
         frontend: reads each word alone and says which articles applied.
     """
     from rapidfuzz.distance import Levenshtein
@@ -91,10 +91,10 @@ def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTE
     words: dict[str, list[bool]] = {}
     articles: dict[str, set[str]] = {}
     sides = (rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts))
-    for said, heard in zip(*sides, strict=True):
-        ours = said.split()
+    for reference, hypothesis in zip(*sides, strict=True):
+        ours = reference.split()
         right: set[int] = set()
-        for edit in Levenshtein.opcodes(ours, heard.split()):
+        for edit in Levenshtein.opcodes(ours, hypothesis.split()):
             if edit.tag == "equal":
                 right.update(range(edit.src_start, edit.src_end))
         for place, word in enumerate(ours):
@@ -114,12 +114,14 @@ def worst(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> li
 
 
 def _changes(pairs: TextPairs, rules: TextRules) -> Counter[tuple[str, str]]:
-    """Return how often each character was heard as another, without spaces."""
+    """Return how often each character became another, without spaces."""
     from rapidfuzz.distance import Levenshtein
 
     counts: Counter[tuple[str, str]] = Counter()
-    for said, heard in zip(rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts), strict=True):
-        ours, theirs = units(said, "letters"), units(heard, "letters")
+    for reference, hypothesis in zip(
+        rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts), strict=True
+    ):
+        ours, theirs = units(reference, "letters"), units(hypothesis, "letters")
         for edit in Levenshtein.editops(ours, theirs):
             counts[
                 ours[edit.src_pos] if edit.tag != "insert" else "",

@@ -4,8 +4,8 @@
 
 A corpus's rate is the rate of its summed counts, never the mean of its utterances' rates. Text is NFC before anything
 is compared: in NFD one wrong syllable of five (20 %) becomes one wrong jamo of twelve (8.3 %). Runs of white space are
-one space, and none stands at the ends. An empty reference has no length of its own: what was heard there is counted as
-insertions, and the rate is taken over one unit (0 if nothing was heard), so that silence is scored and never fails.
+one space, and none stands at the ends. An empty reference has no length of its own: what stands there is counted as
+insertions, and the rate is taken over one unit (0 if it has nothing), so that silence is scored and never fails.
 """
 
 import unicodedata
@@ -86,7 +86,7 @@ def cer(reference: _Text, hypothesis: _Text, spaces: bool = True, rules: TextRul
 
     Args:
         reference: what was said: one text, or a list of them.
-        hypothesis: what was heard: the same.
+        hypothesis: what was recognized: the same.
         spaces: whether a space between words counts as a character.
         rules: what is made alike first.
     Raises: MetricError if the lists are of different lengths.
@@ -148,7 +148,7 @@ def paired(reference: _Text, hypothesis: _Text) -> tuple[Sequence[str], Sequence
     if len(references) != len(hypotheses):
         raise MetricError(
             f"{len(references)} references, {len(hypotheses)} hypotheses: each reference needs one hypothesis "
-            "(an empty one where nothing was heard)"
+            "(an empty one where nothing was recognized)"
         )
     return references, hypotheses
 

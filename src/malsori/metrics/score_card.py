@@ -57,7 +57,7 @@ def score(
 
     Args:
         references: what was said: one text, or one for each utterance.
-        hypotheses: what was heard: as many.
+        hypotheses: what was recognized: as many.
         rules: what is made alike before texts are compared.
         draws: bootstrap samples for the intervals.
         seed: makes the intervals the same each time.

@@ -1,4 +1,4 @@
-"""Reading what was said and what was heard: lines, id and text, TSV or JSON lines, paired without losing any."""
+"""Reading references and hypotheses: lines, id and text, TSV or JSON lines, paired without losing any."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ class TextPairs:
 
     @property
     def hypothesis_texts(self) -> list[str]:
-        """What was heard."""
+        """The hypotheses' texts."""
         return [utterance.text for utterance in self.hypotheses]
 
 
@@ -72,7 +72,7 @@ def pair(reference: str, ours: list[Utterance], hypothesis: str, theirs: list[Ut
     if len(ours) != len(theirs):
         raise MetricError(
             f"{reference} has {len(ours)} lines, {hypothesis} has {len(theirs)}: each line needs its partner "
-            "(an empty one where nothing was heard)"
+            "(an empty one where nothing was recognized)"
         )
     return TextPairs(tuple(ours), tuple(theirs))
 

@@ -32,9 +32,9 @@ def compare_outputs(
     """Return the comparison of two systems' outputs by one measure, less being better.
 
     Args:
-        a, b: with a reference, what each system heard (files as `malsori score` takes); without, what `malsori
+        a, b: with a reference, what each system wrote (files as `malsori score` takes); without, what `malsori
             evaluate` left (a folder, or its evaluation.json), JSON lines with an id and the measure (or with text and
-            heard) in each, or `id<TAB>number` lines.
+            recognized) in each, or `id<TAB>number` lines.
         measure: a rate of the score card, or any name that the outputs hold, such as mcd_db.
         reference: what was said.
         rules: what is made alike before texts are compared.
@@ -64,10 +64,12 @@ def _against(reference: Path, hypothesis: Path, measure: str, rules: TextRules) 
     return _counted(names, pairs.reference_texts, pairs.hypothesis_texts, measure, rules)
 
 
-def _counted(names: list[str], said: list[str], heard: list[str], measure: str, rules: TextRules) -> Measured:
+def _counted(
+    names: list[str], references: list[str], hypotheses: list[str], measure: str, rules: TextRules
+) -> Measured:
     if measure not in RATES:
         raise MetricError(f"'{measure}' is no measure of transcripts: {', '.join(RATES)}")
-    counts = score(said, heard, rules, draws=1).counts[measure]
+    counts = score(references, hypotheses, rules, draws=1).counts[measure]
     edits, lengths = counts[:, :3].sum(axis=1).astype(float), counts[:, 3].astype(float)
     return Measured(dict(zip(names, edits.tolist(), strict=True)), dict(zip(names, lengths.tolist(), strict=True)))
 
@@ -78,15 +80,21 @@ def _measured(path: Path, measure: str, rules: TextRules) -> Measured:
     names = [str(row.get("id") or line) for line, row in enumerate(rows, 1)]
     if len(set(names)) < len(names):
         raise MetricError(f"{path}: an id stands there twice")
-    if measure in RATES and all({"text", "heard"} <= row.keys() for row in rows):
-        return _counted(names, [row["text"] for row in rows], [row["heard"] for row in rows], measure, rules)
+    if measure in RATES and all({"text", _hypothesis_key(row)} <= row.keys() for row in rows):
+        hypotheses = [row[_hypothesis_key(row)] for row in rows]
+        return _counted(names, [row["text"] for row in rows], hypotheses, measure, rules)
     values = [row.get(measure) for row in rows]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, (int, float)) or not np.isfinite(value):
-            known = ", ".join(sorted({key for row in rows for key in row} - {"id", "text", "heard"}))
+            known = ", ".join(sorted({key for row in rows for key in row} - {"id", "text", "hypothesis", "heard"}))
             raise MetricError(f"{path}: utterance {name} has no number '{measure}'; there are: {known or 'none'}")
     numbers = [float(value) for value in values if value is not None]
     return Measured(dict(zip(names, numbers, strict=True)), dict.fromkeys(names, 1.0))
+
+
+def _hypothesis_key(row: dict[str, Any]) -> str:
+    """Return the key of the recognizer's text; earlier evaluations call it "heard"."""
+    return "heard" if "heard" in row else "hypothesis"
 
 
 def _rows(path: Path, measure: str) -> list[dict[str, Any]]:

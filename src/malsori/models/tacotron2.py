@@ -10,7 +10,7 @@ arXiv:1712.05884).
                                                              5 convolutions (post-net) ─► + ──────┴─► log-mel
 
 Differences from the paper:
-- As in NVIDIA's code, whose checkpoints fit: the attention is asked by the first of the decoder's LSTMs and heard by
+- As in NVIDIA's code, whose checkpoints fit: the attention is asked by the first of the decoder's LSTMs and read by
   both, and sees the last weights beside the sum of all; the LSTMs' outputs drop out where the paper zones out.
 - No layer sees padding; in NVIDIA's, the convolutions do, and a short sentence sounds otherwise in company than alone.
 - Decoder and post-net hear mels that are standardised by two fixed numbers.

@@ -46,9 +46,9 @@ def save_doctor_page(found: Diagnosis, out: Path) -> None:
 
 def _least_fitting(page: Page, patients: Sequence[Patient]) -> None:
     """Show the texts that fit their sound the least, found or not: they are worth a listen."""
-    heard = sorted((item for item in patients if item.fit is not None), key=lambda item: item.fit or 0.0)
-    if heard:
-        parts = [_listen(item, f"{item.id}: {item.fit:.2f} nats a phoneme") for item in heard[:_PLAYED]]
+    fitted = sorted((item for item in patients if item.fit is not None), key=lambda item: item.fit or 0.0)
+    if fitted:
+        parts = [_listen(item, f"{item.id}: {item.fit:.2f} nats a phoneme") for item in fitted[:_PLAYED]]
         page.section("가장 덜 맞는 글 · Texts that fit the least", *parts)
 
 

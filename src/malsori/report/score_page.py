@@ -33,7 +33,7 @@ def save_score_page(card: ScoreCard, pairs: TextPairs, rules: TextRules, path: P
         "화자 · By speaker": breakdown.by_speaker(pairs, rules),
         "길이 · By length in syllables": breakdown.by_length(pairs, rules),
         "빠르기 · By speaking rate": breakdown.by_speaking_rate(pairs, rules),
-        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(
+        "표준 발음법 · Wrong words, by article of the pronunciation": breakdown.by_rule(
             pairs, Frontend(morphology=False), rules
         ),
     }
@@ -57,8 +57,11 @@ def _rates(card: ScoreCard) -> str:
 
 def _confusions(found: list[breakdown.Confusion]) -> str:
     names = {"": "", "onset": "초성", "nucleus": "중성", "coda": "종성"}
-    rows = [[each.said or "(none)", each.heard or "(none)", f"{each.count:,}", names[each.position]] for each in found]
-    return table(["said · 말한 것", "heard · 들은 것", "times", "place"], rows)
+    rows = [
+        [each.reference or "(none)", each.hypothesis or "(none)", f"{each.count:,}", names[each.position]]
+        for each in found
+    ]
+    return table(["said · 말한 것", "recognized · 들은 것", "times", "place"], rows)
 
 
 def _groups(groups: list[breakdown.Group]) -> str:
@@ -67,14 +70,14 @@ def _groups(groups: list[breakdown.Group]) -> str:
 
 
 def _worst(pairs: TextPairs, rules: TextRules) -> str:
-    said, heard = rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts)
+    references, hypotheses = rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts)
     rows = [
         [
             pairs.references[place].id or str(place + 1),
             f"{rate.rate:.0%}",
-            said[place],
-            marked(said[place], heard[place]),
+            references[place],
+            marked(references[place], hypotheses[place]),
         ]
         for place, rate in breakdown.worst(pairs, rules)
     ]
-    return table(["utterance", "CER", "said", "heard"], rows)
+    return table(["utterance", "CER", "said", "recognized"], rows)
