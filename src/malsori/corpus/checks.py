@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malsori.config import Config
+from malsori.config import RECOGNITION_AUDIO, Config
 from malsori.corpus.layouts import SPLITS, Utterance, text_key
 from malsori.corpus.vitals import Vitals
+from malsori.models.conformer import FRAME_STRIDE
 
 
 class Limits(Config):
@@ -25,7 +26,7 @@ class Limits(Config):
     deviations: float = 4.5  # robust standard deviations from the corpus's own median, for outliers
     fewest: int = 20  # utterances from which outliers are judged
     syllables_per_second: float = 12.0  # the fastest Korean; broadcast speech has 7
-    recogniser_frame_seconds: float = 0.02  # one output of the recogniser
+    recogniser_frame_seconds: float = FRAME_STRIDE * RECOGNITION_AUDIO.frame_seconds
     long_seconds: float = 30.0  # what Whisper hears at once
     most_tokens: int = 448  # what its decoder has positions for
     worst_fit: float = -4.5  # of text and sound, nats a phoneme
@@ -192,7 +193,7 @@ def _odd_rate(patients: list[Patient], limits: Limits) -> Found:
 
 
 def _other_text(patients: list[Patient], limits: Limits) -> Found:
-    """Texts much less likely than what the recogniser hears by itself (see `vitals.text_fit`).
+    """Texts much less likely than what the recogniser writes by itself (see `vitals.text_fit`).
 
     With these limits, on 277 recordings of emotiontts and 820 of tedxkr: another utterance's text is found in 95 and 90
     of 100, a text that lacks its second half in 100 and 87, one whose second half is another's in 86 and 21, one
@@ -240,5 +241,5 @@ CHECKS: dict[str, Check] = {
     "text not said": Check("warning", _other_text, "listen: is this text said, all of it and nothing else?"),
     "longer than 30 s": Check("note", _too_long, "Whisper hears 30 s at once; cut it for Whisper"),
     "more tokens than Whisper writes": Check("warning", _too_many_tokens, "cut sound and text, or it is left out"),
-    "speaker in several splits": Check("note", _speaker_leak, "a recogniser's test wants speakers it never heard"),
+    "speaker in several splits": Check("note", _speaker_leak, "a recogniser's test wants speakers new to it"),
 }

@@ -65,7 +65,7 @@ class _Aligner:
     frontend: Frontend = field(default_factory=lambda: Frontend())
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, PhoneModels] = field(default_factory=dict)  # of the last speaker only
-    _heard: dict[str, Sound] = field(default_factory=dict)  # learnt from, and not yet aligned
+    _pending: dict[str, Sound] = field(default_factory=dict)  # learnt from, and not yet aligned
 
     def __post_init__(self) -> None:
         self.cuts = {}
@@ -85,7 +85,7 @@ class _Aligner:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""
         models = self._models_of(_speaker(cut))
         sound = self._sound(cut)
-        self._heard.pop(cut.id, None)
+        self._pending.pop(cut.id, None)
         audio, ends = self.corpus.audio, place(models, sound)
         durations = frames_of(ends, sound.reading, audio, round(cut.duration / audio.frame_seconds))
         token_ids = PHONEMES.encode(sound.reading.phonemes)
@@ -112,23 +112,23 @@ class _Aligner:
                 sound.chain()
             except (AlignmentError, TextError):  # told when its own turn comes
                 continue
-            self._heard[cuts[number].id] = sound
+            self._pending[cuts[number].id] = sound
             sounds.append(sound)
         return sounds
 
     def _sound(self, cut: Any) -> Sound:
-        from malsori.asr.encode import hear
+        from malsori.asr.encode import encode
         from malsori.audio.io import load_audio
 
-        if cut.id in self._heard:
-            return self._heard[cut.id]
+        if cut.id in self._pending:
+            return self._pending[cut.id]
         reading = self.frontend.read(cut.supervisions[0].text)
         rate = self.corpus.audio.sample_rate
         wave = load_audio(Path(cut.recording.sources[0].source), rate)
         if self.recognizer is None:
             return sound_of(reading, wave, rate)
-        heard = hear(self.recognizer, wave, rate)
-        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        found = encode(self.recognizer, wave, rate)
+        times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         return sound_of(reading, wave, rate, times.ends)
 
 

@@ -71,7 +71,7 @@ class WaveCollator:
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> WaveBatch:
         """Return the padded batch."""
-        wave, lengths = pad_stack([torch.from_numpy(self._heard(example.wave, random)) for example in examples])
+        wave, lengths = pad_stack([torch.from_numpy(self._augmented(example.wave, random)) for example in examples])
         wave = standardize_wave(wave, lengths) if self.standardized else wave
         names = [example.id for example in examples]
         if not self.targets:
@@ -80,7 +80,7 @@ class WaveCollator:
         tokens, letter_lengths = pad_stack([torch.tensor(ids) for ids in letters])
         return SpelledBatch(wave, lengths, names, tokens, letter_lengths, list(texts))
 
-    def _heard(self, wave: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _augmented(self, wave: np.ndarray, random: np.random.Generator) -> np.ndarray:
         speed = float(random.choice(self.speeds))
         if speed == 1.0 and self.corpus_rate == self.rate:
             return wave
@@ -102,7 +102,7 @@ class Wav2Vec2Recipe(Recipe):
 
 
 class Wav2Vec2Task(NetworkTask):
-    """CTC over letters; what the encoder hears is masked in training (paper, 3.3)."""
+    """CTC over letters; the encoder's input is masked in training (paper, 3.3)."""
 
     turn = "recognizer"
     network: Wav2Vec2
@@ -114,7 +114,7 @@ class Wav2Vec2Task(NetworkTask):
     def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         config = self.network.config
-        output = self._hear(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
+        output = self._encode(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
         log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
         loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
         yield Turn(self.turn, {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
@@ -130,7 +130,7 @@ class Wav2Vec2Task(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            output = self._hear(batch)
+            output = self._encode(batch)
             for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
                 hypotheses.append(text_of(self.table, ids))
@@ -138,7 +138,7 @@ class Wav2Vec2Task(NetworkTask):
         dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
         return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
 
-    def _hear(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
+    def _encode(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
         told = batch.sample_lengths if self.network.config.padding_mask else None
         return Wav2Vec2Output(self.network(batch.wave, told, *masks).logits, lengths)
@@ -182,8 +182,8 @@ def sizes_from(start: SavedModel, wanted: EncoderConfig) -> EncoderConfig:
     return type(wanted).parse(shared | wanted.model_dump(include=wanted.model_fields_set), "start_from")
 
 
-def frames_heard(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
-    """Return how many frames an utterance has at the fastest speed it is heard at."""
+def min_frames(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
+    """Return how many frames an utterance has at the fastest speed it is played at."""
     return config.frames(int(cut.duration / max(data.speeds) * RECOGNITION_AUDIO.sample_rate))
 
 
@@ -247,7 +247,7 @@ def _targets(
             left_out.setdefault("cannot be spelt in the model's letters", []).append(name)
             continue
         needed = int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)])))
-        if needed > frames_heard(config, cuts[name], data):
+        if needed > min_frames(config, cuts[name], data):
             left_out.setdefault("too short for its text (CTC)", []).append(name)
         else:
             targets[name] = (text, ids)
