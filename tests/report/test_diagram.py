@@ -16,9 +16,9 @@ from malsori.losses.distribution import sampled_kl_loss
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.report.canvas import Box, Curve, Label, fitted, text_width
 from malsori.report.diagram import draw, last_balance, markdown, save, schematic, schematic_of
-from malsori.report.layout import arrange
+from malsori.report.graph_layout import arrange
 from malsori.report.trace import trace
-from malsori.train.balance import units
+from malsori.train.contributions import units
 from malsori.train.recipe import read_recipe
 from malsori.train.systems import SYSTEMS, build_task, parse_recipe
 from malsori.train.tasks import Turn, frozen

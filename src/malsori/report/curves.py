@@ -8,7 +8,7 @@ from malsori.errors import TrainingError
 from malsori.report.fonts import use_korean_font
 from malsori.report.page import Page, paragraph, picture, table
 from malsori.report.plots import as_png
-from malsori.train.journal import read_lines
+from malsori.train.run_log import read_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,13 +13,13 @@ from torch import nn
 from malsori.config import nearest, read_json
 from malsori.errors import ConfigError
 from malsori.report.canvas import INK, PAPER, QUIET, Box, Curve, Dot, Label, Picture, Shape, fitted, text_width
-from malsori.report.layout import Arrangement, arrange
+from malsori.report.graph_layout import Arrangement, arrange
 from malsori.report.terms import term
 from malsori.report.trace import Place, TracedTurn, trace
-from malsori.train.balance import LossBalance
-from malsori.train.journal import read_lines
+from malsori.train.contributions import LossBalance
 from malsori.train.optim import OptimizerConfig
 from malsori.train.recipe import Recipe, read_recipe, recipe_names
+from malsori.train.run_log import read_lines
 from malsori.train.systems import SYSTEMS, build_task, parse_recipe
 
 Language = Literal["en", "ko"]

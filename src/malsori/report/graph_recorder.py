@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from malsori.train.balance import units
+from malsori.train.contributions import units
 
 NOT_SHOWN = ("_lengths", "_mask")  # parts of a batch that say only what is padding
 

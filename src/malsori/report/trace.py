@@ -3,8 +3,8 @@
     modules ─► named outputs ─► named losses          solid: a gradient comes back this way
                                                       cut: `detach` or `no_grad` lets none through
 
-Nothing here knows any system: `report.watch` notes while the task runs, and here the graph of single operations is
-contracted to boxes and arrows.
+Nothing here knows any system: `report.graph_recorder` records while the task runs, and here the graph of single
+operations is contracted to boxes and arrows.
 """
 
 from bisect import bisect_right
@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from malsori.report.watch import NOT_SHOWN, Watch, is_cut
-from malsori.train.balance import unit_parameters, units
+from malsori.report.graph_recorder import NOT_SHOWN, Watch, is_cut
+from malsori.train.contributions import unit_parameters, units
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import SavedModel, save_model
-from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
-from malsori.train.doctor import Doctor
-from malsori.train.journal import Journal, read_lines
+from malsori.train.contributions import measure_balance
+from malsori.train.monitor import Doctor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
+from malsori.train.run_log import Journal, read_lines
 from malsori.train.setup import Setup
 from malsori.train.tasks import Turn
 
