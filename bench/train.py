@@ -65,11 +65,11 @@ def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[Setup
 def plain(setup: Setup, steps: int) -> None:
     """Train as one writes it by hand."""
     recipe, task = setup.recipe, setup.task
-    parts = task.parts()
-    optimizers = {turn: build_optimizer(part, recipe.optimizers[turn]) for turn, part in parts.items()}
+    modules = task.optimized_modules()
+    optimizers = {turn: build_optimizer(module, recipe.optimizers[turn]) for turn, module in modules.items()}
     data = Speech(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
     task.train()
-    average = {name: tensor.clone() for name, tensor in task.product().state_dict().items()}
+    average = {name: tensor.clone() for name, tensor in task.exported_model().state_dict().items()}
 
     def plan(epoch: int) -> list[list[str]]:
         return plan_epoch(setup.cuts["train"], recipe.data, setup.by_seconds, recipe.seed, epoch)
@@ -78,10 +78,10 @@ def plain(setup: Setup, steps: int) -> None:
         for turn in task.losses(data[place]):
             optimizers[turn.name].zero_grad(set_to_none=True)
             sum(loss * recipe.weights[turn.name][name] for name, loss in turn.losses.items()).backward()
-            torch.nn.utils.clip_grad_norm_(parts[turn.name].parameters(), recipe.optimizers[turn.name].clip_norm)
+            torch.nn.utils.clip_grad_norm_(modules[turn.name].parameters(), recipe.optimizers[turn.name].clip_norm)
             optimizers[turn.name].step()
         with torch.no_grad():
-            for name, tensor in task.product().state_dict().items():
+            for name, tensor in task.exported_model().state_dict().items():
                 if tensor.is_floating_point():
                     average[name].lerp_(tensor, 1 - recipe.train.ema_decay)
 

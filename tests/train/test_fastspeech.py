@@ -23,7 +23,7 @@ def no_morphology(monkeypatch) -> None:
 def teacher(small_setup, tmp_path) -> SavedModel:
     """A FastSpeech 2 of the planted corpus that has learnt nothing, in teacher/; its tokens last four frames or so."""
     setup = small_setup()
-    network = setup.task.product()
+    network = setup.task.exported_model()
     network.adaptor.duration_predictor.project.bias.data.fill_(1.6)
     model = SavedModel(setup.facts, setup.symbols, network.eval())
     save_model(model, tmp_path / "teacher")
@@ -57,7 +57,7 @@ def test_with_a_teacher_its_mel_and_its_durations_are(small_setup, teacher, tmp_
 
 def test_the_attention_of_a_teacher_that_reads_step_by_step_gives_the_durations(small_setup, tmp_path) -> None:
     setup = small_setup(name="tacotron2-small")
-    save_model(SavedModel(setup.facts, setup.symbols, setup.task.product().eval()), tmp_path / "teacher")
+    save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model().eval()), tmp_path / "teacher")
     pupil = small_setup(f"teacher={tmp_path}/teacher", name="fastspeech-small")
     batch = pupil.collators["train"]([example_of(pupil, "u0"), example_of(pupil, "u3")], np.random.default_rng(0))
     assert batch.durations.sum(1).tolist() == batch.frame_lengths.tolist()

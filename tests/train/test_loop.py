@@ -255,7 +255,9 @@ def test_every_task_learns_one_batch_by_heart(system):
     recipe = smallest_recipe(system)
     task = build_task(recipe)
     batch = task.example()
-    optimizers = {name: torch.optim.AdamW(part.parameters(), lr=2e-3) for name, part in task.parts().items()}
+    optimizers = {
+        name: torch.optim.AdamW(part.parameters(), lr=2e-3) for name, part in task.optimized_modules().items()
+    }
     totals = []
     for _ in range(25):
         for turn in task.losses(batch):

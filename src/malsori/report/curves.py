@@ -28,7 +28,7 @@ def save_curves(runs: Sequence[Path], path: Path) -> None:
     page = Page("Runs", " · ".join(f"{run.name}: step {lines[-1]['step']}" for run, lines in metrics.items()))
     groups: dict[str, list[str]] = {
         "Validation 검증": [],
-        "Losses and signs 손실과 징후": [],
+        "Losses and diagnostics 손실과 징후": [],
         "Gradients and speed 기울기와 속도": [],
     }
     validation, losses, backstage = groups.values()

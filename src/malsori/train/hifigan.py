@@ -54,11 +54,11 @@ class VocoderTask(nn.Module):
         super().__init__()
         self.generator, self.discriminators, self.audio = generator, discriminators, audio
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"discriminator": self.discriminators, "generator": self.generator}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the generator."""
         return self.generator
 
@@ -67,8 +67,8 @@ class VocoderTask(nn.Module):
         fake = self.generator(batch.mel).wave
         real_scores = self.discriminators(batch.wave).scores
         fake_scores = self.discriminators(fake.detach()).scores
-        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
-        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
+        diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, diagnostics)
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(batch.wave)
@@ -102,11 +102,11 @@ class MelCopyTask(nn.Module):
         self.generator, self.audio = generator, audio
         self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"generator": self.generator}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the generator."""
         return self.generator
 

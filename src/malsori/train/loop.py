@@ -76,10 +76,11 @@ class _Run:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
         self.device = torch.device(options.device)
         self.task = setup.task.to(self.device)
-        self.parts: dict[str, nn.Module] = self.task.parts()
-        check_names("optimizers", set(self.recipe.optimizers), set(self.parts))
-        optimizers = {turn: build_optimizer(part, self.recipe.optimizers[turn]) for turn, part in self.parts.items()}
-        self.trained = Trained(self.task, Ema(self.task.product(), self.recipe.train.ema_decay), optimizers)
+        self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
+        check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
+        settings = self.recipe.optimizers
+        optimizers = {turn: build_optimizer(module, settings[turn]) for turn, module in self.optimized.items()}
+        self.trained = Trained(self.task, Ema(self.task.exported_model(), self.recipe.train.ema_decay), optimizers)
         self.checkpoints = Checkpoints(self.out, self.recipe.train.keep)
         self.measured: list[float] = []  # the deciding number of each validation so far
         self.broken: list[int] = []  # steps that were skipped lately
@@ -141,7 +142,7 @@ class _Run:
                 buffer.copy_(value)
             self._skip(step, batches, str(broken))
             return {}
-        self.trained.ema.update(self.task.product(), step)
+        self.trained.ema.update(self.task.exported_model(), step)
         return values
 
     def _turns(self, step: int, batches: list[Any]) -> dict[str, float]:
@@ -173,7 +174,7 @@ class _Run:
         """Weigh a turn's losses, send their gradients back, and return what was measured."""
         weights = self.recipe.weights.get(turn.name, {})
         check_names(f"weights.{turn.name}", set(weights), set(turn.losses))
-        measured = turn.losses | turn.signs
+        measured = turn.losses | turn.diagnostics
         detached = [torch.as_tensor(value).detach().float().to(self.device) for value in measured.values()]
         values = dict(zip(measured, torch.stack(detached).tolist(), strict=True))
         broken = [name for name in turn.losses if not math.isfinite(values[name])]
@@ -183,7 +184,8 @@ class _Run:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
             every = self.recipe.train.balance_every
             if every and (step + 1) % every == 0:
-                self.journal.balance(step + 1, turn.name, measure_balance(turn.losses, weights, self.parts[turn.name]))
+                balances = measure_balance(turn.losses, weights, self.optimized[turn.name])
+                self.journal.balance(step + 1, turn.name, balances)
         weighted = [loss * (weights[name] / count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
         return {f"{turn.name}/{name}": value for name, value in values.items()}
@@ -191,7 +193,7 @@ class _Run:
     def _update(self, turn: str, step: int) -> dict[str, float]:
         """Step a turn's optimizer by the gradients that have been gathered."""
         config, optimizer = self.recipe.optimizers[turn], self.trained.optimizers[turn]
-        norm = torch.nn.utils.clip_grad_norm_(self.parts[turn].parameters(), config.clip_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.optimized[turn].parameters(), config.clip_norm).item()
         if not math.isfinite(norm):
             raise _NotFinite(f"the gradient of '{turn}' is {norm}")
         rate = set_learning_rate(optimizer, config, step, self.recipe.train.steps)
@@ -226,9 +228,9 @@ class _Run:
 
     def _validate(self, step: int) -> dict[str, float]:
         """Measure the averaged weights on held-out speech; keep them as the run's model if they are the best yet."""
-        product = self.task.product()
-        current = {name: tensor.clone() for name, tensor in product.state_dict().items()}
-        product.load_state_dict(self.trained.ema.weights)
+        model = self.task.exported_model()
+        current = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.trained.ema.weights)
         self.task.eval()
         measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
         self.journal.validation(step, measured)
@@ -237,7 +239,7 @@ class _Run:
             self._keep(step, measured)
         self.measured.append(decisive)
         self.doctor.validated(step, self.measured)
-        product.load_state_dict(current)
+        model.load_state_dict(current)
         return measured
 
     def _keep(self, step: int, measured: dict[str, float]) -> None:
@@ -245,7 +247,7 @@ class _Run:
         trained = facts.trained | {"steps": step, "validation": {k: round(v, 5) for k, v in measured.items()}}
         facts = facts.model_copy(update={"trained": trained})
         card = f"# {facts.system}\n\nTrained by malsori for {step} steps on {facts.trained['corpus']}.\n"
-        saved = SavedModel(facts, self.setup.symbols, self.task.product(), card, self.setup.files)
+        saved = SavedModel(facts, self.setup.symbols, self.task.exported_model(), card, self.setup.files)
         try:
             save_model(saved, self.out / "model", half=self.recipe.half)
         except OSError as error:

@@ -42,7 +42,7 @@ def set_up(recipe: Recipe, corpus: Corpus) -> Setup:
     torch.manual_seed(recipe.seed)
     setup = SYSTEMS[recipe.system].bind(recipe, corpus)
     if recipe.start_from and not SYSTEMS[recipe.system].starts:
-        start_from(setup.task.product(), recipe.start_from)
+        start_from(setup.task.exported_model(), recipe.start_from)
     return setup
 
 

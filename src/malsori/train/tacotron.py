@@ -138,7 +138,7 @@ class TacotronTask(NetworkTask):
     def validate(self, batches: Iterable[ReadBatch]) -> dict[str, float]:
         """Return means over held-out speech with the recording's own frames: losses, and attention off the diagonal."""
         turns = [next(self.losses(batch)) for batch in batches]
-        measured = [turn.losses | {"off_diagonal": 1 - turn.signs["attention_diagonality"]} for turn in turns]
+        measured = [turn.losses | {"off_diagonal": 1 - turn.diagnostics["attention_diagonality"]} for turn in turns]
         return {name: sum(values[name].item() for values in measured) / len(measured) for name in measured[0]}
 
 

@@ -81,11 +81,11 @@ class VitsTask(nn.Module):
         self.network, self.discriminators = network, discriminators
         self.audio, self.piece_frames = audio, piece_frames
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"discriminator": self.discriminators, "generator": self.network}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the network without its discriminators."""
         return self.network
 
@@ -96,8 +96,8 @@ class VitsTask(nn.Module):
         output, wave = self._network(batch, pieces), self._wave(batch, pieces)
         real_scores = self.discriminators(wave).scores
         fake_scores = self.discriminators(output.wave.detach()).scores
-        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
-        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
+        diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, diagnostics)
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(wave)

@@ -69,8 +69,8 @@ class Wav2Vec2PretrainingTask(NetworkTask):
             "diversity": diversity,
             "energy": masked_mean(output.energy, length_mask(output.frame_lengths, mask.shape[1])),
         }
-        signs = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
-        yield Turn(self.turn, losses, signs)
+        diagnostics = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
+        yield Turn(self.turn, losses, diagnostics)
 
     def example(self) -> WaveBatch:
         """Return a tiny batch of noise."""
@@ -89,7 +89,7 @@ class Wav2Vec2PretrainingTask(NetworkTask):
             for batch in batches:
                 count += 1
                 turn = next(self.losses(batch))
-                sums.update({name: value.item() for name, value in (turn.signs | turn.losses).items()})
+                sums.update({name: value.item() for name, value in (turn.diagnostics | turn.losses).items()})
         names = ("mistaken", "contrastive", "diversity")
         return {name: sums[name] / count for name in names}
 
