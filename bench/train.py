@@ -26,7 +26,7 @@ from malsori.corpus.folder import Corpus, load_corpus
 from malsori.train.loop import RunOptions, train
 from malsori.train.optim import build_optimizer
 from malsori.train.recipe import read_recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 RECIPES = ("fastspeech2-small", "hifigan-small", "conformer-small")
@@ -54,7 +54,7 @@ class Clock:
         return statistics.median(b - a for a, b in zip(self.ticks[WARM_UP:], self.ticks[WARM_UP + 1 :], strict=False))
 
 
-def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[Setup, Clock]:
+def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[TrainingSetup, Clock]:
     values = read_recipe(name, [*QUIET, f"train.steps={steps}", f"train.balance_every={balance}"])
     setup = set_up(parse_recipe(values, name), corpus)
     clock = Clock(setup.collators["train"])
@@ -62,7 +62,7 @@ def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[Setup
     return setup, clock
 
 
-def plain(setup: Setup, steps: int) -> None:
+def plain(setup: TrainingSetup, steps: int) -> None:
     """Train as one writes it by hand."""
     recipe, task = setup.recipe, setup.task
     modules = task.optimized_modules()
@@ -86,7 +86,7 @@ def plain(setup: Setup, steps: int) -> None:
                     average[name].lerp_(tensor, 1 - recipe.train.ema_decay)
 
 
-def looped(setup: Setup) -> None:
+def looped(setup: TrainingSetup) -> None:
     with tempfile.TemporaryDirectory() as folder:
         train(setup, RunOptions(out=Path(folder) / "run", device="cpu"))
 

@@ -55,7 +55,7 @@ ROOMS = {
     "pretrained": (5, 930),
     "report": (12, 1440),
     "text": (15, 1690),
-    "train": (19, 2160),
+    "train": (19, 2290),
     "tts": (2, 250),
 }
 MAX_FILE_LINES = 400

@@ -7,11 +7,11 @@ from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError, ModelError
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.recipe import read_recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 
-def bound(corpus, recipe: str, *settings: str) -> Setup:
+def bound(corpus, recipe: str, *settings: str) -> TrainingSetup:
     return set_up(parse_recipe(read_recipe(recipe, list(settings)), recipe), load_corpus(corpus))
 
 

@@ -137,15 +137,15 @@ def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_cor
     corpus = load_corpus(planted_corpus)
     said = {cut.id: cut for split in ("train", "dev") for cut in corpus.cuts[split]}
     reason = "too short for its text (CTC)"
-    assert list(setup.left_out) == [reason] and setup.left_out[reason]
+    assert list(setup.skipped) == [reason] and setup.skipped[reason]
     for name, cut in said.items():
         kept = name in setup.cuts["train"] or name in setup.cuts["dev"]
-        assert kept != (name in setup.left_out[reason])
+        assert kept != (name in setup.skipped[reason])
         frames = setup.task.network.config.frames(int(cut.duration / (1.1 if name not in ("u6", "u7") else 1) * 16000))
         least = len([jamo for jamo in cut.supervisions[0].text if jamo != "?"])
         assert kept or frames < 3 * least
     with pytest.raises(KeyError):
-        _ = setup.collators["train"].targets[setup.left_out[reason][0]]
+        _ = setup.collators["train"].targets[setup.skipped[reason][0]]
 
 
 def test_the_sizes_are_those_of_the_start_where_the_recipe_names_none(small_setup, monkeypatch, tmp_path) -> None:

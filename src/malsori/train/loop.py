@@ -36,7 +36,7 @@ from malsori.train.monitor import Doctor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
 from malsori.train.run_log import Journal, read_lines
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
@@ -53,14 +53,14 @@ class RunOptions(Config):
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def train(setup: Setup, options: RunOptions) -> dict[str, float]:
+def train(setup: TrainingSetup, options: RunOptions) -> dict[str, float]:
     """Train to the recipe's last step and return the last validation's numbers.
 
     Raises: TrainingError if the run folder is in use without --resume, the recipe changed, too many steps had a loss
         that is not finite, or it was asked to stop (it has saved then);
         ConfigError if the recipe's weights or optimizers do not name the task's losses and turns.
     """
-    _tell_what_is_learnt_from(setup)
+    _log_training_data(setup)
     with held(options.out):
         return _Run(setup, options).go()
 
@@ -72,7 +72,7 @@ class _NotFinite(Exception):
 class _Run:
     """What one run holds while it goes."""
 
-    def __init__(self, setup: Setup, options: RunOptions) -> None:
+    def __init__(self, setup: TrainingSetup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
         self.device = torch.device(options.device)
         self.task = setup.task.to(self.device)
@@ -337,13 +337,13 @@ def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: 
     return path
 
 
-def _tell_what_is_learnt_from(setup: Setup) -> None:
-    """Log how much there is to learn from, and what was left out, by reason."""
+def _log_training_data(setup: TrainingSetup) -> None:
+    """Log how much speech each split has, and what is skipped, by reason."""
     for split, cuts in setup.cuts.items():
         hours = sum(cut.duration for cut in cuts.values()) / 3600
         log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
-    for reason, ids in setup.left_out.items():
-        log.info("left out, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
+    for reason, ids in setup.skipped.items():
+        log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
