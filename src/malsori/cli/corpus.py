@@ -125,21 +125,23 @@ def check_corpus(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Examine a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
+    """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
-    Example: malsori corpus check recordings/ --listen --html doctor.html
+    Example: malsori corpus check recordings/ --listen --html check.html
     """
     from malsori.asr.recognizer import load_recognizer
-    from malsori.corpus.check import examine
+    from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
     tokenizer = _tokenizer(whisper) if whisper else None
-    listener = load_recognizer(model).model if listen or model else None
-    found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
+    recognizer = load_recognizer(model).model if listen or model else None
+    found = check.check_corpus(
+        source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
+    )
     if html:
-        from malsori.report.check_page import save_doctor_page
+        from malsori.report.check_page import save_check_page
 
-        save_doctor_page(found, html)
+        save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)
