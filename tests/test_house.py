@@ -48,7 +48,7 @@ ROOMS = {
     "corpus": (11, 1690),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (7, 420),
+    "malsori": (8, 490),
     "metrics": (10, 930),
     "models": (11, 1790),
     "nn": (5, 590),

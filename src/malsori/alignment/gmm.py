@@ -24,6 +24,7 @@ from jaxtyping import Float, Integer
 from malsori.alignment.hmm import SILENCE, STATES, Chain, occupancy
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError, ModelError
+from malsori.files import atomic_file
 from malsori.text.symbols import PHONEMES
 
 #: What is listened to: 20 ms windows every 5 ms; a boundary is found to a step of these.
@@ -90,10 +91,8 @@ class PhoneModels:
         """Write the models, whole or not at all."""
         from safetensors.numpy import save_file
 
-        from malsori.audio.io import written_whole
-
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self).items()}
-        with written_whole(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(arrays, temporary, {"symbols": f"{PHONEMES.kind} {PHONEMES.version}"})
 
     @staticmethod

@@ -31,8 +31,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from malsori.config import AudioConfig, Config, read_json, read_toml
+from malsori.config import AudioConfig, Config
 from malsori.errors import ModelError
+from malsori.files import read_json, read_toml
 from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, read_weights
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")

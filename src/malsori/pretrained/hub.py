@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from malsori.config import nearest, read_json
+from malsori.config import nearest
 from malsori.errors import ConfigError, ModelError
+from malsori.files import read_json
 from malsori.pretrained import convert_asr, convert_tts
 from malsori.pretrained.convert import (
     PICKLES,

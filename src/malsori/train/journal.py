@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import malsori
-from malsori.audio.io import written_whole
+from malsori.files import write_text
 from malsori.train.balance import LossBalance
 
 log = logging.getLogger("malsori")
@@ -161,6 +161,4 @@ def _cut_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [entry for entry in read_lines(path) if entry["step"] <= step]
-    with written_whole(path) as temporary:
-        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-        temporary.write_text(lines, encoding="utf-8")
+    write_text(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))

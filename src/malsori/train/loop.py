@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.io import written_whole
-from malsori.config import Config, nearest, read_json
+from malsori.config import Config, nearest
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
+from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
@@ -95,9 +95,7 @@ class _Run:
         if saved and path.is_file() and not options.accept_changes:
             refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
         state = self.checkpoints.restore(self.trained)
-        with written_whole(path) as temporary:
-            written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
-            temporary.write_text(written + "\n", encoding="utf-8")
+        write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:
             return 0
         best = state.get("best")
