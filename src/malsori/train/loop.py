@@ -30,6 +30,7 @@ from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import SavedModel, save_model
+from malsori.runtime.device import resolve_device
 from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.doctor import Doctor
@@ -45,12 +46,15 @@ _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
 class RunOptions(Config):
-    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe."""
+    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe.
+
+    device: as `resolve_device` takes it; "auto" is CUDA or the CPU, as not all losses are there for MPS.
+    """
 
     out: Path
     resume: bool = False
     accept_changes: bool = False
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    device: str = "auto"
 
 
 def train(setup: Setup, options: RunOptions) -> dict[str, float]:
@@ -74,7 +78,7 @@ class _Run:
 
     def __init__(self, setup: Setup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
-        self.device = torch.device(options.device)
+        self.device = resolve_device(options.device, accelerators=("cuda",))
         self.task = setup.task.to(self.device)
         self.parts: dict[str, nn.Module] = self.task.parts()
         check_names("optimizers", set(self.recipe.optimizers), set(self.parts))
