@@ -37,6 +37,10 @@ class ModelError(MalsoriError):
     """A saved model is missing, incomplete, or does not fit the parts it is used with."""
 
 
+class DeviceError(MalsoriError):
+    """A device, a precision or a number of threads was asked for that this machine does not have."""
+
+
 class TrainingError(MalsoriError):
     """A run cannot start or go on as asked."""
 

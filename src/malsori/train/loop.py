@@ -26,10 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import Config, nearest
-from malsori.corpus.batches import Speech, on_device, places, plan_epoch
+from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, save_model
+from malsori.runtime.device import resolve_device
 from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.doctor import Doctor
@@ -45,12 +46,15 @@ _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
 class RunOptions(Config):
-    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe."""
+    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe.
+
+    device: as `resolve_device` takes it; "auto" is CUDA or the CPU, as not all losses are there for MPS.
+    """
 
     out: Path
     resume: bool = False
     accept_changes: bool = False
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    device: str = "auto"
 
 
 def train(setup: Setup, options: RunOptions) -> dict[str, float]:
@@ -74,7 +78,7 @@ class _Run:
 
     def __init__(self, setup: Setup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
-        self.device = torch.device(options.device)
+        self.device = resolve_device(options.device, accelerators=("cuda",))
         self.task = setup.task.to(self.device)
         self.parts: dict[str, nn.Module] = self.task.parts()
         check_names("optimizers", set(self.recipe.optimizers), set(self.parts))
@@ -258,7 +262,9 @@ class _Run:
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield the training batches of each step from start to stop."""
         data, count = self.recipe.data, self.recipe.train.accumulate
-        speech = Speech(self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed)
+        speech = SpeechDataset(
+            self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed
+        )
         loader = torch.utils.data.DataLoader(
             _Seeded(speech, self.recipe.seed),
             batch_size=None,
@@ -274,7 +280,9 @@ class _Run:
 
     def _held_out(self) -> Iterator[Any]:
         """Yield the validation batches: always the same."""
-        dataset = Speech(self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed)
+        dataset = SpeechDataset(
+            self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed
+        )
         for place in enumerate(self._plan("dev", 0)):
             yield dataset[place]
 
@@ -282,7 +290,7 @@ class _Run:
 class _Seeded(torch.utils.data.Dataset):
     """Batches whose every random draw, in whichever worker, is a function of (seed, place)."""
 
-    def __init__(self, speech: Speech, seed: int) -> None:
+    def __init__(self, speech: SpeechDataset, seed: int) -> None:
         self.speech, self.seed = speech, seed
 
     def __getitem__(self, place: tuple[int, list[str]]) -> Any:

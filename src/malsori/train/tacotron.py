@@ -15,7 +15,7 @@ from malsori.errors import CorpusError
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.losses.sequence import aligned_attention_loss, attention_diagonality, guided_attention_loss, stop_loss
 from malsori.models.fastspeech2 import FastSpeech2Config
-from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig, TacotronOutput
+from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig, TacotronOutput
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.symbols import PHONEMES
@@ -92,9 +92,9 @@ class TacotronTask(NetworkTask):
     """
 
     turn = "acoustic"
-    network: SpeakingByAttention
+    network: AttentionAcousticModel
 
-    def __init__(self, network: SpeakingByAttention, guide: str, stop_weight: float) -> None:
+    def __init__(self, network: AttentionAcousticModel, guide: str, stop_weight: float) -> None:
         super().__init__(network)
         self.guide, self.stop_weight = guide, stop_weight
         self.distance = l2_loss if isinstance(network, Tacotron2) else l1_loss
