@@ -21,7 +21,7 @@ from malsori.corpus.folder import Corpus, load_corpus
 from malsori.pretrained.hub import load_saved
 from malsori.report.curves import figure_of_axes
 from malsori.report.plots import as_png, mels_figure
-from malsori.train.journal import read_lines
+from malsori.train.run_log import read_lines
 from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
 _ACROSS = 4  # curves side by side

@@ -11,8 +11,8 @@ from torch import nn
 from malsori.errors import ModelError, TrainingError
 from malsori.pretrained import folder
 from malsori.train.checkpoint import Checkpoints, Trained, held
-from malsori.train.journal import Journal, read_lines
 from malsori.train.optim import Ema, OptimizerConfig, build_optimizer
+from malsori.train.run_log import Journal, read_lines
 
 
 def trained(seed: int = 0, width: int = 3) -> Trained:

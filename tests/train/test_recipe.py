@@ -20,7 +20,7 @@ def test_every_built_in_recipe_names_exactly_its_tasks_turns_and_losses(name):
     task = build_task(recipe)
     turns = {turn.name: set(turn.losses) for turn in task.losses(task.example())}
     assert {turn: set(weights) for turn, weights in recipe.weights.items()} == turns
-    assert set(recipe.optimizers) == set(turns) == set(task.parts())
+    assert set(recipe.optimizers) == set(turns) == set(task.optimized_modules())
 
 
 def test_every_system_has_a_recipe_that_comes_with_malsori():

@@ -131,14 +131,14 @@ def check_corpus(
     Example: malsori corpus check recordings/ --listen --html doctor.html
     """
     from malsori.asr.recognizer import load_recognizer
-    from malsori.corpus.doctor import examine
+    from malsori.corpus.check import examine
     from malsori.corpus.ground_truth import audio_at
 
     tokenizer = _tokenizer(whisper) if whisper else None
     listener = load_recognizer(model).model if listen or model else None
     found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
     if html:
-        from malsori.report.doctor_page import save_doctor_page
+        from malsori.report.check_page import save_doctor_page
 
         save_doctor_page(found, html)
         print(f"{html}: written", file=sys.stderr)

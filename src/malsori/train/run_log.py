@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import malsori
 from malsori.files import write_text
-from malsori.train.balance import LossBalance
+from malsori.train.contributions import LossBalance
 
 log = logging.getLogger("malsori")
 
