@@ -6,7 +6,8 @@ import pytest
 
 import malsori
 from malsori.errors import MetricError
-from malsori.metrics.breakdown import (
+from malsori.metrics.comparison import compare_outputs
+from malsori.metrics.error_analysis import (
     Confusion,
     by_length,
     by_rule,
@@ -19,7 +20,6 @@ from malsori.metrics.breakdown import (
 from malsori.metrics.error_rate import ErrorRate, TextRules
 from malsori.metrics.score_card import RATES, score
 from malsori.metrics.transcripts import TextPairs, Utterance, read_pairs
-from malsori.metrics.verdict import compare_outputs
 from malsori.report.score_page import save_score_page
 from malsori.text.frontend import Frontend
 

@@ -103,8 +103,8 @@ def compare(
     Example: malsori compare heard_by_a.txt heard_by_b.txt --reference said.txt --metric wer
     Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
     """
+    from malsori.metrics.comparison import compare_outputs
     from malsori.metrics.error_rate import TextRules
-    from malsori.metrics.verdict import compare_outputs
 
     rules = TextRules(punctuation=punctuation.value, case=case.value)
     found = compare_outputs(a, b, metric, reference, rules)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from malsori.metrics import breakdown
+from malsori.metrics import error_analysis
 from malsori.metrics.error_rate import TextRules
 from malsori.metrics.score_card import RATES, ScoreCard
 from malsori.metrics.transcripts import TextPairs
@@ -26,14 +26,14 @@ def save_score_page(card: ScoreCard, pairs: TextPairs, rules: TextRules, path: P
     page.section("오류율 · Error rates", _rates(card), paragraph(f"띄어쓰기 · spacing F1 {card.spacing_f1:.3f}"))
     page.section(
         "혼동 · Most frequent confusions",
-        _confusions(breakdown.confused_syllables(pairs, rules, 12)),
-        _confusions(breakdown.confused_jamo(pairs, rules, 12)),
+        _confusions(error_analysis.confused_syllables(pairs, rules, 12)),
+        _confusions(error_analysis.confused_jamo(pairs, rules, 12)),
     )
     groups = {
-        "화자 · By speaker": breakdown.by_speaker(pairs, rules),
-        "길이 · By length in syllables": breakdown.by_length(pairs, rules),
-        "빠르기 · By speaking rate": breakdown.by_speaking_rate(pairs, rules),
-        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(
+        "화자 · By speaker": error_analysis.by_speaker(pairs, rules),
+        "길이 · By length in syllables": error_analysis.by_length(pairs, rules),
+        "빠르기 · By speaking rate": error_analysis.by_speaking_rate(pairs, rules),
+        "표준 발음법 · Words misheard, by article of the pronunciation": error_analysis.by_rule(
             pairs, Frontend(morphology=False), rules
         ),
     }
@@ -55,13 +55,13 @@ def _rates(card: ScoreCard) -> str:
     return table(header, rows)
 
 
-def _confusions(found: list[breakdown.Confusion]) -> str:
+def _confusions(found: list[error_analysis.Confusion]) -> str:
     names = {"": "", "onset": "초성", "nucleus": "중성", "coda": "종성"}
     rows = [[each.said or "(none)", each.heard or "(none)", f"{each.count:,}", names[each.position]] for each in found]
     return table(["said · 말한 것", "heard · 들은 것", "times", "place"], rows)
 
 
-def _groups(groups: list[breakdown.Group]) -> str:
+def _groups(groups: list[error_analysis.Group]) -> str:
     rows = [[group.name, f"{group.members:,}", f"{group.rate.rate:.2%}", f"{group.rate.edits:,}"] for group in groups]
     return table(["", "members", "rate", "errors"], rows)
 
@@ -75,6 +75,6 @@ def _worst(pairs: TextPairs, rules: TextRules) -> str:
             said[place],
             marked(said[place], heard[place]),
         ]
-        for place, rate in breakdown.worst(pairs, rules)
+        for place, rate in error_analysis.worst(pairs, rules)
     ]
     return table(["utterance", "CER", "said", "heard"], rows)
