@@ -49,7 +49,7 @@ ROOMS = {
     "decode": (4, 470),
     "losses": (4, 290),
     "malsori": (7, 420),
-    "metrics": (10, 930),
+    "metrics": (10, 965),
     "models": (11, 1790),
     "nn": (5, 590),
     "pretrained": (5, 930),

@@ -20,7 +20,7 @@ app = typer.Typer()
 
 
 class Punctuation(enum.StrEnum):
-    """What becomes of punctuation before texts are compared."""
+    """What becomes of punctuation before texts are scored."""
 
     kept = "kept"
     removed = "removed"
@@ -49,9 +49,9 @@ _Case = Annotated[Case, typer.Option(help="Tell capital letters from small ones,
 @app.command("score")
 def score(
     reference: Annotated[
-        str, typer.Argument(help="What was said: a file (a text a line, id<TAB>text, .jsonl), or text.")
+        str, typer.Argument(help="Reference: a file (a text a line, id<TAB>text, .jsonl), or a text.")
     ],
-    hypothesis: Annotated[str, typer.Argument(help="What was heard: the same.")],
+    hypothesis: Annotated[str, typer.Argument(help="Hypothesis, as recognized: the same.")],
     as_json: _Json = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page: confusions, groups, worst utterances.")] = None,
     punctuation: _Punctuation = Punctuation.kept,
@@ -62,17 +62,17 @@ def score(
     Example: malsori score 사랑해 사량해
     Example: malsori score said.txt heard.txt --json --html score.html
     """
-    from malsori.metrics.error_rate import TextRules
+    from malsori.metrics.error_rate import TextNormalizer
     from malsori.metrics.score_card import score as score_texts
     from malsori.metrics.transcripts import read_pairs
 
     pairs = read_pairs(reference, hypothesis)
-    rules = TextRules(punctuation=punctuation.value, case=case.value)
-    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, rules)
+    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
+    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, normalizer)
     if html:
         from malsori.report.score_page import save_score_page
 
-        save_score_page(card, pairs, rules, html)
+        save_score_page(card, pairs, normalizer, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(card.as_json(), ensure_ascii=False) if as_json else _card_as_text(card))
 
@@ -92,23 +92,23 @@ def _card_as_text(card: "ScoreCard") -> str:
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation (folder or file), or a file of transcripts.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="The same, of the other system.")],
-    reference: Annotated[Path | None, typer.Option(help="What was said, when A and B are transcripts.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Reference transcript, when A and B are transcripts.")] = None,
     metric: Annotated[str, typer.Option(help="cer, cer_no_space, wer, swer, jamo_error_rate, mcd_db, ...")] = "cer",
     as_json: _Json = False,
     punctuation: _Punctuation = Punctuation.kept,
     case: _Case = Case.kept,
 ) -> None:
-    """Say whether two systems differ on the same utterances: difference, interval, p and a verdict.
+    """Say whether two systems differ on the same utterances: difference, interval, p and a conclusion.
 
     Example: malsori compare heard_by_a.txt heard_by_b.txt --reference said.txt --metric wer
     Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
     """
     from malsori.metrics.comparison import compare_outputs
-    from malsori.metrics.error_rate import TextRules
+    from malsori.metrics.error_rate import TextNormalizer
 
-    rules = TextRules(punctuation=punctuation.value, case=case.value)
-    found = compare_outputs(a, b, metric, reference, rules)
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.verdict)
+    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
+    found = compare_outputs(a, b, metric, reference, normalizer)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.conclusion)
 
 
 @app.command("mcd")
