@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 
 from malsori.errors import AudioError
 
-#: Endings of files that may hold speech; a corpus reader looks for these.
+#: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
 
 #: Endings that `save_audio` writes, with libsndfile's names for the container and the samples in it.
@@ -74,6 +74,11 @@ def stream_audio(path: Path | str, sample_rate: int, seconds: float = 10.0) -> I
         raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
     if resampler:
         yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """Return the sound files in a folder, by their endings in either case, in order of name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_SUFFIXES)
 
 
 def audio_info(path: Path | str) -> AudioInfo:

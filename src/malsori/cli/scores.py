@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malsori.cli.terminal import watched
-from malsori.errors import MalsoriError, MetricError
+from malsori.errors import MetricError
 
 if TYPE_CHECKING:
     from malsori.metrics.score_card import ScoreCard
-    from malsori.metrics.speech import SpeechDifference
+    from malsori.metrics.speech import PairResult
 
 app = typer.Typer()
 
@@ -140,24 +140,23 @@ def mcd(
     pairs = pair_folders(reference, hypothesis)
     jobs = workers or min(os.cpu_count() or 1, len(pairs))
     results = compare_folders(pairs, rate, definition.value, order, include_c0, jobs)
-    _tell_folder([*watched(results, len(pairs))], as_json)
+    _print_folder([*watched(results, len(pairs))], as_json)
 
 
-def _tell_folder(results: "list[tuple[str, SpeechDifference | MalsoriError]]", as_json: bool) -> None:
-    """Print each pair and the means; pairs that could not be measured are told and make the command fail."""
-    from malsori.metrics.speech import mean_of
+def _print_folder(results: "list[PairResult]", as_json: bool) -> None:
+    """Print each pair and the means; pairs that could not be measured are reported and make the command fail."""
+    from malsori.metrics.speech import mean_difference
 
-    failed = {name: found for name, found in results if isinstance(found, MalsoriError)}
-    measured = {name: found for name, found in results if not isinstance(found, MalsoriError)}
-    for error in failed.values():
-        print(f"malsori: {error}", file=sys.stderr)
+    measured = {each.name: each.difference for each in results if each.difference}
+    failed = {each.name: each.failure for each in results if not each.difference}
+    for failure in failed.values():
+        print(f"malsori: {failure}", file=sys.stderr)
     if not measured:
         raise MetricError(f"none of {len(failed)} pairs could be measured")
-    means = mean_of([*measured.values()])
+    means = mean_difference([*measured.values()])
     if as_json:
         rows = [{"id": name} | found.as_json() for name, found in measured.items()]
-        skipped = {name: str(error) for name, error in failed.items()}
-        print(json.dumps(means | {"rows": rows, "failed": skipped}, ensure_ascii=False))
+        print(json.dumps(means | {"rows": rows, "failed": failed}, ensure_ascii=False))
     else:
         for name, found in measured.items():
             print(f"{name}\t{found.mcd_db:.3f} dB")
