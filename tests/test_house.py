@@ -41,15 +41,15 @@ FLOORS = (
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (11, 1120),
+    "alignment": (11, 1140),
     "asr": (3, 330),
     "audio": (5, 430),
     "cli": (9, 685),
-    "corpus": (11, 1690),
+    "corpus": (11, 1700),
     "decode": (4, 470),
     "losses": (4, 290),
     "malsori": (8, 490),
-    "metrics": (10, 930),
+    "metrics": (10, 965),
     "models": (11, 1795),
     "nn": (5, 595),
     "pretrained": (5, 930),

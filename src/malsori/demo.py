@@ -6,7 +6,7 @@ from pathlib import Path
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.files import write_json
-from malsori.metrics.error_rate import TextRules, cer, wer
+from malsori.metrics.error_rate import TextNormalizer, cer, wer
 from malsori.report.page import Page, marked, paragraph, picture, player, table
 from malsori.report.plots import as_png, speech_figure
 from malsori.tts.voice import Speech, Voice, load_voice
@@ -17,7 +17,7 @@ SENTENCES = (
     "우리 가족은 주말마다 가까운 산에 올라가요.",
     "처음 만난 사람들도 금방 친구가 되었어요.",
 )
-_SPOKEN = TextRules(punctuation="removed")
+_SPOKEN = TextNormalizer(punctuation="removed")
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ def run_demo(out: Path) -> list[Said]:
 
 def mean_cer(said: list[Said]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
-    return cer([one.text for one in said], [one.heard for one in said], spaces=False, rules=_SPOKEN).rate
+    return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
 def _judge(speech: Speech, recognizer: Recognizer) -> Said:
     text = speech.reading.written
     heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-    errors = cer(text, heard, spaces=False, rules=_SPOKEN).rate, wer(text, heard, rules=_SPOKEN).rate
+    errors = cer(text, heard, spaces=False, normalizer=_SPOKEN).rate, wer(text, heard, normalizer=_SPOKEN).rate
     return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
