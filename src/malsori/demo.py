@@ -70,7 +70,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     return (
         f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it never saw; the "
         f"built-in recogniser ({listener.system}) writes down what it hears. "
-        f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
+        f"License of both: {acoustic.license}. {time.strftime('%Y-%m-%d')}"
     )
 
 

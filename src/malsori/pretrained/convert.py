@@ -179,8 +179,8 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = re.search(r"^license:\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
-    licence = stated[1] if stated and empty.facts.licence == "unknown" else empty.facts.licence
-    facts = empty.facts.model_copy(update={"licence": licence})
+    license = stated[1] if stated and empty.facts.license == "unknown" else empty.facts.license
+    facts = empty.facts.model_copy(update={"license": license})
     return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
 
 

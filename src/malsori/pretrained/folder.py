@@ -4,7 +4,7 @@ config.json         the system's name, its sizes, the AudioConfig it was trained
                     and the facts about the corpus that it needs to speak or listen
 symbols.json        the alphabets it reads or writes
 model.safetensors   weights; float16 on disk when asked, float32 in memory always
-card.md             for a person: what it is, what it learnt from, under which licence
+card.md             for a person: what it is, what it learnt from, under which license
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vocos import Vocos, VocosConfig
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
 from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.pretrained.legacy import current_facts
 from malsori.text.symbols import SymbolTable
 
 #: System name → the class of its sizes and the network they build.
@@ -72,7 +73,7 @@ class ModelFacts(Config):
     frontend: dict[str, Any] = Field(default_factory=dict)
     speakers: tuple[str, ...] = ()
     statistics: dict[str, Statistics] = Field(default_factory=dict)
-    licence: str = "unknown"
+    license: str = "unknown"
     trained: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -127,7 +128,7 @@ def open_model(folder: Path) -> SavedModel:
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
-    facts = ModelFacts.parse(read_json(folder / "config.json"), str(folder / "config.json"))
+    facts = read_model_facts(folder)
     if facts.audio_fingerprint != facts.audio.fingerprint():
         raise ModelError(f"{folder}: its audio settings were changed since it was trained (another fingerprint)")
     if facts.system not in NETWORKS:
@@ -139,6 +140,12 @@ def open_model(folder: Path) -> SavedModel:
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return SavedModel(facts, symbols, network.eval(), text, kept_files(folder))
+
+
+def read_model_facts(folder: Path) -> ModelFacts:
+    """Return what a model's config.json says. Raises: ConfigError naming what is wrong with it."""
+    place = str(folder / "config.json")
+    return ModelFacts.parse(current_facts(read_json(folder / "config.json"), place), place)
 
 
 def kept_files(folder: Path) -> dict[str, bytes]:

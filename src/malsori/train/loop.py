@@ -30,6 +30,7 @@ from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, save_model
+from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.contributions import measure_balance
@@ -98,7 +99,8 @@ class _Run:
                 f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
             )
         if saved and path.is_file() and not options.accept_changes:
-            refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
+            before = type(self.recipe).parse(current_recipe(read_json(path), str(path)), str(path))
+            refuse_changes(before, self.recipe, self.out)
         state = self.checkpoints.restore(self.trained)
         write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import malsori
 from malsori.files import write_text
+from malsori.pretrained.legacy import current_record
 from malsori.train.contributions import LossBalance
 
 log = logging.getLogger("malsori")
@@ -124,7 +125,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            entries.append(json.loads(line))
+            entries.append(current_record(json.loads(line)))
         except json.JSONDecodeError:
             continue  # torn by a kill or a full disk
     return entries

@@ -10,6 +10,7 @@ from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import load_exactly
 from malsori.pretrained.hub import load_saved
+from malsori.pretrained.legacy import current_recipe
 from malsori.train import conformer, fastspeech, hifigan, tacotron, vits, wav2vec2, wav2vec2_pretraining, whisper
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup
@@ -30,6 +31,7 @@ SYSTEMS: dict[str, SystemSpec] = {
 
 def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
     """Return the recipe as its system's own class. Raises: ConfigError for an unknown system or key."""
+    values = current_recipe(values, place)
     system = values.get("system")
     if system not in SYSTEMS:
         known = sorted(SYSTEMS)
