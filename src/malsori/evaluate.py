@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from malsori.asr.listeners import LISTENERS
 from malsori.asr.recognizer import Recognizer, load_recognizer
+from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
