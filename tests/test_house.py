@@ -48,7 +48,7 @@ ROOMS = {
     "corpus": (11, 1700),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (8, 490),
+    "malsori": (9, 520),
     "metrics": (10, 965),
     "models": (11, 1795),
     "nn": (5, 595),

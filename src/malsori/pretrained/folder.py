@@ -21,34 +21,9 @@ from torch import Tensor, nn
 from malsori.config import AudioConfig, Config
 from malsori.errors import FileError, ModelError
 from malsori.files import atomic_folder, read_json, write_json, write_text
-from malsori.models.conformer import Conformer, ConformerConfig
-from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
-from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.hifigan import Hifigan, HifiganConfig
-from malsori.models.tacotron import Tacotron, TacotronConfig
-from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
-from malsori.models.vits import Vits, VitsConfig
-from malsori.models.vocos import Vocos, VocosConfig
-from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
-from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.legacy import current_facts
+from malsori.systems import SYSTEMS
 from malsori.text.symbols import SymbolTable
-
-#: System name → the class of its sizes and the network they build.
-NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
-    "conformer": (ConformerConfig, Conformer),
-    "fastspeech": (FastSpeechConfig, FastSpeech),
-    "fastspeech2": (FastSpeech2Config, FastSpeech2),
-    "hifigan": (HifiganConfig, Hifigan),
-    "tacotron": (TacotronConfig, Tacotron),
-    "tacotron2": (Tacotron2Config, Tacotron2),
-    "vits": (VitsConfig, Vits),
-    "vocos": (VocosConfig, Vocos),
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2),
-    "wav2vec2-pretrain": (Wav2Vec2PretrainingConfig, Wav2Vec2Pretraining),
-    "whisper": (WhisperConfig, Whisper),
-}
-
 
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
 KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
@@ -131,9 +106,9 @@ def open_model(folder: Path) -> SavedModel:
     facts = read_model_facts(folder)
     if facts.audio_fingerprint != facts.audio.fingerprint():
         raise ModelError(f"{folder}: its audio settings were changed since it was trained (another fingerprint)")
-    if facts.system not in NETWORKS:
-        raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(NETWORKS))}")
-    config_class, network_class = NETWORKS[facts.system]
+    if facts.system not in SYSTEMS:
+        raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(SYSTEMS))}")
+    config_class, network_class = (SYSTEMS[facts.system].resolve(part) for part in ("config", "network"))
     network = network_class(config_class.parse(facts.model, f"{folder / 'config.json'}: model"))
     load_exactly(network, read_weights(folder / "model.safetensors"), str(folder))
     symbols = _read_symbols(folder / "symbols.json")

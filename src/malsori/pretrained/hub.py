@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from malsori.config import nearest
 from malsori.errors import ConfigError, ModelError
 from malsori.files import read_json
-from malsori.pretrained import convert_asr, convert_tts
 from malsori.pretrained.convert import (
     PICKLES,
     Layout,
@@ -30,8 +29,6 @@ from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_m
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
 _HUB_FILES = ["*.json", "*.safetensors", "card.md", "README.md", "merges.txt", "vocab.txt"]
-#: Layout → what reads its settings.
-_READERS = convert_tts.READERS | convert_asr.READERS
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,10 @@ def import_public(path: Path, configs: list[Path], license: str = "unknown") -> 
 
 def adopt_public(layout: Layout, public: Public) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
+    from malsori.pretrained import convert_asr, convert_tts
+
     try:
-        empty = _READERS[layout.name](public)
+        empty = (convert_asr.READERS | convert_tts.READERS)[layout.name](public)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""

@@ -17,11 +17,12 @@ from malsori.report.canvas import INK, PAPER, QUIET, Box, Curve, Dot, Label, Pic
 from malsori.report.graph_layout import Arrangement, arrange
 from malsori.report.terms import term
 from malsori.report.trace import DiagramNode, TracedTurn, trace
+from malsori.systems import SYSTEMS
 from malsori.train.contributions import LossBalance
 from malsori.train.optim import OptimizerConfig
 from malsori.train.recipe import Recipe, read_recipe, recipe_names
 from malsori.train.run_log import read_lines
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 
 Language = Literal["en", "ko"]
 

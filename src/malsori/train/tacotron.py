@@ -29,6 +29,7 @@ from malsori.train.setup import (
     select_splits,
     speakers_by_count,
 )
+from malsori.train.systems import build_task
 from malsori.train.tasks import NetworkTask, Turn
 
 
@@ -167,7 +168,7 @@ def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
-    task = SYSTEMS[recipe.system].build_task(recipe.model_copy(update={"model": sizes}))
+    task = build_task(recipe.model_copy(update={"model": sizes}))
     collator = ReadCollator(speakers, guided)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     return TrainingSetup(
@@ -182,7 +183,5 @@ def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
     )
 
 
-SYSTEMS = {
-    "tacotron": SystemSpec(recipe=TacotronRecipe, build_task=_tacotron_task, from_corpus=_from_corpus),
-    "tacotron2": SystemSpec(recipe=Tacotron2Recipe, build_task=_tacotron2_task, from_corpus=_from_corpus),
-}
+TACOTRON = SystemSpec(recipe=TacotronRecipe, build_task=_tacotron_task, from_corpus=_from_corpus)
+TACOTRON2 = SystemSpec(recipe=Tacotron2Recipe, build_task=_tacotron2_task, from_corpus=_from_corpus)

@@ -287,8 +287,6 @@ def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None
     network.encoder.convolutions.requires_grad_(not recipe.freeze_convolutions)
 
 
-SYSTEMS = {
-    "wav2vec2": SystemSpec(
-        recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
-    )
-}
+WAV2VEC2 = SystemSpec(
+    recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

@@ -255,8 +255,6 @@ class _Texts:
         return only_hangul(normalized) if self.writes == "hangul" else normalized
 
 
-SYSTEMS = {
-    "whisper": SystemSpec(
-        recipe=WhisperRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
-    )
-}
+WHISPER = SystemSpec(
+    recipe=WhisperRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)
