@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from malsori.asr.listeners import LISTENERS
+from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus, load_corpus

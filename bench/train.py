@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from malsori.corpus.batches import Speech, places, plan_epoch
+from malsori.corpus.batches import SpeechDataset, places, plan_epoch
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.train.loop import RunOptions, train
 from malsori.train.optim import build_optimizer
@@ -67,7 +67,7 @@ def plain(setup: TrainingSetup, steps: int) -> None:
     recipe, task = setup.recipe, setup.task
     modules = task.optimized_modules()
     optimizers = {turn: build_optimizer(module, recipe.optimizers[turn]) for turn, module in modules.items()}
-    data = Speech(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
+    data = SpeechDataset(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
     task.train()
     average = {name: tensor.clone() for name, tensor in task.exported_model().state_dict().items()}
 

@@ -18,9 +18,10 @@ from malsori.report.canvas import Box, Curve, Label, fitted, text_width
 from malsori.report.diagram import draw, last_contributions, markdown, save, schematic, schematic_of
 from malsori.report.graph_layout import arrange
 from malsori.report.trace import trace
+from malsori.systems import SYSTEMS
 from malsori.train.contributions import units
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 from malsori.train.tasks import Turn, frozen
 
 DOCS = Path(__file__).parents[2] / "docs" / "diagrams"

@@ -11,12 +11,13 @@ import torch
 
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import open_model, read_weights
+from malsori.systems import SYSTEMS
 from malsori.train.fastspeech import FastSpeech2Task
 from malsori.train.hifigan import VocoderTask
 from malsori.train.loop import RunOptions, seed_everything, train
 from malsori.train.recipe import read_recipe, recipe_names
 from malsori.train.run_log import read_lines, read_warnings
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 from malsori.train.tasks import Turn
 
 

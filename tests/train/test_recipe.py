@@ -4,8 +4,9 @@ import pytest
 
 from malsori.config import AudioConfig
 from malsori.errors import ConfigError
+from malsori.systems import SYSTEMS
 from malsori.train.recipe import read_recipe, recipe_names
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 
 RECIPES = recipe_names()
 

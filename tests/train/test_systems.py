@@ -59,7 +59,7 @@ def test_a_start_of_other_sizes_is_refused_by_the_first_weight_that_does_not_fit
 
 
 def test_the_licence_of_the_recordings_goes_into_the_model(planted_corpus):
-    assert bound(planted_corpus, "vocos-small", *SMALL, "licence=CC BY 4.0").facts.licence == "CC BY 4.0"
+    assert bound(planted_corpus, "vocos-small", *SMALL, "license=CC BY 4.0").facts.license == "CC BY 4.0"
 
 
 def test_a_run_can_start_from_a_public_checkpoint(planted_corpus, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from malsori.asr.listeners import ListenOptions
 from malsori.asr.recognizer import load_recognizer
+from malsori.asr.whisper import ListenOptions
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model

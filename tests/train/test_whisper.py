@@ -17,7 +17,7 @@ from malsori.errors import ConfigError, CorpusError
 from malsori.models.whisper import Whisper
 from malsori.pretrained.hub import load_saved
 from malsori.text.frontend import Frontend
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 from malsori.train.loop import RunOptions, train
 from malsori.train.recipe import read_recipe
 from malsori.train.setup import TrainingSetup
@@ -86,7 +86,7 @@ def test_the_small_recipe_teaches_jamo_and_no_more_than_is_said(bound) -> None:
     setup = bound()
     tokenizer = Tokenizer(setup.files)
     batch = batch_of(setup)
-    assert setup.facts.model["vocab"] == vocabulary(jamo_files()) == setup.task.network.config.vocab
+    assert setup.facts.model["vocab"] == vocab_size(jamo_files()) == setup.task.network.config.vocab
     for row, length, text in zip(batch.target_ids.tolist(), batch.token_lengths.tolist(), batch.texts, strict=True):
         assert tokenizer.decode(row[:length]) == text
         assert row[length - 1] == tokenizer.end and row[: length - 1].count(tokenizer.end) == 0

@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.files import atomic_file
 
 if TYPE_CHECKING:
     from malsori.text.tokenizer import Tokenizer
@@ -157,7 +158,6 @@ def show_utterances(
 
     Example: malsori corpus show work/voice lmy00001 -o pictures
     """
-    from malsori.audio.io import written_whole
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
@@ -166,7 +166,7 @@ def show_utterances(
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):
         if name not in cuts:
             raise CorpusError(f"'{name}' is no utterance of {folder}; it has {len(cuts)}, such as {next(iter(cuts))}")
-        with written_whole(out / f"{name}.png") as temporary:
+        with atomic_file(out / f"{name}.png") as temporary:
             temporary.write_bytes(as_png(utterance_figure(corpus, cuts[name])))
         print(out / f"{name}.png")
 

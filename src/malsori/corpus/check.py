@@ -206,7 +206,7 @@ def _statistics(stats: list[UtteranceStats]) -> dict[str, float | int]:
 
 def _tokens(tokenizer: Tokenizer, utterance: Utterance) -> int:
     """Return how many tokens an utterance's text takes with its prefix and end; 0 where it cannot be written."""
-    text = utterance.written if tokenizer.knows("1") else only_hangul(reading(utterance.spoken).normalized)
+    text = utterance.written if tokenizer.is_token("1") else only_hangul(reading(utterance.spoken).normalized)
     try:
         return len(tokenizer.encode(text)) + len(tokenizer.prefix("ko"))
     except TextError:

@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from torch import nn
 
-from malsori.config import nearest, read_json
+from malsori.config import nearest
 from malsori.errors import ConfigError
+from malsori.files import atomic_file, read_json, write_text
 from malsori.report.canvas import INK, PAPER, QUIET, Box, Curve, Dot, Label, Picture, Shape, fitted, text_width
 from malsori.report.graph_layout import Arrangement, arrange
 from malsori.report.terms import term
 from malsori.report.trace import DiagramNode, TracedTurn, trace
+from malsori.systems import SYSTEMS
 from malsori.train.contributions import LossContribution
 from malsori.train.optim import OptimizerConfig
 from malsori.train.recipe import Recipe, read_recipe, recipe_names
 from malsori.train.run_log import read_lines
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 
 Language = Literal["en", "ko"]
 
@@ -124,12 +126,12 @@ def save(what: Schematic, path: Path, language: Language = "en") -> None:
     """Write a schematic as .svg, .png or .md. Raises: ConfigError for another ending."""
     if path.suffix not in (".svg", ".png", ".md"):
         raise ConfigError(f"{path}: a diagram is written as .svg, .png or .md")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        draw(what, language).save_png(path)
+        with atomic_file(path) as temporary:
+            draw(what, language).save_png(temporary)
     else:
         text = markdown(what, language) if path.suffix == ".md" else draw(what, language).svg()
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 class _Panel:

@@ -128,4 +128,4 @@ def listening_target(frontend: Frontend, text: str) -> Target:
     return Target(plain, JAMO.encode(to_jamo(plain)), PHONEMES.encode(sounded))
 
 
-SYSTEMS = {"conformer": SystemSpec(recipe=ConformerRecipe, build_task=_build_task, from_corpus=_from_corpus)}
+CONFORMER = SystemSpec(recipe=ConformerRecipe, build_task=_build_task, from_corpus=_from_corpus)

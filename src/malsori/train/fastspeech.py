@@ -259,9 +259,5 @@ def distillation_targets(
     return targets
 
 
-SYSTEMS = {
-    "fastspeech": SystemSpec(recipe=FastSpeechRecipe, build_task=_fastspeech_task, from_corpus=_fastspeech_from_corpus),
-    "fastspeech2": SystemSpec(
-        recipe=FastSpeech2Recipe, build_task=_fastspeech2_task, from_corpus=_fastspeech2_from_corpus
-    ),
-}
+FASTSPEECH = SystemSpec(recipe=FastSpeechRecipe, build_task=_fastspeech_task, from_corpus=_fastspeech_from_corpus)
+FASTSPEECH2 = SystemSpec(recipe=FastSpeech2Recipe, build_task=_fastspeech2_task, from_corpus=_fastspeech2_from_corpus)

@@ -22,6 +22,7 @@ from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDisc
 from malsori.train.examples import example_segments
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, require_same_audio, select_splits
+from malsori.train.systems import build_task
 from malsori.train.tasks import Turn, frozen
 
 
@@ -163,7 +164,7 @@ def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Trainin
     return TrainingSetup(
         recipe=recipe,
         corpus=corpus,
-        task=SYSTEMS[recipe.system].build_task(recipe),
+        task=build_task(recipe),
         cuts=select_splits(recipe, corpus),
         collators=collators,
         by_seconds=False,
@@ -171,7 +172,5 @@ def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Trainin
     )
 
 
-SYSTEMS = {
-    "hifigan": SystemSpec(recipe=HifiganRecipe, build_task=_hifigan_task, from_corpus=_from_corpus),
-    "vocos": SystemSpec(recipe=VocosRecipe, build_task=_vocos_task, from_corpus=_from_corpus),
-}
+HIFIGAN = SystemSpec(recipe=HifiganRecipe, build_task=_hifigan_task, from_corpus=_from_corpus)
+VOCOS = SystemSpec(recipe=VocosRecipe, build_task=_vocos_task, from_corpus=_from_corpus)

@@ -25,11 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.io import written_whole
-from malsori.config import Config, nearest, read_json
-from malsori.corpus.batches import Speech, on_device, places, plan_epoch
+from malsori.config import Config, nearest
+from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
+from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, save_model
+from malsori.pretrained.legacy import current_recipe
+from malsori.runtime.device import resolve_device
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.contributions import measure_contributions
 from malsori.train.monitor import TrainingMonitor
@@ -45,12 +47,15 @@ _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
 class RunOptions(Config):
-    """Where a run is written, whether it resumes an earlier one, and if so under a changed recipe."""
+    """Where a run is written, whether it resumes an earlier one, and if so under a changed recipe.
+
+    device: as `resolve_device` takes it; "auto" is CUDA or the CPU, as not all losses are there for MPS.
+    """
 
     out: Path
     resume: bool = False
     accept_changes: bool = False
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    device: str = "auto"
 
 
 def train(setup: TrainingSetup, options: RunOptions) -> dict[str, float]:
@@ -74,7 +79,7 @@ class _Run:
 
     def __init__(self, setup: TrainingSetup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
-        self.device = torch.device(options.device)
+        self.device = resolve_device(options.device, accelerators=("cuda",))
         self.task = setup.task.to(self.device)
         self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
         check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
@@ -94,11 +99,10 @@ class _Run:
                 f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
             )
         if saved and path.is_file() and not options.accept_changes:
-            refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
+            before = type(self.recipe).parse(current_recipe(read_json(path), str(path)), str(path))
+            refuse_changes(before, self.recipe, self.out)
         state = self.checkpoints.restore(self.trained)
-        with written_whole(path) as temporary:
-            written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
-            temporary.write_text(written + "\n", encoding="utf-8")
+        write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:
             return 0
         best = state.get("best")
@@ -262,7 +266,9 @@ class _Run:
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield the training batches of each step from start to stop."""
         data, count = self.recipe.data, self.recipe.train.accumulate
-        speech = Speech(self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed)
+        speech = SpeechDataset(
+            self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed
+        )
         loader = torch.utils.data.DataLoader(
             _Seeded(speech, self.recipe.seed),
             batch_size=None,
@@ -278,7 +284,9 @@ class _Run:
 
     def _held_out(self) -> Iterator[Any]:
         """Yield the validation batches: always the same."""
-        dataset = Speech(self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed)
+        dataset = SpeechDataset(
+            self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed
+        )
         for place in enumerate(self._plan("dev", 0)):
             yield dataset[place]
 
@@ -286,7 +294,7 @@ class _Run:
 class _Seeded(torch.utils.data.Dataset):
     """Batches whose every random draw, in whichever worker, is a function of (seed, place)."""
 
-    def __init__(self, speech: Speech, seed: int) -> None:
+    def __init__(self, speech: SpeechDataset, seed: int) -> None:
         self.speech, self.seed = speech, seed
 
     def __getitem__(self, place: tuple[int, list[str]]) -> Any:

@@ -88,7 +88,7 @@ def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any)
         audio=recipe.audio,
         audio_fingerprint=recipe.audio.fingerprint(),
         frontend={"version": FRONTEND_VERSION},
-        licence=recipe.licence,
+        license=recipe.license,
         trained={"corpus": corpus.name, "recipe": recipe.fingerprint()},
         **more,
     )

@@ -10,37 +10,33 @@ from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import load_exactly
 from malsori.pretrained.hub import load_saved
-from malsori.train import conformer, fastspeech, hifigan, tacotron, vits, wav2vec2, wav2vec2_pretraining, whisper
+from malsori.pretrained.legacy import current_recipe
+from malsori.systems import SYSTEMS
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup
 from malsori.train.tasks import Task
 
-#: Every system that can be trained, by the name its recipes give it.
-SYSTEMS: dict[str, SystemSpec] = {
-    **conformer.SYSTEMS,
-    **fastspeech.SYSTEMS,
-    **hifigan.SYSTEMS,
-    **tacotron.SYSTEMS,
-    **vits.SYSTEMS,
-    **wav2vec2.SYSTEMS,
-    **wav2vec2_pretraining.SYSTEMS,
-    **whisper.SYSTEMS,
-}
+
+def training_spec(system: str) -> SystemSpec:
+    """Return how a system of the table is trained."""
+    spec: SystemSpec = SYSTEMS[system].resolve("training")
+    return spec
 
 
 def parse_recipe(values: dict[str, Any], place: str) -> Recipe:
     """Return the recipe as its system's own class. Raises: ConfigError for an unknown system or key."""
+    values = current_recipe(values, place)
     system = values.get("system")
     if system not in SYSTEMS:
         known = sorted(SYSTEMS)
         raise ConfigError(f"{place}: system = {system!r} is not known.{nearest(str(system), known)}")
-    return SYSTEMS[system].recipe.parse(values, place)
+    return training_spec(system).recipe.parse(values, place)
 
 
 def set_up(recipe: Recipe, corpus: Corpus) -> TrainingSetup:
     """Return the training set-up of a recipe on a corpus; networks are initialized from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    spec = SYSTEMS[recipe.system]
+    spec = training_spec(recipe.system)
     setup = spec.from_corpus(recipe, corpus)
     if recipe.start_from and not spec.accepts_initial_weights:
         load_initial_weights(setup.task.exported_model(), recipe.start_from)
@@ -61,4 +57,4 @@ def load_initial_weights(network: nn.Module, name: str) -> None:
 
 def build_task(recipe: Recipe) -> Task:
     """Return the task of a recipe with new networks, without a corpus."""
-    return SYSTEMS[recipe.system].build_task(recipe)
+    return training_spec(recipe.system).build_task(recipe)

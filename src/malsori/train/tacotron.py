@@ -15,7 +15,7 @@ from malsori.errors import CorpusError
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.losses.sequence import aligned_attention_loss, attention_diagonality, guided_attention_loss, stop_loss
 from malsori.models.fastspeech2 import FastSpeech2Config
-from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig, TacotronOutput
+from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig, TacotronOutput
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.symbols import PHONEMES
@@ -29,6 +29,7 @@ from malsori.train.setup import (
     select_splits,
     speakers_by_count,
 )
+from malsori.train.systems import build_task
 from malsori.train.tasks import NetworkTask, Turn
 
 
@@ -99,9 +100,9 @@ class TacotronTask(NetworkTask):
     """
 
     turn = "acoustic"
-    network: SpeakingByAttention
+    network: AttentionAcousticModel
 
-    def __init__(self, network: SpeakingByAttention, guide: str, stop_weight: float) -> None:
+    def __init__(self, network: AttentionAcousticModel, guide: str, stop_weight: float) -> None:
         super().__init__(network)
         self.guide, self.stop_weight = guide, stop_weight
         self.distance = l2_loss if isinstance(network, Tacotron2) else l1_loss
@@ -167,7 +168,7 @@ def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
-    task = SYSTEMS[recipe.system].build_task(recipe.model_copy(update={"model": sizes}))
+    task = build_task(recipe.model_copy(update={"model": sizes}))
     collator = ReadCollator(speakers, guided)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     return TrainingSetup(
@@ -182,7 +183,5 @@ def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
     )
 
 
-SYSTEMS = {
-    "tacotron": SystemSpec(recipe=TacotronRecipe, build_task=_tacotron_task, from_corpus=_from_corpus),
-    "tacotron2": SystemSpec(recipe=Tacotron2Recipe, build_task=_tacotron2_task, from_corpus=_from_corpus),
-}
+TACOTRON = SystemSpec(recipe=TacotronRecipe, build_task=_tacotron_task, from_corpus=_from_corpus)
+TACOTRON2 = SystemSpec(recipe=Tacotron2Recipe, build_task=_tacotron2_task, from_corpus=_from_corpus)

@@ -267,4 +267,4 @@ def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) ->
     return ("too short for its tokens" if frames < len(ids) else ""), ids
 
 
-SYSTEMS = {"vits": SystemSpec(recipe=VitsRecipe, build_task=_build_task, from_corpus=_from_corpus)}
+VITS = SystemSpec(recipe=VitsRecipe, build_task=_build_task, from_corpus=_from_corpus)

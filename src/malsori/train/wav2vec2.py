@@ -27,7 +27,7 @@ from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
-from malsori.text.letters import letters_of, syllable_table, text_of
+from malsori.text.letters import decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
@@ -133,7 +133,7 @@ class Wav2Vec2Task(NetworkTask):
             output = self._hear(batch)
             for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
-                hypotheses.append(text_of(self.table, ids))
+                hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
         dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
         return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
@@ -252,7 +252,7 @@ def _targets(
     targets = {}
     for name, text in texts.items():
         try:
-            ids = letters_of(table, text)
+            ids = encode_letters(table, text)
         except TextError:
             skipped.setdefault("cannot be spelt in the model's letters", []).append(name)
             continue
@@ -287,8 +287,6 @@ def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None
     network.encoder.convolutions.requires_grad_(not recipe.freeze_convolutions)
 
 
-SYSTEMS = {
-    "wav2vec2": SystemSpec(
-        recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
-    )
-}
+WAV2VEC2 = SystemSpec(
+    recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

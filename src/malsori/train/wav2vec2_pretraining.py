@@ -166,8 +166,6 @@ def _from_corpus(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> TrainingS
     )
 
 
-SYSTEMS = {
-    "wav2vec2-pretrain": SystemSpec(
-        recipe=Wav2Vec2PretrainingRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
-    )
-}
+PRETRAINING = SystemSpec(
+    recipe=Wav2Vec2PretrainingRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

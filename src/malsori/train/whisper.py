@@ -25,7 +25,7 @@ from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul, to_nfc
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
@@ -158,7 +158,7 @@ class WhisperTask(NetworkTask):
 def _build_task(recipe: WhisperRecipe) -> WhisperTask:
     """Return a task that begins from nothing and writes jamo; of a checkpoint's sizes where the recipe has one."""
     tokenizer = Tokenizer(jamo_files((recipe.language,)))
-    own = {} if recipe.start_from else {"vocab": vocabulary(tokenizer.files)}
+    own = {} if recipe.start_from else {"vocab": vocab_size(tokenizer.files)}
     return WhisperTask(Whisper(recipe.model.model_copy(update=own)), tokenizer, recipe)
 
 
@@ -255,8 +255,6 @@ class _Texts:
         return only_hangul(normalized) if self.writes == "hangul" else normalized
 
 
-SYSTEMS = {
-    "whisper": SystemSpec(
-        recipe=WhisperRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
-    )
-}
+WHISPER = SystemSpec(
+    recipe=WhisperRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)
