@@ -12,7 +12,6 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.metrics.error_rate import cer
 from malsori.models.conformer import Conformer, ConformerConfig
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo, only_hangul, to_jamo
@@ -21,6 +20,7 @@ from malsori.train.examples import example_listening
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 
 class ConformerRecipe(Recipe):
@@ -67,8 +67,7 @@ class ConformerTask(NetworkTask):
             for log_probs, length in zip(output.jamo, output.frame_lengths.tolist(), strict=True):
                 hypotheses.append(from_jamo(JAMO.decode(greedy(log_probs[:length].cpu().numpy()))))
             references.extend(batch.texts)
-        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
 
 def _build_task(recipe: ConformerRecipe) -> nn.Module:

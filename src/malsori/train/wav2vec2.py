@@ -20,7 +20,6 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import ConfigError, TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.metrics.error_rate import cer
 from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
 from malsori.pretrained.folder import SavedModel, load_exactly
 from malsori.pretrained.hub import load_saved
@@ -33,6 +32,7 @@ from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 #: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
 LEAST_STRETCHES = 2
@@ -135,8 +135,7 @@ class Wav2Vec2Task(NetworkTask):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
                 hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
-        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
     def _hear(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)

@@ -19,7 +19,6 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.seq2seq import rules_of, write_greedily
 from malsori.errors import ConfigError, CorpusError, TextError
 from malsori.losses.sequence import cross_entropy_loss
-from malsori.metrics.error_rate import cer
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
@@ -30,6 +29,7 @@ from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 
 class WhisperRecipe(Recipe):
@@ -141,8 +141,7 @@ class WhisperTask(NetworkTask):
             for written in write_greedily(writer, self.rules, len(batch.mel)):
                 hypotheses.append(self.tokenizer.decode(written.ids).strip())
             references.extend(batch.texts)
-        dense = [["".join(text.split()) for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
     def _misread(self, given_ids: Tensor) -> Tensor:
         """Return the tokens, some of those behind the prefix replaced by any of the batch's."""
