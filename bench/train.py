@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from malsori.corpus.batches import Speech, places, plan_epoch
+from malsori.corpus.batches import BatchDataset, places, plan_epoch
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.train.loop import RunOptions, train
 from malsori.train.optim import build_optimizer
@@ -67,7 +67,7 @@ def plain(setup: Setup, steps: int) -> None:
     recipe, task = setup.recipe, setup.task
     parts = task.parts()
     optimizers = {turn: build_optimizer(part, recipe.optimizers[turn]) for turn, part in parts.items()}
-    data = Speech(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
+    data = BatchDataset(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
     task.train()
     average = {name: tensor.clone() for name, tensor in task.product().state_dict().items()}
 

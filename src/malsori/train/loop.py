@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from malsori.audio.io import written_whole
 from malsori.config import Config, nearest, read_json
-from malsori.corpus.batches import Speech, on_device, places, plan_epoch
+from malsori.corpus.batches import BatchDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.train.balance import measure_balance
@@ -260,7 +260,9 @@ class _Run:
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield the training batches of each step from start to stop."""
         data, count = self.recipe.data, self.recipe.train.accumulate
-        speech = Speech(self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed)
+        speech = BatchDataset(
+            self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed
+        )
         loader = torch.utils.data.DataLoader(
             _Seeded(speech, self.recipe.seed),
             batch_size=None,
@@ -276,7 +278,7 @@ class _Run:
 
     def _held_out(self) -> Iterator[Any]:
         """Yield the validation batches: always the same."""
-        dataset = Speech(self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed)
+        dataset = BatchDataset(self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed)
         for place in enumerate(self._plan("dev", 0)):
             yield dataset[place]
 
@@ -284,7 +286,7 @@ class _Run:
 class _Seeded(torch.utils.data.Dataset):
     """Batches whose every random draw, in whichever worker, is a function of (seed, place)."""
 
-    def __init__(self, speech: Speech, seed: int) -> None:
+    def __init__(self, speech: BatchDataset, seed: int) -> None:
         self.speech, self.seed = speech, seed
 
     def __getitem__(self, place: tuple[int, list[str]]) -> Any:
