@@ -44,18 +44,19 @@ ROOMS = {
     "alignment": (11, 1140),
     "asr": (3, 330),
     "audio": (5, 430),
-    "cli": (8, 660),
-    "corpus": (11, 1700),
+    "cli": (9, 685),
+    "corpus": (11, 1710),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (7, 420),
+    "malsori": (9, 520),
     "metrics": (10, 965),
-    "models": (11, 1790),
-    "nn": (5, 590),
-    "pretrained": (5, 930),
+    "models": (11, 1795),
+    "nn": (5, 595),
+    "pretrained": (6, 1080),
     "report": (12, 1440),
+    "runtime": (1, 70),
     "text": (15, 1690),
-    "train": (19, 2160),
+    "train": (20, 2290),
     "tts": (2, 250),
 }
 MAX_FILE_LINES = 400
@@ -64,7 +65,7 @@ MAX_FUNCTION_LINES_WITH_DOCSTRING = 60
 MAX_CONSTRUCTOR_PARAMETERS = 8
 MAX_FOLDERS = 2  # malsori/text
 #: Classes of one name in two files, which are on their way out.
-SHARED_NAMES = {"Writer", "Written"}
+SHARED_NAMES = {"Writer"}
 FORBIDDEN_WORDS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

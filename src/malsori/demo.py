@@ -1,12 +1,11 @@
 """The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.io import written_whole
+from malsori.files import write_json
 from malsori.metrics.error_rate import TextNormalizer, cer, wer
 from malsori.report.page import Page, marked, paragraph, picture, player, table
 from malsori.report.plots import as_png, speech_figure
@@ -50,8 +49,7 @@ def run_demo(out: Path) -> list[Said]:
         page.section(one.text, *_shown(one, speech))
     page.save(out / "report.html")
     report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
-    with written_whole(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "report.json", report)
     return said
 
 
@@ -72,7 +70,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     return (
         f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it never saw; the "
         f"built-in recogniser ({listener.system}) writes down what it hears. "
-        f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
+        f"License of both: {acoustic.license}. {time.strftime('%Y-%m-%d')}"
     )
 
 

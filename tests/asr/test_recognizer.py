@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from malsori.asr.encode import hear, hear_stream
-from malsori.asr.listeners import CtcListener, ListenOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
+from malsori.asr.whisper import CtcListener, ListenOptions
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout

@@ -24,6 +24,7 @@ from jaxtyping import Float, Integer
 from malsori.alignment.hmm import SILENCE, STATES, StateGraph, occupancy
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError, ModelError
+from malsori.files import atomic_file
 from malsori.text.symbols import PHONEMES
 
 #: What MFCCs are taken of: 20 ms windows every 5 ms; a boundary is found to a step of these.
@@ -93,10 +94,8 @@ class GmmHmm:
         """Write the model, whole or not at all."""
         from safetensors.numpy import save_file
 
-        from malsori.audio.io import written_whole
-
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self).items()}
-        with written_whole(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(arrays, temporary, {"symbols": f"{PHONEMES.kind} {PHONEMES.version}"})
 
     @staticmethod

@@ -6,9 +6,7 @@ brings its own decoders, so nothing needs to be on the PATH.
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from malsori.errors import AudioError
+from malsori.files import atomic_file
 
 #: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
@@ -126,20 +125,8 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
     samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
     # Rounded here, so that what was quantised once is written back bit for bit (libsndfile scales by 32767 or 32768).
     data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its name once the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _existing(path: Path | str) -> Path:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from malsori.audio.io import written_whole
 from malsori.errors import ModelError, TextError
+from malsori.files import atomic_file
 from malsori.text.hangul import to_jamo
 from malsori.text.symbols import JAMO
 
@@ -118,7 +118,7 @@ def save_ngram(model: NgramModel, path: Path) -> None:
         arrays[f"{size}.keys"] = np.array(table.keys, dtype=np.int64)
         for name, values in (("log_probs", table.log_probs), ("backoffs", table.backoffs)):
             arrays[f"{size}.{name}"] = np.clip(np.round(-16 * np.array(values)), 0, 255).astype(np.uint8)
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file(arrays, temporary)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from malsori.asr.listeners import ListenOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
+from malsori.asr.whisper import ListenOptions
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
