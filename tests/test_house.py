@@ -35,7 +35,7 @@ FLOORS = (
     {"text"},
     {"audio"},
     {"systems"},
-    {"files", "config", "shapes", "errors"},
+    {"files", "config", "shapes", "extras", "errors"},
 )
 
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
@@ -43,19 +43,19 @@ FLOORS = (
 ROOMS = {
     "alignment": (11, 1120),
     "asr": (3, 330),
-    "audio": (5, 430),
-    "cli": (8, 660),
-    "corpus": (11, 1690),
+    "audio": (6, 530),
+    "cli": (8, 670),
+    "corpus": (11, 1710),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (7, 420),
+    "malsori": (8, 445),
     "metrics": (10, 930),
     "models": (11, 1790),
     "nn": (5, 590),
     "pretrained": (5, 930),
     "report": (12, 1440),
     "text": (15, 1690),
-    "train": (19, 2160),
+    "train": (19, 2170),
     "tts": (2, 250),
 }
 MAX_FILE_LINES = 400

@@ -29,14 +29,14 @@ from malsori.audio.io import written_whole
 from malsori.config import Config, nearest, read_json
 from malsori.corpus.batches import Speech, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
-from malsori.pretrained.folder import SavedModel, save_model
+from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.doctor import Doctor
 from malsori.train.journal import Journal, read_lines
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import Setup, warn_of_other_pitch
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
@@ -94,6 +94,8 @@ class _Run:
             )
         if saved and path.is_file() and not options.accept_changes:
             refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
+        if saved and (kept := self.out / "model" / "config.json").is_file():
+            warn_of_other_pitch(ModelFacts.parse(read_json(kept), str(kept)), self.setup.corpus, str(self.out))
         state = self.checkpoints.restore(self.trained)
         with written_whole(path) as temporary:
             written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
