@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from malsori.asr.listeners import LISTENERS
+from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.pretrained.hub import load_saved
 from malsori.report.curves import figure_of_axes
 from malsori.report.plots import as_png, mels_figure
-from malsori.train.journal import read_lines
+from malsori.train.run_log import read_lines
 from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
 _ACROSS = 4  # curves side by side

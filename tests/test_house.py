@@ -41,21 +41,22 @@ FLOORS = (
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (11, 1120),
+    "alignment": (11, 1140),
     "asr": (3, 330),
     "audio": (6, 530),
-    "cli": (8, 670),
-    "corpus": (11, 1710),
+    "cli": (9, 685),
+    "corpus": (11, 1715),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (8, 445),
-    "metrics": (10, 930),
-    "models": (11, 1790),
-    "nn": (5, 590),
-    "pretrained": (5, 930),
+    "malsori": (10, 550),
+    "metrics": (10, 965),
+    "models": (11, 1795),
+    "nn": (5, 595),
+    "pretrained": (6, 1080),
     "report": (12, 1440),
+    "runtime": (1, 70),
     "text": (15, 1690),
-    "train": (19, 2170),
+    "train": (19, 2290),
     "tts": (2, 250),
 }
 MAX_FILE_LINES = 400

@@ -119,7 +119,7 @@ def test_a_folder_of_transformers_describes_its_mel_and_can_be_saved_as_ours(tmp
     model = load_saved(str(tmp_path / "theirs"))
     audio = model.facts.audio
     assert (audio.sample_rate, audio.hop_samples, audio.fft_samples, audio.convention) == (16000, 256, 1024, "speecht5")
-    assert model.facts.licence == "mit" and model.card.endswith("# A vocoder\n")
+    assert model.facts.license == "mit" and model.card.endswith("# A vocoder\n")
     save_model(model, tmp_path / "ours")
     mel = torch.randn(1, 5, 80)
     assert torch.equal(open_model(tmp_path / "ours").network(mel).wave, model.network(mel).wave)
@@ -281,9 +281,9 @@ def test_what_the_authors_program_does_not_look_at_in_its_settings_changes_nothi
 
 def test_an_imported_file_is_a_folder_of_ours(tmp_path: Path) -> None:
     path, _ = authors_file(tmp_path, TINY)
-    save_model(import_public(path, [tmp_path / "config.json"], licence="MIT"), tmp_path / "ours")
+    save_model(import_public(path, [tmp_path / "config.json"], license="MIT"), tmp_path / "ours")
     opened = load_saved(str(tmp_path / "ours"))
-    assert opened.facts.licence == "MIT" and opened.facts.trained == {"imported": path.name, "layout": "jik876-hifigan"}
+    assert opened.facts.license == "MIT" and opened.facts.trained == {"imported": path.name, "layout": "jik876-hifigan"}
     assert "g_00000001.pt" in opened.card and "MIT" in opened.card
 
 

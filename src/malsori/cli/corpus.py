@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.files import atomic_file
 
 if TYPE_CHECKING:
     from malsori.text.tokenizer import Tokenizer
@@ -134,14 +135,14 @@ def check_corpus(
     Example: malsori corpus check recordings/ --listen --html doctor.html
     """
     from malsori.asr.recognizer import load_recognizer
-    from malsori.corpus.doctor import examine
+    from malsori.corpus.check import examine
     from malsori.corpus.ground_truth import audio_at
 
     tokenizer = _tokenizer(whisper) if whisper else None
     listener = load_recognizer(model).model if listen or model else None
     found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
     if html:
-        from malsori.report.doctor_page import save_doctor_page
+        from malsori.report.check_page import save_doctor_page
 
         save_doctor_page(found, html)
         print(f"{html}: written", file=sys.stderr)
@@ -159,7 +160,6 @@ def show_utterances(
 
     Example: malsori corpus show work/voice lmy00001 -o pictures
     """
-    from malsori.audio.io import written_whole
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
@@ -168,7 +168,7 @@ def show_utterances(
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):
         if name not in cuts:
             raise CorpusError(f"'{name}' is no utterance of {folder}; it has {len(cuts)}, such as {next(iter(cuts))}")
-        with written_whole(out / f"{name}.png") as temporary:
+        with atomic_file(out / f"{name}.png") as temporary:
             temporary.write_bytes(as_png(utterance_figure(corpus, cuts[name])))
         print(out / f"{name}.png")
 

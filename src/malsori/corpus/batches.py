@@ -210,7 +210,7 @@ def masked_mel(mel: Tensor, config: DataConfig, random: np.random.Generator) -> 
     return mel
 
 
-class Speech(torch.utils.data.Dataset):
+class SpeechDataset(torch.utils.data.Dataset):
     """Batches by their place in a plan; utterances stay in memory once read, up to a bound."""
 
     _CACHE_SECONDS = 4 * 3600.0

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malsori.audio.io import written_whole
-from malsori.config import AudioConfig, read_json
+from malsori.config import AudioConfig
 from malsori.corpus.layouts import SPLITS
 from malsori.errors import CorpusError
+from malsori.files import atomic_file, read_json
 
 if TYPE_CHECKING:
     from lhotse import CutSet, MonoCut
@@ -97,16 +97,10 @@ def read_facts(path: Path) -> dict[str, Any]:
 MARKER = ".preparing.json"
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as indented JSON with Hangul kept readable, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
 def write_cuts(path: Path, cuts: "Iterable[MonoCut]") -> None:
     """Write cuts as gzipped JSON lines; the same cuts give the same bytes (no time stamp, no file name inside)."""
     lines = b"".join(json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n" for cut in cuts)
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(lines, mtime=0))
 
 
@@ -127,7 +121,7 @@ def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str, alig
 
     # one entry: safetensors writes several in an order that changes from run to run, and so would the bytes
     notes = {"keys": f"{key} {aligned_by}"}
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, notes)
 
 

@@ -23,12 +23,13 @@ from jaxtyping import Float
 
 from malsori.audio.io import load_audio, save_audio
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
-from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config, read_json
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus import folder
 from malsori.corpus.folder import OLD_TRACKER
 from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
+from malsori.files import read_json, write_json
 
 if TYPE_CHECKING:
     from lhotse import MonoCut
@@ -312,7 +313,7 @@ def _claim(source: Path, out: Path, audio: AudioConfig, tracker: PitchTracker) -
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CorpusError(f"{out}: exists and is not a corpus; {_ELSEWHERE}")
-    folder.write_json(marker, wanted)
+    write_json(marker, wanted)
     facts.unlink(missing_ok=True)
     return wanted
 
@@ -335,7 +336,7 @@ def _finish(summary: Summary, made: list[_Made], origin: dict[str, Any], audio: 
         "hours": {split: round(hours, 4) for split, hours in summary.hours.items()},
         "skipped": summary.skipped,
     }
-    folder.write_json(out / "corpus.json", facts)
+    write_json(out / "corpus.json", facts)
     (out / folder.MARKER).unlink()
 
 

@@ -31,8 +31,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from malsori.config import AudioConfig, Config, read_json, read_toml
+from malsori.config import AudioConfig, Config
 from malsori.errors import ModelError
+from malsori.files import read_json, read_toml
 from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, read_weights
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -178,8 +179,8 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = re.search(r"^license:\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
-    licence = stated[1] if stated and empty.facts.licence == "unknown" else empty.facts.licence
-    facts = empty.facts.model_copy(update={"licence": licence})
+    license = stated[1] if stated and empty.facts.license == "unknown" else empty.facts.license
+    facts = empty.facts.model_copy(update={"license": license})
     return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
 
 

@@ -8,7 +8,7 @@ from malsori.errors import TrainingError
 from malsori.report.fonts import use_korean_font
 from malsori.report.page import Page, paragraph, picture, table
 from malsori.report.plots import as_png
-from malsori.train.journal import read_lines
+from malsori.train.run_log import read_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def save_curves(runs: Sequence[Path], path: Path) -> None:
     page = Page("Runs", " · ".join(f"{run.name}: step {lines[-1]['step']}" for run, lines in metrics.items()))
     groups: dict[str, list[str]] = {
         "Validation 검증": [],
-        "Losses and signs 손실과 징후": [],
+        "Losses and diagnostics 손실과 징후": [],
         "Gradients and speed 기울기와 속도": [],
     }
     validation, losses, backstage = groups.values()

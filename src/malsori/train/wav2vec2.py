@@ -27,11 +27,11 @@ from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
-from malsori.text.letters import letters_of, syllable_table, text_of
+from malsori.text.letters import decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
 
 #: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
@@ -133,7 +133,7 @@ class Wav2Vec2Task(NetworkTask):
             output = self._hear(batch)
             for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
-                hypotheses.append(text_of(self.table, ids))
+                hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
         dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
         return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
@@ -187,46 +187,56 @@ def frames_heard(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
     return config.frames(int(cut.duration / max(data.speeds) * RECOGNITION_AUDIO.sample_rate))
 
 
-def _task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
+def _build_task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
     blank = recipe.model.blank if recipe.units == "checkpoint" else 0
     sizes = recipe.model.model_copy(update={"vocab": len(table), "blank": blank})
     return Wav2Vec2Task(Wav2Vec2(sizes), table, recipe.audio)
 
 
-def _bind(recipe: Wav2Vec2Recipe, corpus: Corpus) -> Setup:
+def _from_corpus(recipe: Wav2Vec2Recipe, corpus: Corpus) -> TrainingSetup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
         recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
-    cuts, frontend = both_splits(recipe, corpus), Frontend()
-    left_out: dict[str, list[str]] = {}
-    texts = {split: _texts(frontend, found, left_out) for split, found in cuts.items()}
+    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    skipped: dict[str, list[str]] = {}
+    texts = {split: _texts(frontend, found, skipped) for split, found in cuts.items()}
     table = _table(recipe, start, texts["train"].values())
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = _targets(recipe.model, table, texts[split], found, data, left_out)
+        targets = _targets(recipe.model, table, texts[split], found, data, skipped)
         cuts[split] = {name: found[name] for name in targets}
         rates = corpus.audio.sample_rate, recipe.audio.sample_rate
         collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized, targets)
-    task = _task(recipe, table)
+    task = _build_task(recipe, table)
     if start is not None:
         _begin(task.network, start, recipe)
     facts = model_facts(recipe, task.network.config.model_dump(), corpus)
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {table.kind: table}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={table.kind: table},
+        skipped=skipped,
+    )
 
 
-def _texts(frontend: Frontend, cuts: dict[str, Any], left_out: dict[str, list[str]]) -> dict[str, str]:
+def _texts(frontend: Frontend, cuts: dict[str, Any], skipped: dict[str, list[str]]) -> dict[str, str]:
     """Return what is said in each cut, Hangul and spaces alone."""
     texts: dict[str, str] = {}
     for name, cut in cuts.items():
         try:
             texts[name] = only_hangul(frontend.read(cut.supervisions[0].text).normalized)
         except TextError:
-            left_out.setdefault("text cannot be read", []).append(name)
+            skipped.setdefault("text cannot be read", []).append(name)
             continue
         if not texts[name]:
             del texts[name]
-            left_out.setdefault("nothing to write", []).append(name)
+            skipped.setdefault("nothing to write", []).append(name)
     return texts
 
 
@@ -236,19 +246,19 @@ def _targets(
     texts: dict[str, str],
     cuts: dict[str, Any],
     data: DataConfig,
-    left_out: dict[str, list[str]],
+    skipped: dict[str, list[str]],
 ) -> dict[str, tuple[str, list[int]]]:
     """Return text and letters of each cut whose letters fit into its frames."""
     targets = {}
     for name, text in texts.items():
         try:
-            ids = letters_of(table, text)
+            ids = encode_letters(table, text)
         except TextError:
-            left_out.setdefault("cannot be spelt in the model's letters", []).append(name)
+            skipped.setdefault("cannot be spelt in the model's letters", []).append(name)
             continue
         needed = int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)])))
         if needed > frames_heard(config, cuts[name], data):
-            left_out.setdefault("too short for its text (CTC)", []).append(name)
+            skipped.setdefault("too short for its text (CTC)", []).append(name)
         else:
             targets[name] = (text, ids)
     return targets
@@ -277,4 +287,6 @@ def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None
     network.encoder.convolutions.requires_grad_(not recipe.freeze_convolutions)
 
 
-SYSTEMS = {"wav2vec2": System(Wav2Vec2Recipe, _task, _bind, starts=True)}
+WAV2VEC2 = SystemSpec(
+    recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

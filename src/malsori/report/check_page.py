@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from malsori.audio.io import load_audio
-from malsori.corpus.checks import Patient
-from malsori.corpus.doctor import Diagnosis, advice
+from malsori.corpus.check import Diagnosis, advice
+from malsori.corpus.check_rules import Patient
 from malsori.errors import AudioError
 from malsori.report.fonts import use_korean_font
 from malsori.report.page import Page, picture, player, table

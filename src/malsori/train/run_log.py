@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import malsori
-from malsori.audio.io import written_whole
-from malsori.train.balance import LossBalance
+from malsori.files import write_text
+from malsori.pretrained.legacy import current_record
+from malsori.train.contributions import LossBalance
 
 log = logging.getLogger("malsori")
 
@@ -124,7 +125,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            entries.append(json.loads(line))
+            entries.append(current_record(json.loads(line)))
         except json.JSONDecodeError:
             continue  # torn by a kill or a full disk
     return entries
@@ -161,6 +162,4 @@ def _cut_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [entry for entry in read_lines(path) if entry["step"] <= step]
-    with written_whole(path) as temporary:
-        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-        temporary.write_text(lines, encoding="utf-8")
+    write_text(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))

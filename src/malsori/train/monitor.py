@@ -1,7 +1,7 @@
 """The run doctor: watches what a run measures of itself, and warns once of each illness, with what to do.
 
-A task gives signs beside its losses (`Turn.signs`): how often discriminators judge right, how many frames a recogniser
-leaves blank, how diagonal an attention is. The table below says which values of which signs are an illness.
+A task gives diagnostics beside its losses (`Turn.diagnostics`): how often discriminators judge right, how
+many frames a recogniser leaves blank, how diagonal an attention is. The table below says which values are an illness.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 import pytest
 
-from malsori.train.doctor import ILLNESSES, Doctor
+from malsori.train.monitor import ILLNESSES, Doctor
 
 
 @pytest.fixture

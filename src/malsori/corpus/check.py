@@ -4,7 +4,7 @@
     warning  worth a listen: quality, or a text that may not be what is said
     note     a fact that some uses must know
 
-Every check is one function over all patients (`corpus/checks.py`); a finding names the utterance and the measure.
+Every check is one function over all patients (`corpus/check_rules.py`); a finding names the utterance and the measure.
 """
 
 import itertools
@@ -20,11 +20,11 @@ from malsori.audio.io import audio_info, load_audio
 from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 from malsori.corpus import folder
-from malsori.corpus.checks import CHECKS, Limits, Patient
+from malsori.corpus.audio_quality import measure_vitals, text_fit
+from malsori.corpus.check_rules import CHECKS, Limits, Patient
 from malsori.corpus.ground_truth import reading, usable_wave
 from malsori.corpus.layouts import Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
-from malsori.corpus.vitals import measure_vitals, text_fit
 from malsori.errors import CorpusError, TextError
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
@@ -205,7 +205,7 @@ def _statistics(patients: list[Patient]) -> dict[str, float | int]:
 
 def _tokens(tokenizer: Tokenizer, utterance: Utterance) -> int:
     """Return how many tokens an utterance's text takes with its prefix and end; 0 where it cannot be written."""
-    text = utterance.written if tokenizer.knows("1") else only_hangul(reading(utterance.spoken).normalized)
+    text = utterance.written if tokenizer.is_token("1") else only_hangul(reading(utterance.spoken).normalized)
     try:
         return len(tokenizer.encode(text)) + len(tokenizer.prefix("ko"))
     except TextError:

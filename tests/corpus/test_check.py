@@ -13,14 +13,14 @@ from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.cli import run
 from malsori.config import RECOGNITION_AUDIO
-from malsori.corpus.doctor import CHECKS, Diagnosis, Limits, examine
+from malsori.corpus.audio_quality import text_fit
+from malsori.corpus.check import CHECKS, Diagnosis, Limits, examine
 from malsori.corpus.folder import load_corpus, write_ground_truth
 from malsori.corpus.ground_truth import PrepareOptions, prepare
-from malsori.corpus.vitals import text_fit
 from malsori.errors import CorpusError
 from malsori.models.conformer import ConformerConfig, ConformerOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel
-from malsori.report.doctor_page import save_doctor_page
+from malsori.report.check_page import save_doctor_page
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
 from malsori.text.symbols import PHONEMES

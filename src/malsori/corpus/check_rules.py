@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from malsori.config import Config
+from malsori.corpus.audio_quality import Vitals
 from malsori.corpus.layouts import SPLITS, Utterance, text_key
-from malsori.corpus.vitals import Vitals
 
 
 class Limits(Config):
@@ -40,7 +40,7 @@ class Patient:
         jamo: what CTC needs: symbols, and a blank between equal ones.
         pitch_hz: geometric mean over its voiced frames.
         tokens: of Whisper, where its tokenizer is at hand.
-        fit: of text and sound, where a recogniser listened (see `vitals.text_fit`).
+        fit: of text and sound, where a recogniser listened (see `audio_quality.text_fit`).
     """
 
     utterance: Utterance
@@ -192,7 +192,7 @@ def _odd_rate(patients: list[Patient], limits: Limits) -> Found:
 
 
 def _other_text(patients: list[Patient], limits: Limits) -> Found:
-    """Texts much less likely than what the recogniser hears by itself (see `vitals.text_fit`).
+    """Texts much less likely than what the recogniser hears by itself (see `audio_quality.text_fit`).
 
     With these limits, on 277 recordings of emotiontts and 820 of tedxkr: another utterance's text is found in 95 and 90
     of 100, a text that lacks its second half in 100 and 87, one whose second half is another's in 86 and 21, one
