@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 930),
     "models": (11, 1790),
     "nn": (5, 590),
-    "pretrained": (5, 930),
+    "pretrained": (6, 1090),
     "report": (12, 1440),
     "text": (15, 1690),
     "train": (19, 2160),
