@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 965),
     "models": (11, 1795),
     "nn": (5, 595),
-    "pretrained": (6, 1080),
+    "pretrained": (6, 1090),
     "report": (12, 1440),
     "runtime": (1, 70),
     "text": (15, 1690),
