@@ -7,13 +7,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from malsori.asr.ctc import CtcDecoder
+from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.options import DecodingOptions
-from malsori.asr.recognizer import DECODERS, load_recognizer
-from malsori.asr.whisper import WhisperDecoder
+from malsori.asr.recognizer import load_recognizer
+from malsori.asr.whisper import WhisperSegmentDecoder
 from malsori.cli import run, speech
 from malsori.decode.seq2seq import FallbackOptions
 from malsori.errors import OptionError
+from malsori.systems import SYSTEMS, systems_of
 
 SOUND = np.random.default_rng(0).normal(0, 0.01, 4000).astype(np.float32)
 
@@ -54,10 +55,10 @@ def test_options_that_do_not_agree_are_refused() -> None:
 
 
 def test_every_option_is_some_systems_and_every_systems_is_an_option() -> None:
-    supported = CtcDecoder.supported_options | WhisperDecoder.supported_options
+    supported = CtcSegmentDecoder.supported_options | WhisperSegmentDecoder.supported_options
     assert supported == set(DecodingOptions.model_fields)
     fallback = set(FallbackOptions.__dataclass_fields__)
-    assert fallback <= WhisperDecoder.supported_options, "an option of the search that no caller can reach"
+    assert fallback <= WhisperSegmentDecoder.supported_options, "an option of the search that no caller can reach"
 
 
 CTC_REFUSES = {
@@ -118,5 +119,5 @@ def test_the_command_line_refuses_in_one_line_and_status_2(told: tuple[str, ...]
 
 
 def test_every_decoder_says_what_it_supports() -> None:
-    for system, decoder in DECODERS.items():
-        assert {"language", "task", "beam"} <= decoder.supported_options, system
+    for name in systems_of("recognizer"):
+        assert {"language", "task", "beam"} <= SYSTEMS[name].resolve("decoder").supported_options, name

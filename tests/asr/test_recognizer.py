@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from malsori.asr.ctc import CtcDecoder
+from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.encode import encode, phoneme_encoder
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
@@ -95,7 +95,7 @@ def whistle_recognizer() -> Recognizer:
 @pytest.fixture(autouse=True)
 def unrefined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tones are no speech: what malsori's phone models make of their edges means nothing."""
-    monkeypatch.setattr("malsori.asr.recognizer.refine", lambda reading, pieces, rate, coarse: coarse)
+    monkeypatch.setattr("malsori.asr.recognizer.refine", lambda reading, pieces, rate, ctc_boundaries: ctc_boundaries)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
     transcript = recognizer.transcribe(np.concatenate(pieces), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert len(transcript.segments) >= 3
-    assert all(segment.end - segment.start <= CtcDecoder.max_seconds for segment in transcript.segments)
+    assert all(segment.end - segment.start <= CtcSegmentDecoder.max_seconds for segment in transcript.segments)
     assert [segment.start for segment in transcript.segments[1:]] == [
         segment.end for segment in transcript.segments[:-1]
     ]
@@ -188,10 +188,10 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
 
 
 def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:
-    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcDecoder.max_seconds), GREEDY, sample_rate=RATE)
+    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcSegmentDecoder.max_seconds), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
-    assert all(segment.end - segment.start <= CtcDecoder.max_seconds for segment in transcript.segments)
-    assert transcript.segments[-1].end == pytest.approx(2.5 * CtcDecoder.max_seconds, abs=0.11)
+    assert all(segment.end - segment.start <= CtcSegmentDecoder.max_seconds for segment in transcript.segments)
+    assert transcript.segments[-1].end == pytest.approx(2.5 * CtcSegmentDecoder.max_seconds, abs=0.11)
 
 
 def test_a_known_text_is_laid_over_its_sound(recognizer: Recognizer) -> None:

@@ -12,14 +12,14 @@ from malsori.decode.ngram import NgramModel
 from malsori.decode.transcript import Segment, TranscriptWord
 from malsori.errors import ModelError, OptionError
 from malsori.pretrained.folder import SavedModel
-from malsori.text.letters import LETTERS, text_of
+from malsori.text.letters import LETTERS, decode_letters
 from malsori.text.symbols import JAMO
 
 _BEAM, _LANGUAGE_WEIGHT, _TOKEN_BONUS = 16, 0.6, 1.0
 _TOKEN_FLOOR = -7.0  # symbols less probable than e^-7 in a frame are not tried: a third of the time, the same texts
 
 
-class CtcDecoder:
+class CtcSegmentDecoder:
     """Prefix beam search over the letters of a network trained by CTC, with a language model where there is one.
 
     Raises: ModelError if the model has no letters.
@@ -81,7 +81,7 @@ class CtcDecoder:
                 times = [posteriors.first_seconds + frame * posteriors.frame_seconds for frame in frames]
                 start, end = (offset + min(time, posteriors.seconds) for time in times)
                 confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
-                text = text_of(self.table, [hypothesis.ids[m] for m in members])
+                text = decode_letters(self.table, [hypothesis.ids[m] for m in members])
                 if text:  # marks such as <unk> are no word
                     yield TranscriptWord(text, start, end, confidence)
             members = []

@@ -3,7 +3,7 @@
 The command line, the server and Python all come through `Recognizer.transcribe` and `Recognizer.align`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +14,8 @@ from jaxtyping import Float
 from malsori.alignment.boundaries import refine
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
-from malsori.asr.ctc import CtcDecoder
 from malsori.asr.encode import MIN_SECONDS, phoneme_encoder
 from malsori.asr.options import DecodingOptions
-from malsori.asr.whisper import WhisperDecoder
 from malsori.audio.io import load_audio, resample, stream_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
@@ -26,6 +24,7 @@ from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved, locate
+from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 
 _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
@@ -35,8 +34,8 @@ _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
 LANGUAGE_MODEL = "language_model.safetensors"
 
 
-class SpeechDecoder(Protocol):
-    """What a recognizer asks of a kind of network: one adapter a system, in `DECODERS`. It is safe for threads.
+class SegmentDecoder(Protocol):
+    """What a recognizer asks of a kind of network: one adapter a system (`malsori.systems`), safe for threads.
 
     Attributes:
         languages: codes of the languages it can write; the first is what it writes unless asked.
@@ -57,14 +56,6 @@ class SpeechDecoder(Protocol):
         """Return the words of one piece of sound at the model's rate, which begins `offset` seconds into the whole."""
 
 
-#: System → what decodes it.
-DECODERS: dict[str, Callable[[SavedModel, NgramModel | None], SpeechDecoder]] = {
-    "conformer": CtcDecoder,
-    "wav2vec2": CtcDecoder,
-    "whisper": WhisperDecoder,
-}
-
-
 class Recognizer:
     """A trained network with its decoder. It holds no options and is safe for threads.
 
@@ -72,10 +63,13 @@ class Recognizer:
     """
 
     def __init__(self, model: SavedModel, language_model: NgramModel | None = None) -> None:
-        if model.facts.system not in DECODERS:
-            raise ModelError(f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(DECODERS)}")
+        recognizers = systems_of("recognizer")
+        if model.facts.system not in recognizers:
+            raise ModelError(
+                f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
+            )
         self.model, self.frontend = model, Frontend()
-        self.decoder = DECODERS[model.facts.system](model, language_model)
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("decoder")(model, language_model)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -141,7 +135,7 @@ def load_recognizer(name: str | None = None) -> Recognizer:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
     Raises: ModelError if there is none.
     """
-    name = name or first_built_in(*DECODERS)
+    name = name or first_built_in(*systems_of("recognizer"))
     counted = locate(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None)
 

@@ -45,7 +45,7 @@ _reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.Weak
 _reference_lock = threading.Lock()
 
 
-class WhisperDecoder:
+class WhisperSegmentDecoder:
     """A sequence decoder's text, given out only where the sound speaks for it (`decode.seq2seq`)."""
 
     supported_options = frozenset(
@@ -59,7 +59,7 @@ class WhisperDecoder:
         self.system, self.audio = model.facts.system, model.facts.audio
         self.tokenizer = Tokenizer(model.files, "the model's folder")
         self.max_seconds: float = self.config.window_frames * self.audio.frame_seconds
-        self.output_is_normalized: bool = not self.tokenizer.knows("1")
+        self.output_is_normalized: bool = not self.tokenizer.is_token("1")
         known = self.tokenizer.languages
         first = _DEFAULT_LANGUAGE if _DEFAULT_LANGUAGE in known else known[0]
         self.languages: tuple[str, ...] = (first, *(code for code in known if code != first))

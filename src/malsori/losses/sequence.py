@@ -151,7 +151,7 @@ def aligned_attention_loss(
     """Return the mean over real steps of -log of the attention that lies on a known path or next to it.
 
     Args:
-        path: the token that an aligner finds at each step (batch, steps).
+        path: the token that an aligner hears at each step (batch, steps).
         tolerance: tokens to each side that are as good: an aligner's boundaries are not exact.
     Source: the idea of Zhu et al. 2019, Pre-Alignment Guided Attention (ASRU), with a probability for a distance.
 

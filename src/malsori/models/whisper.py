@@ -111,7 +111,7 @@ class Attention(nn.Module):
         return hidden.view(batch, time, self.heads, features // self.heads).transpose(1, 2)
 
 
-class EncoderBlock(nn.Module):
+class WhisperEncoderBlock(nn.Module):
     """Self-attention over the sound, then two layers with GELU between."""
 
     def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
@@ -137,7 +137,7 @@ class EncoderBlock(nn.Module):
         return hidden + self.dropout(self.feed_out(inner))
 
 
-class DecoderBlock(EncoderBlock):
+class WhisperDecoderBlock(WhisperEncoderBlock):
     """Attention to the tokens so far, attention to the sound, then two layers with GELU between."""
 
     def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
@@ -191,7 +191,7 @@ class KVCache:
         return KVCache(*kept, self.keys[rows], self.values[rows])
 
 
-class Encoder(nn.Module):
+class WhisperEncoder(nn.Module):
     """Two convolutions, the second with stride 2, and a stack of blocks."""
 
     def __init__(self, config: WhisperConfig) -> None:
@@ -201,7 +201,7 @@ class Encoder(nn.Module):
         self.positions: Tensor
         self.register_buffer("positions", _sinusoids(config.encoder_positions, config.features))
         sizes = config.features, config.encoder_heads, config.encoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_layers))
+        self.blocks = nn.ModuleList(WhisperEncoderBlock(*sizes) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.features)
 
     def forward(
@@ -223,7 +223,7 @@ class Encoder(nn.Module):
         return self.norm(hidden), mask
 
 
-class Decoder(nn.Module):
+class WhisperDecoder(nn.Module):
     """Token embeddings, which are the output layer too, learned positions, and a stack of blocks."""
 
     def __init__(self, config: WhisperConfig) -> None:
@@ -233,13 +233,13 @@ class Decoder(nn.Module):
         for weight in (self.embedding.weight, self.positions):
             nn.init.normal_(weight, std=0.02)
         sizes = config.features, config.decoder_heads, config.decoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_layers))
+        self.blocks = nn.ModuleList(WhisperDecoderBlock(*sizes) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.features)
 
     @property
-    def layers(self) -> list[DecoderBlock]:
+    def layers(self) -> list[WhisperDecoderBlock]:
         """The blocks, from the first to the last."""
-        return cast(list[DecoderBlock], list(self.blocks))
+        return cast(list[WhisperDecoderBlock], list(self.blocks))
 
     def start_cache(self, encoded: Float[Tensor, "batch time features"]) -> list[KVCache]:
         """Return each block's keys and values of an encoder's output, with no token yet."""
@@ -296,7 +296,7 @@ class Whisper(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder, self.decoder = WhisperEncoder(config), WhisperDecoder(config)
 
     def forward(
         self,
@@ -358,7 +358,7 @@ class Whisper(nn.Module):
 class WhisperState:
     """A decoder's state under encoded sounds: tokens so far lie in the caches, only new ones are worked through."""
 
-    decoder: Decoder
+    decoder: WhisperDecoder
     caches: list[KVCache]
     sound_mask: Tensor | None
 

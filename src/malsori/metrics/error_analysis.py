@@ -1,4 +1,4 @@
-"""Where transcripts go wrong: which syllables and jamo are confused, after which rule, for whom, in which text."""
+"""Where the errors of transcripts lie: confused syllables and jamo, rates by rule, speaker, length and utterance."""
 
 import bisect
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextRules, count_utterances, total, units
+from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextNormalizer, count_utterances, total, units
 from malsori.metrics.transcripts import TextPairs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CODAS = "∅ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈ�
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was said, what the hypothesis has instead (empty: nothing), how often; and where in a syllable, for jamo."""
+    """What the reference has, what the hypothesis has instead (empty: nothing), how often; the position, for jamo."""
 
     reference: str
     hypothesis: str
@@ -41,34 +41,34 @@ class Group:
     rate: ErrorRate
 
 
-def confused_syllables(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
-    """Return the most frequent changes of characters; where one was lost or added, the other side is empty."""
-    return [Confusion(*change, count) for change, count in _changes(pairs, rules).most_common(most)]
+def syllable_confusions(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20) -> list[Confusion]:
+    """Return the most frequent edits of characters: hypothesis is empty for a deletion, reference for an insertion."""
+    return [Confusion(*change, count) for change, count in _changes(pairs, normalizer).most_common(limit)]
 
 
-def confused_jamo(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
+def jamo_confusions(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20) -> list[Confusion]:
     """Return which onsets, nuclei and codas of substituted syllables were confused; ∅ is the coda that is not there."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for (reference, hypothesis), count in _changes(pairs, rules).items():
+    for (reference, hypothesis), count in _changes(pairs, normalizer).items():
         if _is_syllable(reference) and _is_syllable(hypothesis):
             both = zip(_spelled(reference), _spelled(hypothesis), POSITIONS, strict=True)
             counts.update({(ours, theirs, place): count for ours, theirs, place in both if ours != theirs})
-    return [Confusion(ours, theirs, count, place) for (ours, theirs, place), count in counts.most_common(most)]
+    return [Confusion(ours, theirs, count, place) for (ours, theirs, place), count in counts.most_common(limit)]
 
 
-def by_speaker(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_speaker(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of each speaker that the references name, the worst first."""
     names = [utterance.speaker for utterance in pairs.references]
-    return sorted(_groups(pairs, names, rules), key=lambda group: -group.rate.rate)
+    return sorted(_groups(pairs, names, normalizer), key=lambda group: -group.rate.rate)
 
 
-def by_length(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_length(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like length in characters without spaces."""
     lengths = [float(len(units(utterance.text, "letters"))) for utterance in pairs.references]
-    return _in_order(_groups(pairs, [_bucket(length, LENGTHS, "") for length in lengths], rules))
+    return _in_order(_groups(pairs, [_bucket(length, LENGTHS, "") for length in lengths], normalizer))
 
 
-def by_speaking_rate(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_speaking_rate(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like pace, where durations are known."""
     names = [
         _bucket(len(units(reference.text, "letters")) / seconds, RATES, " syllables/s")
@@ -76,10 +76,10 @@ def by_speaking_rate(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Gr
         else None
         for reference, hypothesis in zip(pairs.references, pairs.hypotheses, strict=True)
     ]
-    return _in_order(_groups(pairs, names, rules))
+    return _in_order(_groups(pairs, names, normalizer))
 
 
-def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_rule(pairs: TextPairs, frontend: "Frontend", normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return, for each article of the Standard Pronunciation that words fall under, how many of them are wrong.
 
     Args:
@@ -90,7 +90,7 @@ def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTE
 
     words: dict[str, list[bool]] = {}
     articles: dict[str, set[str]] = {}
-    sides = (rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts))
+    sides = (normalizer.apply(pairs.reference_texts), normalizer.apply(pairs.hypothesis_texts))
     for reference, hypothesis in zip(*sides, strict=True):
         ours = reference.split()
         right: set[int] = set()
@@ -106,20 +106,22 @@ def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTE
     return sorted(groups, key=lambda group: -group.rate.substitutions)
 
 
-def worst(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[tuple[int, ErrorRate]]:
-    """Return places and counts of the utterances of highest character error rate; those without fault are left out."""
-    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", rules)
+def worst_utterances(
+    pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20
+) -> list[tuple[int, ErrorRate]]:
+    """Return places and counts of the utterances of highest character error rate; those without errors are skipped."""
+    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", normalizer)
     rates = [(place, total(counts[place : place + 1])) for place in range(len(counts))]
-    return sorted((each for each in rates if each[1].edits), key=lambda each: (-each[1].rate, each[0]))[:most]
+    return sorted((each for each in rates if each[1].edits), key=lambda each: (-each[1].rate, each[0]))[:limit]
 
 
-def _changes(pairs: TextPairs, rules: TextRules) -> Counter[tuple[str, str]]:
-    """Return how often each character became another, without spaces."""
+def _changes(pairs: TextPairs, normalizer: TextNormalizer) -> Counter[tuple[str, str]]:
+    """Return how often each character was recognized as another, without spaces."""
     from rapidfuzz.distance import Levenshtein
 
     counts: Counter[tuple[str, str]] = Counter()
     for reference, hypothesis in zip(
-        rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts), strict=True
+        normalizer.apply(pairs.reference_texts), normalizer.apply(pairs.hypothesis_texts), strict=True
     ):
         ours, theirs = units(reference, "letters"), units(hypothesis, "letters")
         for edit in Levenshtein.editops(ours, theirs):
@@ -130,8 +132,8 @@ def _changes(pairs: TextPairs, rules: TextRules) -> Counter[tuple[str, str]]:
     return counts
 
 
-def _groups(pairs: TextPairs, names: Sequence[str | None], rules: TextRules) -> list[Group]:
-    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", rules)
+def _groups(pairs: TextPairs, names: Sequence[str | None], normalizer: TextNormalizer) -> list[Group]:
+    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", normalizer)
     found: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if name is not None:
