@@ -158,7 +158,7 @@ def test_import_writes_a_folder_of_ours_and_the_hub_is_asked_for_model_bin(
         return str(tmp_path / "hub")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert cli.run(["import", "owner/faster-whisper-tiny", "-o", str(tmp_path / "ours"), "--licence", "MIT"]) == 0
+    assert cli.run(["import", "owner/faster-whisper-tiny", "-o", str(tmp_path / "ours"), "--license", "MIT"]) == 0
     assert "model.bin" in asked and "a whisper of" in capsys.readouterr().out
     ours = open_model(tmp_path / "ours")
     assert ours.facts.trained == {"imported": "model.bin", "layout": "ctranslate2-whisper"}

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from malsori.config import read_json
 from malsori.errors import ModelError
+from malsori.files import read_json
 from malsori.pretrained.convert import Public
 
 MODEL_FILE = "model.bin"
