@@ -8,8 +8,6 @@ import difflib
 import hashlib
 import json
 import math
-import tomllib
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -36,7 +34,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{place}: {_explain(cls, error)}") from error
+            raise ConfigError(f"{place}: {explain(cls, error)}") from error
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits that differ whenever any setting differs."""
@@ -100,29 +98,6 @@ RECOGNITION_AUDIO = AudioConfig(sample_rate=16000, fft_samples=512, window_sampl
 WHISPER_AUDIO = AudioConfig(sample_rate=16000, fft_samples=400, window_samples=400, hop_samples=160, log_floor=1e-10)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the nested values of a TOML file. Raises: ConfigError if it is missing or not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises: ConfigError if it is missing or not a JSON object."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values
-
-
 def nearest(name: str, valid: list[str]) -> str:
     """Return a hint such as " Did you mean 'batch_seconds'?", or the valid names when none is near."""
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
@@ -133,8 +108,8 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _explain(cls: type[Config], error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line."""
+def explain(cls: type[Config], error: ValidationError) -> str:
+    """Return pydantic's first complaint in one line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     dotted = ".".join(path) or cls.__name__

@@ -16,7 +16,7 @@ from malsori.corpus.batches import (
     ListenCollator,
     SegmentCollator,
     SpeakCollator,
-    Speech,
+    SpeechDataset,
     Target,
     load_example,
     on_device,
@@ -127,12 +127,12 @@ class Drawn:
 def test_what_is_drawn_for_a_step_depends_on_the_seed_and_the_step_alone(corpus: Corpus) -> None:
     cuts = select(corpus, "train", DataConfig())
     ids = list(cuts)[:2]
-    speech = Speech(corpus, cuts, Drawn(), seed=1)
+    speech = SpeechDataset(corpus, cuts, Drawn(), seed=1)
     forwards = [speech[step, ids] for step in range(4)]
     assert all(names == ids for names, _ in forwards) and len({drawn for _, drawn in forwards}) == 4
-    resumed = Speech(corpus, cuts, Drawn(), seed=1)
+    resumed = SpeechDataset(corpus, cuts, Drawn(), seed=1)
     assert [resumed[step, ids] for step in (3, 1)] == [forwards[3], forwards[1]]
-    assert Speech(corpus, cuts, Drawn(), seed=2)[0, ids] != forwards[0]
+    assert SpeechDataset(corpus, cuts, Drawn(), seed=2)[0, ids] != forwards[0]
 
 
 def test_an_utterance_is_read_once_and_no_batch_changes_it(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_an_utterance_is_read_once_and_no_batch_changes_it(corpus: Corpus, monke
     ids = list(cuts)[:2]
     data = DataConfig(freq_mask_width=20, time_mask_width=20)
     targets = {name: Target("", [1], [1]) for name in ids}
-    speech = Speech(corpus, cuts, ListenCollator(AUDIO.sample_rate, AUDIO, targets, data), seed=1)
+    speech = SpeechDataset(corpus, cuts, ListenCollator(AUDIO.sample_rate, AUDIO, targets, data), seed=1)
     read = []
     original = load_example
     monkeypatch.setattr(
@@ -263,7 +263,7 @@ def test_without_masks_and_speeds_a_recogniser_hears_the_recording() -> None:
 
 @pytest.mark.parametrize("speed", [0.9, 1.1, 2.0])
 def test_a_faster_utterance_is_shorter_by_as_much(speed: float) -> None:
-    assert listen(example(), speeds=(speed,)).shape[1] == pytest.approx(120 / speed, abs=1)
+    assert listen(example(), speed_perturbation=(speed,)).shape[1] == pytest.approx(120 / speed, abs=1)
 
 
 def test_a_voice_corpus_is_heard_at_the_recognisers_rate() -> None:
@@ -275,7 +275,7 @@ def test_a_voice_corpus_is_heard_at_the_recognisers_rate() -> None:
 
 
 def test_every_speed_is_drawn_in_time() -> None:
-    lengths = {listen(example(), seed=seed, speeds=(0.9, 1.0, 1.1)).shape[1] for seed in range(20)}
+    lengths = {listen(example(), seed=seed, speed_perturbation=(0.9, 1.0, 1.1)).shape[1] for seed in range(20)}
     assert lengths == {109, 120, 133}
 
 

@@ -116,7 +116,7 @@ def test_the_generator_is_the_one_of_transformers(config: HifiganConfig) -> None
 @pytest.mark.parametrize("width", [0.01, 0.03, 1 / 16, 0.1, 1 / 8, 0.2, 0.3, 0.7])
 def test_discriminators_can_be_of_any_width(width: float) -> None:
     judged = Discriminators(DiscriminatorConfig(width=width))(torch.randn(2, 1500))
-    assert len(judged.scores) == len(judged.features) == 8
+    assert len(judged.scores) == len(judged.feature_maps) == 8
     assert all(score.shape[0] == 2 and score.dim() == 2 for score in judged.scores)
 
 
@@ -146,5 +146,5 @@ def test_a_period_discriminator_never_mixes_the_places_in_a_period() -> None:
 
 def test_each_further_scale_hears_half_the_rate() -> None:
     judged = Discriminators(DiscriminatorConfig(periods=(), width=1 / 16))(torch.randn(1, 8192))
-    lengths = [features[0].shape[-1] for features in judged.features]
+    lengths = [maps[0].shape[-1] for maps in judged.feature_maps]
     assert lengths == [8192, 4097, 2049]

@@ -13,7 +13,7 @@ from malsori.config import AudioConfig
 from malsori.errors import ModelError
 from malsori.losses.regression import l1_loss
 from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
-from malsori.models.tacotron import SpeakingByAttention, Tacotron, TacotronConfig
+from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.nn.recurrent import DecodingLimits
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_model
@@ -51,7 +51,7 @@ def recordings() -> tuple[Tensor, Tensor]:
 @BOTH
 def test_a_taught_batch_is_read_along_the_diagonal_and_spoken_to_its_end_and_no_further(build):
     torch.manual_seed(0)
-    network: SpeakingByAttention = build().train()
+    network: AttentionAcousticModel = build().train()
     mel, frames = recordings()
     mask = length_mask(frames)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
@@ -114,7 +114,7 @@ def test_mels_are_standardised_inside_alone(build):
     torch.testing.assert_close(output.mel, (plain.mel * 2.5 - 5.0) * real, atol=1e-4, rtol=1e-4)
 
 
-def saved_voice(config: TacotronConfig | Tacotron2Config, network: SpeakingByAttention, system: str) -> SavedModel:
+def saved_voice(config: TacotronConfig | Tacotron2Config, network: AttentionAcousticModel, system: str) -> SavedModel:
     audio = AudioConfig(mel_channels=config.mel_channels)
     facts = ModelFacts(
         system=system,

@@ -80,7 +80,7 @@ def test_discriminators_judge_waves_and_spectrograms_each_by_itself() -> None:
     ).eval()
     waves = torch.randn(2, 640, generator=torch.Generator().manual_seed(1))
     together, alone = network(waves), network(waves[1:])
-    assert len(together.scores) == len(together.features) == 2 + 1 + 2
+    assert len(together.scores) == len(together.feature_maps) == 2 + 1 + 2
     for wanted, found in zip(together.scores, alone.scores, strict=True):
         torch.testing.assert_close(found[0], wanted[1], atol=1e-5, rtol=1e-4)
     torch.stack([score.mean() for score in together.scores]).sum().backward()

@@ -8,12 +8,12 @@ from malsori.nn.recurrent import (
     AdditiveAttention,
     AttentionDecoder,
     BidirectionalRecurrent,
+    DecoderGru,
+    DecoderLstm,
     DecodingLimits,
     Highway,
-    LstmWriter,
     NormedConvolution,
     Prenet,
-    ResidualGruWriter,
 )
 from malsori.shapes import length_mask
 
@@ -82,7 +82,7 @@ def test_additive_attention_is_its_formula():
     torch.manual_seed(0)
     attention = AdditiveAttention(6, 5, 8, location_filters=3, location_kernel_size=5)
     query, tokens, past = torch.randn(3, 6), torch.randn(3, 7, 5), torch.rand(3, 2, 7)
-    found = attention(query, attention.prepare(tokens, MASK), past, MASK)
+    found = attention(query, attention.project_memory(tokens, MASK), past, MASK)
     place = attention.location_project(attention.location(past).mT)
     energies = attention.score(torch.tanh(attention.query(query)[:, None] + attention.memory(tokens) + place))[..., 0]
     torch.testing.assert_close(found, energies.masked_fill(~MASK, -torch.inf).softmax(-1))
@@ -97,14 +97,14 @@ def stepping(location: bool = True) -> AdditiveAttention:
     if location:
         attention.location_project.weight.data.fill_(1.0)
         attention.location.weight.data[0, 0, 0] = 3.0  # the weight of the token before
-        attention.location.weight.data[0, 1, 1] = -1.0  # what was heard already is not heard again
+        attention.location.weight.data[0, 1, 1] = -1.0  # what was attended to is not attended to again
     return attention
 
 
 def decoder(attention: AdditiveAttention, reduction: int = 2, stop: float = -9.0) -> AttentionDecoder:
     torch.manual_seed(1)
-    writer = LstmWriter(4, 3, 5, dropout=0.0)
-    made = AttentionDecoder(Prenet(6, (16,)), nn.LSTMCell(16 + 3, 4), attention, writer, 6, reduction).eval()
+    recurrent = DecoderLstm(4, 3, 5, dropout=0.0)
+    made = AttentionDecoder(Prenet(6, (16,)), nn.LSTMCell(16 + 3, 4), attention, recurrent, 6, reduction).eval()
     made.stop.weight.data.zero_()
     made.stop.bias.data.fill_(stop)
     return made
@@ -115,11 +115,11 @@ def test_an_attention_by_place_can_walk_and_one_by_content_cannot():
     memory = torch.zeros(1, 6, 3)
     mask, lengths = length_mask(torch.tensor([6])), torch.tensor([12])
     walk = decoder(stepping())(memory, mask, torch.randn(1, 12, 6), lengths).attention[0]
-    assert walk[0].argmax() == 0 or walk[0].allclose(torch.full((6,), 1 / 6))  # nothing was heard before
+    assert walk[0].argmax() == 0 or walk[0].allclose(torch.full((6,), 1 / 6))  # nothing was attended to before
     at = decoder(stepping())
     begin = at._start(memory)
     begin.past[0, 0, 0] = begin.past[0, 1, 0] = 1.0
-    prepared, came = at.attention.prepare(memory, mask), [0]
+    prepared, came = at.attention.project_memory(memory, mask), [0]
     for _ in range(5):
         _, begin = at._attend(torch.zeros(1, 16), prepared, begin, mask)
         came.append(int(begin.past[0, 0].argmax()))
@@ -133,7 +133,7 @@ def test_cumulative_weights_are_the_sum_of_all_steps():
     made = decoder(AdditiveAttention(4, 3, 5, 2, 3))
     memory = torch.randn(2, 6, 3)
     mask = length_mask(torch.tensor([6, 4]))
-    at, prepared, total = made._start(memory), made.attention.prepare(memory, mask), torch.zeros(2, 6)
+    at, prepared, total = made._start(memory), made.attention.project_memory(memory, mask), torch.zeros(2, 6)
     for _ in range(4):
         _, at = made._attend(torch.randn(2, 16), prepared, at, mask)
         total = total + at.past[:, 0]
@@ -185,17 +185,17 @@ class _Late(AdditiveAttention):
         return nn.functional.one_hot(latest, past.shape[2]).float()
 
 
-def test_a_stop_is_not_believed_before_attention_has_come_near_the_end():
+def test_a_stop_is_ignored_before_attention_has_come_near_the_end():
     # a token further a step, from 0: near the end, at token 17 of 20, after 17 steps
     assert speak([20], _Late(), stop=9.0, window=1) == [17]
     assert speak([20, 6], _Late(), stop=9.0, window=1) == [17, 3]
 
 
-def test_a_stop_is_not_believed_before_a_frame_a_token_was_said():
+def test_a_stop_is_ignored_before_there_is_a_frame_a_token():
     assert speak([20, 2], _Late(), stop=9.0, window=0) == [10, 1]
 
 
-def test_a_stop_can_be_believed_wherever_attention_is():
+def test_a_stop_can_be_taken_wherever_attention_is():
     stuck = stepping(location=False)
     assert speak([20], stuck, stop=9.0, stop_anywhere=True) == [1]
     assert speak([20], stuck, stop=-9.0, patience_frames=12, stop_anywhere=True) == [6]
@@ -222,14 +222,14 @@ def test_the_window_keeps_attention_from_leaping():
 
 
 @torch.no_grad()
-def test_gru_writers_can_be_asked_step_by_step():
+def test_decoder_layers_give_step_by_step_what_they_give_at_once():
     torch.manual_seed(0)
-    for writer in (ResidualGruWriter(4, 3, 5), LstmWriter(4, 3, 5, 0.0)):
-        heard = torch.randn(2, 6, 7)
-        whole, _ = writer.eval()(heard)
+    for layers in (DecoderGru(4, 3, 5), DecoderLstm(4, 3, 5, 0.0)):
+        inputs = torch.randn(2, 6, 7)
+        whole, _ = layers.eval()(inputs)
         state, steps = None, []
         for step in range(6):
-            features, state = writer(heard[:, step : step + 1], state)
+            features, state = layers(inputs[:, step : step + 1], state)
             steps.append(features)
         torch.testing.assert_close(torch.cat(steps, dim=1), whole, atol=1e-6, rtol=1e-5)
-        assert whole.shape[2] == writer.features
+        assert whole.shape[2] == layers.features

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from malsori.errors import ConfigError
-from malsori.pretrained.folder import NETWORKS
 from malsori.pretrained.legacy import (
     MODELS,
     RECIPES,
@@ -17,8 +16,9 @@ from malsori.pretrained.legacy import (
     current_recipe,
     current_record,
 )
+from malsori.systems import SYSTEMS
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import SYSTEMS, parse_recipe
+from malsori.train.systems import parse_recipe
 
 
 def test_a_model_s_folder_with_old_keys_says_the_same_as_ever():
@@ -31,10 +31,10 @@ def test_a_model_s_folder_with_old_keys_says_the_same_as_ever():
     assert list(facts["model"].values()) == list(saved["model"].values())
 
 
-@pytest.mark.parametrize(("system", "classes"), NETWORKS.items())
-def test_every_old_size_has_become_one_that_the_model_has(system, classes):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_old_size_has_become_one_that_the_model_has(system):
     for old, new in MODELS.get(system, {}).items():
-        section, config = old.split(".")[:-1], classes[0]
+        section, config = old.split(".")[:-1], SYSTEMS[system].resolve("config")
         for part in section:
             config = config.model_fields[part].annotation
         assert new in config.model_fields and old.split(".")[-1] not in config.model_fields, f"{system}: {old}"
@@ -43,7 +43,7 @@ def test_every_old_size_has_become_one_that_the_model_has(system, classes):
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_old_key_of_a_recipe_has_become_one_that_the_recipe_has(system):
     for old, new in (RECIPES | SYSTEM_RECIPES.get(system, {})).items():
-        section, config = old.split(".")[:-1], SYSTEMS[system].recipe
+        section, config = old.split(".")[:-1], SYSTEMS[system].resolve("training").recipe
         if section[:1] == ["weights"]:
             continue  # free names: the task's losses, which the next test asks for
         for part in section:

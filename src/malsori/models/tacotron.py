@@ -9,11 +9,11 @@
     CBHG: convolutions of widths 1 to K ─► max pool ─► two convolutions ─► + input ─► highway layers ─► GRU both ways
 
 Differences from the paper:
-- The post-net writes the log-mel again, not a linear spectrogram: every vocoder here takes it, Griffin-Lim too, which
+- The post-net predicts the log-mel again, not a linear spectrogram: every vocoder here takes it, Griffin-Lim too, which
   spreads the mel bands over linear ones itself.
-- Speech ends at a stop token, as Tacotron 2's does; the paper's decoder learns to write silence.
-- The decoder's pre-net drops out when speaking too, as Tacotron 2's does.
-- Decoder and post-net hear mels that are standardised by two fixed numbers.
+- Speech ends at a stop token, as Tacotron 2's does; the paper's decoder learns to predict silence.
+- The decoder's pre-net drops out at inference too, as Tacotron 2's does.
+- Decoder and post-net take mels that are standardised by two fixed numbers.
 - Several speakers: a speaker's vector is added to the encoder's output.
 """
 
@@ -30,22 +30,22 @@ from malsori.nn.recurrent import (
     AdditiveAttention,
     AttentionDecoder,
     BidirectionalRecurrent,
+    DecoderGru,
+    DecoderOutput,
     DecodingLimits,
     Highway,
     NormedConvolution,
     Prenet,
-    ResidualGruWriter,
-    Written,
 )
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
 
 
-class SpeakingConfig(Config):
-    """What both Tacotrons say of themselves.
+class AttentionAcousticConfig(Config):
+    """Settings that both Tacotrons have.
 
     reduction: frames a step of the decoder.
-    mel_mean, mel_std: of log-mels of speech, as decoder and post-net hear them; 0 and 1 leave them alone.
+    mel_mean, mel_std: of log-mels of speech, as decoder and post-net take them; 0 and 1 leave them alone.
     """
 
     vocab: int = len(PHONEMES)
@@ -58,7 +58,7 @@ class SpeakingConfig(Config):
     limits: DecodingLimits = DecodingLimits()
 
 
-class TacotronConfig(SpeakingConfig):
+class TacotronConfig(AttentionAcousticConfig):
     """Sizes; the defaults are the paper's (table 1).
 
     hidden_size: of encoder and post-net, which make twice as many.
@@ -79,7 +79,7 @@ class TacotronConfig(SpeakingConfig):
 
 @dataclass(frozen=True)
 class TacotronOutput:
-    """What a Tacotron says of a batch.
+    """What a Tacotron predicts for a batch.
 
     Attributes:
         mel: log-mel (batch, frames, mel_channels), 0 on padding.
@@ -165,7 +165,7 @@ class TacotronPostnet(nn.Module):
         return self.project(self.cbhg(frames, mask))
 
 
-class SpeakingByAttention(nn.Module):
+class AttentionAcousticModel(nn.Module):
     """An acoustic model of an encoder, an attention decoder and a post-net: tokens in, log-mel out, step by step.
 
     Args:
@@ -175,7 +175,12 @@ class SpeakingByAttention(nn.Module):
     """
 
     def __init__(
-        self, config: SpeakingConfig, encoder: nn.Module, decoder: AttentionDecoder, postnet: nn.Module, memory: int
+        self,
+        config: AttentionAcousticConfig,
+        encoder: nn.Module,
+        decoder: AttentionDecoder,
+        postnet: nn.Module,
+        memory: int,
     ) -> None:
         super().__init__()
         self.config, self.encoder, self.decoder, self.postnet = config, encoder, decoder, postnet
@@ -216,8 +221,8 @@ class SpeakingByAttention(nn.Module):
         """
         encoded, mask = self.encode(token_ids, token_lengths, speaker_ids)
         standard = (mel - self.config.mel_mean) / self.config.mel_std
-        written = self.decoder(encoded, mask, standard, frame_lengths)
-        return self._finish(written, frame_lengths, mel.shape[1])
+        decoded = self.decoder(encoded, mask, standard, frame_lengths)
+        return self._finish(decoded, frame_lengths, mel.shape[1])
 
     @torch.inference_mode()
     def infer(
@@ -232,27 +237,27 @@ class SpeakingByAttention(nn.Module):
 
         Args:
             limits: other ones than the model's own.
-            seed: of the pre-net's dropout; another one says the same a little differently.
+            seed: of the pre-net's dropout; another one gives another reading of the same text.
         """
         encoded, mask = self.encode(token_ids, token_lengths, speaker_ids)
-        written = self.decoder.infer(encoded, mask, limits or self.config.limits, seed)
-        return self._finish(written, written.steps * self.config.reduction, written.frames.shape[1])
+        decoded = self.decoder.infer(encoded, mask, limits or self.config.limits, seed)
+        return self._finish(decoded, decoded.steps * self.config.reduction, decoded.frames.shape[1])
 
     def durations(self, output: TacotronOutput, token_lengths: Int[Tensor, " batch"]) -> Int[Tensor, "batch tokens"]:
         """Return how many frames each token was attended to, from left to right; they sum to the frames."""
         lengths = token_lengths, output.frame_lengths
         return durations_of_attention(output.attention, *lengths, self.config.reduction)
 
-    def _finish(self, written: Written, frame_lengths: Tensor, frames: int) -> TacotronOutput:
+    def _finish(self, decoded: DecoderOutput, frame_lengths: Tensor, frames: int) -> TacotronOutput:
         """Return the output: what the post-net makes of the decoder's frames, no longer standardised."""
         real = length_mask(frame_lengths, frames)
-        coarse = written.frames[:, :frames]
+        coarse = decoded.frames[:, :frames]
         fine = self.postnet(coarse, real)
         fine, coarse = ((mel * self.config.mel_std + self.config.mel_mean) * real[..., None] for mel in (fine, coarse))
-        return TacotronOutput(fine, coarse, written.stop, written.attention, frame_lengths, written.steps)
+        return TacotronOutput(fine, coarse, decoded.stop, decoded.attention, frame_lengths, decoded.steps)
 
 
-class Tacotron(SpeakingByAttention):
+class Tacotron(AttentionAcousticModel):
     """CBHG before and after an attention by content."""
 
     def __init__(self, config: TacotronConfig) -> None:
@@ -261,7 +266,7 @@ class Tacotron(SpeakingByAttention):
             Prenet(config.mel_channels, config.prenet_sizes, config.prenet_dropout, bias=True),
             nn.GRUCell(config.prenet_sizes[-1] + memory, hidden),
             AdditiveAttention(hidden, memory, config.attention_size),
-            ResidualGruWriter(hidden, memory, hidden),
+            DecoderGru(hidden, memory, hidden),
             config.mel_channels,
             config.reduction,
         )

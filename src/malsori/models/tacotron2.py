@@ -10,10 +10,11 @@ arXiv:1712.05884).
                                                              5 convolutions (post-net) ─► + ──────┴─► log-mel
 
 Differences from the paper:
-- As in NVIDIA's code, whose checkpoints fit: the attention is asked by the first of the decoder's LSTMs and heard by
-  both, and sees the last weights beside the sum of all; the LSTMs' outputs drop out where the paper zones out.
+- As in NVIDIA's code, whose checkpoints fit: the attention's query comes from the first of the decoder's LSTMs, its
+  context goes to both, and it sees the last weights beside the sum of all; the LSTMs' outputs drop out where the paper
+  zones out.
 - No layer sees padding; in NVIDIA's, the convolutions do, and a short sentence sounds otherwise in company than alone.
-- Decoder and post-net hear mels that are standardised by two fixed numbers.
+- Decoder and post-net take mels that are standardised by two fixed numbers.
 - Several frames a step, if wanted (`reduction`); several speakers, whose vectors are added to the encoder's output.
 """
 
@@ -22,18 +23,18 @@ from itertools import pairwise
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from malsori.models.tacotron import SpeakingByAttention, SpeakingConfig
+from malsori.models.tacotron import AttentionAcousticConfig, AttentionAcousticModel
 from malsori.nn.recurrent import (
     AdditiveAttention,
     AttentionDecoder,
     BidirectionalRecurrent,
-    LstmWriter,
+    DecoderLstm,
     NormedConvolution,
     Prenet,
 )
 
 
-class Tacotron2Config(SpeakingConfig):
+class Tacotron2Config(AttentionAcousticConfig):
     """Sizes; the defaults are the paper's (2.2).
 
     hidden_size: of the embedding, the encoder's convolutions and both directions of its LSTM together.
@@ -99,7 +100,7 @@ class Tacotron2Postnet(nn.Module):
         return frames + self.dropout(self.convolutions[-1](hidden, mask))
 
 
-class Tacotron2(SpeakingByAttention):
+class Tacotron2(AttentionAcousticModel):
     """Convolutions and an LSTM before, convolutions after an attention that knows where it was."""
 
     def __init__(self, config: Tacotron2Config) -> None:
@@ -110,7 +111,7 @@ class Tacotron2(SpeakingByAttention):
             AdditiveAttention(
                 hidden, memory, config.attention_size, config.location_filters, config.location_kernel_size
             ),
-            LstmWriter(hidden, memory, hidden, config.recurrent_dropout),
+            DecoderLstm(hidden, memory, hidden, config.recurrent_dropout),
             config.mel_channels,
             config.reduction,
             config.recurrent_dropout,

@@ -5,7 +5,7 @@
                                    │                                                        └─► c ◄─┐
                                    └─► quantiser: one of 320 x 320 codes ─────────────────────► q ◄─┴─ contrast
 
-`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both begin with the same `Encoder`. Its norms
+`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both on a `Wav2Vec2Encoder`. Its norms
 stand on the first convolution and after each block (the paper), or on every convolution and before each block (XLS-R).
 
 Differences from the paper:
@@ -70,9 +70,7 @@ class EncoderConfig(Config):
     def _agree(self) -> "EncoderConfig":
         counts = [len(self.conv_channels), len(self.conv_kernel_sizes), len(self.conv_strides)]
         if len(set(counts)) > 1:
-            raise ValueError(
-                f"{counts} conv_channels, conv_kernel_sizes and conv_strides: there must be as many of each"
-            )
+            raise ValueError(f"{counts} conv_channels, conv_kernel_sizes, conv_strides: there must be as many of each")
         return self
 
     @property
@@ -86,8 +84,8 @@ class EncoderConfig(Config):
         return math.prod(self.conv_strides)
 
     @property
-    def heard_samples(self) -> int:
-        """Samples that one frame of the convolutions hears."""
+    def receptive_field_samples(self) -> int:
+        """Samples that one frame of the convolutions depends on."""
         samples = 1
         for kernel, stride in zip(reversed(self.conv_kernel_sizes), reversed(self.conv_strides), strict=True):
             samples = (samples - 1) * stride + kernel
@@ -200,7 +198,7 @@ class RelativePositions(nn.Module):
         return nn.functional.gelu(around)
 
 
-class EncoderBlock(nn.Module):
+class Wav2Vec2EncoderBlock(nn.Module):
     """Self-attention and a feed-forward layer, each added to its input; norms before or after."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -229,7 +227,7 @@ class EncoderBlock(nn.Module):
         return self.dropout(self.narrow(self.inner_dropout(nn.functional.gelu(self.widen(hidden)))))
 
 
-class Encoder(nn.Module):
+class Wav2Vec2Encoder(nn.Module):
     """From a wave to a vector every 20 ms: convolutions, masks, positions, Transformer."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -244,7 +242,7 @@ class Encoder(nn.Module):
         if config.masked:
             self.mask_vector = nn.Parameter(torch.rand(config.hidden_size))
         self.positions = RelativePositions(config.hidden_size, config.position_kernel_size, config.position_groups)
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Wav2Vec2EncoderBlock(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
 
     def forward(
@@ -301,7 +299,7 @@ class Wav2Vec2(nn.Module):
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.final_dropout)
         self.head = _start_small(nn.Linear(config.hidden_size, config.vocab))
 
@@ -312,7 +310,7 @@ class Wav2Vec2(nn.Module):
         frame_mask: Bool[Tensor, "batch frames"] | None = None,
         channel_mask: Bool[Tensor, "batch features"] | None = None,
     ) -> Wav2Vec2Output:
-        """Return the letters' scores of each 20 ms; arguments as for `Encoder`."""
+        """Return the letters' scores of each 20 ms; arguments as for `Wav2Vec2Encoder`."""
         encoded = self.encoder(wave, sample_lengths, frame_mask, channel_mask)
         return Wav2Vec2Output(self.head(self.dropout(encoded.hidden)), encoded.frame_lengths)
 
@@ -357,7 +355,7 @@ class Wav2Vec2Pretraining(nn.Module):
     def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.code_dropout)
         self.quantizer = Quantizer(config)
         self.project_context = nn.Linear(config.hidden_size, config.projection_size)
@@ -370,7 +368,7 @@ class Wav2Vec2Pretraining(nn.Module):
         frame_mask: Bool[Tensor, "batch frames"] | None = None,
         temperature: float = 2.0,
     ) -> Wav2Vec2PretrainingOutput:
-        """Return context and target of every frame; arguments as for `Encoder`, temperature: of the Gumbel draw."""
+        """Return context and target of every frame; arguments as `Wav2Vec2Encoder`, temperature: of Gumbel."""
         encoded = self.encoder(wave, sample_lengths, frame_mask)
         vectors, probabilities = self.quantizer(self.dropout(encoded.latent), temperature)
         context, target = self.project_context(encoded.hidden), self.project_target(vectors)

@@ -1,11 +1,11 @@
-"""What reads and writes step by step: recurrent and normed layers over real steps only, and the attention decoder.
+"""Recurrent and normed layers over real steps only, and the attention decoder of both Tacotrons.
 
-    teacher's frames ─► pre-net ─► cell ─► attention over the encoded tokens ─► writer ─► frames, stop
+    teacher's frames ─► pre-net ─► cell ─► attention over the encoded tokens ─► recurrent layers ─► frames, stop
                                     ▲              │
                                     └── context ───┘
 
 Both Tacotrons are this decoder with other parts in it. Only the cell and its attention go round the loop; in training
-the pre-net before them and the writer after them see all steps at once.
+the pre-net before them and the recurrent layers after them see all steps at once.
 """
 
 from dataclasses import dataclass
@@ -73,10 +73,10 @@ class Highway(nn.Module):
 
 
 class Prenet(nn.Module):
-    """Linear layers with ReLU and a dropout that never rests: what was just said must not be trusted too much.
+    """Linear layers with ReLU and a dropout that stays on at inference: the last frame alone must not decide the next.
 
-    Outside training all items of a batch lose the same features, drawn from a seeded source: one says the same alone
-    as in company, and the same again tomorrow.
+    Outside training all items of a batch lose the same features, drawn from a seeded source: a sentence sounds the same
+    alone as in a batch, and the same each time.
     Source: Tacotron 2 (Shen et al. 2017, arXiv:1712.05884), 2.2: dropout at inference too.
     """
 
@@ -128,17 +128,19 @@ class AdditiveAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight, nn.init.calculate_gain("tanh"))
         nn.init.xavier_uniform_(self.score.weight)  # small weights would start with none but the mean to look at
 
-    def prepare(self, memory: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"]) -> "Memory":
+    def project_memory(
+        self, memory: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"]
+    ) -> "AttentionMemory":
         """Return what does not change from step to step, worked out once."""
         kernel = None
         if self.location_filters:  # two linear maps in a row are one
             kernel = torch.einsum("hf,fck->hck", self.location_project.weight, self.location.weight)
-        return Memory(memory, mask, self.memory(memory).transpose(1, 2), kernel)
+        return AttentionMemory(memory, mask, self.memory(memory).transpose(1, 2), kernel)
 
     def forward(
         self,
         query: Float[Tensor, "batch query"],
-        memory: "Memory",
+        memory: "AttentionMemory",
         past: Float[Tensor, "batch 2 tokens"],
         allowed: Bool[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch tokens"]:
@@ -155,7 +157,7 @@ class AdditiveAttention(nn.Module):
 
 
 @dataclass(frozen=True)
-class Memory:
+class AttentionMemory:
     """What is attended to.
 
     Attributes:
@@ -170,8 +172,8 @@ class Memory:
     kernel: Tensor | None
 
 
-class LstmWriter(nn.Module):
-    """An LSTM over what was asked and heard; what was heard is handed on beside it (Tacotron 2, 2.2)."""
+class DecoderLstm(nn.Module):
+    """An LSTM over query and context; the context is handed on beside its output (Tacotron 2, 2.2)."""
 
     def __init__(self, query: int, memory: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -180,14 +182,14 @@ class LstmWriter(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, heard: Float[Tensor, "batch steps heard"], state: tuple[Tensor, ...] | None = None
+        self, inputs: Float[Tensor, "batch steps inputs"], state: tuple[Tensor, ...] | None = None
     ) -> tuple[Float[Tensor, "batch steps features"], tuple[Tensor, ...]]:
-        """Return each step's features and the state after the last."""
-        hidden, after = self.lstm(heard, state)
-        return torch.cat([self.dropout(hidden), heard[..., self.query :]], dim=-1), after
+        """Return each step's features and the state after the last; a step's inputs are its query and its context."""
+        hidden, after = self.lstm(inputs, state)
+        return torch.cat([self.dropout(hidden), inputs[..., self.query :]], dim=-1), after
 
 
-class ResidualGruWriter(nn.Module):
+class DecoderGru(nn.Module):
     """Two GRUs, each added to its input (Tacotron, 3.3: vertical residual connections)."""
 
     def __init__(self, query: int, memory: int, hidden: int, layers: int = 2) -> None:
@@ -197,10 +199,10 @@ class ResidualGruWriter(nn.Module):
         self.layers = nn.ModuleList(nn.GRU(hidden, hidden, batch_first=True) for _ in range(layers))
 
     def forward(
-        self, heard: Float[Tensor, "batch steps heard"], state: tuple[Tensor, ...] | None = None
+        self, inputs: Float[Tensor, "batch steps inputs"], state: tuple[Tensor, ...] | None = None
     ) -> tuple[Float[Tensor, "batch steps features"], tuple[Tensor, ...]]:
-        """Return each step's features and the state after the last."""
-        hidden, after = self.project(heard), []
+        """Return each step's features and the state after the last; a step's inputs are its query and its context."""
+        hidden, after = self.project(inputs), []
         for number, layer in enumerate(self.layers):
             changed, last = layer(hidden, None if state is None else state[number])
             hidden = hidden + changed
@@ -209,11 +211,11 @@ class ResidualGruWriter(nn.Module):
 
 
 class DecodingLimits(Config):
-    """What keeps a decoder from skipping, repeating and talking on when it speaks by itself.
+    """What keeps a decoder from skipping, repeating and going on for ever at inference.
 
     window: tokens that attention may look ahead of the furthest it has come to, and one back; 0: everywhere.
     stop_above: chance of "speech ends here" at which it does, once attention has come to the last three tokens and a
-        frame a token has been said.
+        frame a token has been predicted.
     patience_frames: there it ends too when attention has not gone on for so long.
     max_frames_per_token: it ends in any case after so many on average.
     stop_anywhere: the stop, and patience, end it wherever attention is, from the first step on.
@@ -227,14 +229,14 @@ class DecodingLimits(Config):
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a decoder writes.
+class DecoderOutput:
+    """Frames and stops of an attention decoder.
 
     Attributes:
         frames: (batch, steps * reduction, mel_channels).
         stop: logits of "speech ends here" (batch, steps).
         attention: weights of the tokens at each step (batch, steps, tokens).
-        steps: how many are spoken (batch,).
+        steps: how many are real (batch,).
     """
 
     frames: Tensor
@@ -244,8 +246,8 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Attending:
-    """Where the loop stands: the cell's state, what was heard last, the last weights and the sum of all (past)."""
+class _LoopState:
+    """Where the loop stands: the cell's state, the last context, the last weights and the sum of all (past)."""
 
     state: tuple[Tensor, ...]
     context: Tensor
@@ -253,13 +255,13 @@ class _Attending:
 
 
 class AttentionDecoder(nn.Module):
-    """Writes `reduction` frames a step, hearing the encoded tokens through attention.
+    """Predicts `reduction` frames a step from the encoded tokens, through attention.
 
     Args:
         prenet: takes a mel frame, the last one of the step before.
         cell: takes the pre-net's features and the last context; its output is the query.
         attention: gives the tokens' weights for a query.
-        writer: takes query and context of a step, gives features; a step's frames and stop are linear in these.
+        recurrent: takes query and context of a step, gives features; a step's frames and stop are linear in these.
         dropout: of the query.
     """
 
@@ -268,17 +270,18 @@ class AttentionDecoder(nn.Module):
         prenet: Prenet,
         cell: nn.LSTMCell | nn.GRUCell,
         attention: AdditiveAttention,
-        writer: LstmWriter | ResidualGruWriter,
+        recurrent: DecoderLstm | DecoderGru,
         mel_channels: int,
         reduction: int,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.mel_channels, self.reduction = mel_channels, reduction
-        self.prenet, self.cell, self.attention, self.writer = prenet, cell, attention, writer
+        self.prenet, self.cell, self.attention = prenet, cell, attention
+        self.writer = recurrent  # its name in saved weights
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(writer.features, mel_channels * reduction)
-        self.stop = nn.Linear(writer.features, 1)
+        self.project = nn.Linear(recurrent.features, mel_channels * reduction)
+        self.stop = nn.Linear(recurrent.features, 1)
 
     def forward(
         self,
@@ -286,20 +289,20 @@ class AttentionDecoder(nn.Module):
         mask: Bool[Tensor, "batch tokens"],
         mel: Float[Tensor, "batch frames mel_channels"],
         frame_lengths: Int[Tensor, " batch"],
-    ) -> Written:
-        """Return what is written when the last frame of each step is the recording's own."""
-        spoken = -(-frame_lengths // self.reduction)
+    ) -> DecoderOutput:
+        """Return the prediction when the last frame of each step is the recording's own."""
+        step_lengths = -(-frame_lengths // self.reduction)
         steps = -(-mel.shape[1] // self.reduction)
         lasts = mel[:, self.reduction - 1 :: self.reduction][:, : steps - 1]
         fed = self.prenet(torch.cat([mel.new_zeros(len(mel), 1, self.mel_channels), lasts], dim=1))
-        memory, at = self.attention.prepare(encoded, mask), self._start(encoded)
-        heard, weights = [], []
+        memory, at = self.attention.project_memory(encoded, mask), self._start(encoded)
+        inputs, weights = [], []
         for frame in fed.unbind(1):
             query, at = self._attend(frame, memory, at, mask)
-            heard.append(torch.cat([query, at.context], dim=-1))
+            inputs.append(torch.cat([query, at.context], dim=-1))
             weights.append(at.past[:, 0])
-        features, _ = self.writer(torch.stack(heard, dim=1))
-        return self._written(features, torch.stack(weights, dim=1), spoken)
+        features, _ = self.writer(torch.stack(inputs, dim=1))
+        return self._output(features, torch.stack(weights, dim=1), step_lengths)
 
     @torch.inference_mode()
     def infer(
@@ -308,64 +311,66 @@ class AttentionDecoder(nn.Module):
         mask: Bool[Tensor, "batch tokens"],
         limits: DecodingLimits,
         seed: int = 0,
-    ) -> Written:
-        """Return what is written when each step goes on from the last, until every item has come to its end."""
-        memory, at, state = self.attention.prepare(encoded, mask), self._start(encoded), None
+    ) -> DecoderOutput:
+        """Return the prediction when each step goes on from the last, until every item has come to its end."""
+        memory, at, state = self.attention.project_memory(encoded, mask), self._start(encoded), None
         random = torch.Generator().manual_seed(seed)
         progress = _Progress(mask, limits, self.reduction)
         frame = encoded.new_zeros(len(encoded), 1, self.mel_channels)
-        said, weights = [], []
+        outputs, weights = [], []
         while not progress.ended:
             query, at = self._attend(self.prenet(frame, random)[:, 0], memory, at, progress.window())
             features, state = self.writer(torch.cat([query, at.context], dim=-1)[:, None], state)
             frame = self.project(features)[..., -self.mel_channels :]
-            said.append(features)
+            outputs.append(features)
             weights.append(at.past[:, 0])
             progress.go_on(weights[-1], self.stop(features)[:, 0, 0])
-        return self._written(torch.cat(said, dim=1), torch.stack(weights, dim=1), progress.steps)
+        return self._output(torch.cat(outputs, dim=1), torch.stack(weights, dim=1), progress.steps)
 
-    def _start(self, encoded: Tensor) -> _Attending:
+    def _start(self, encoded: Tensor) -> _LoopState:
         batch, tokens, features = encoded.shape
         count = 2 if isinstance(self.cell, nn.LSTMCell) else 1
         state = tuple(encoded.new_zeros(batch, self.cell.hidden_size) for _ in range(count))
-        return _Attending(state, encoded.new_zeros(batch, features), encoded.new_zeros(batch, 2, tokens))
+        return _LoopState(state, encoded.new_zeros(batch, features), encoded.new_zeros(batch, 2, tokens))
 
-    def _attend(self, frame: Tensor, memory: Memory, at: _Attending, allowed: Tensor) -> tuple[Tensor, _Attending]:
+    def _attend(
+        self, frame: Tensor, memory: AttentionMemory, at: _LoopState, allowed: Tensor
+    ) -> tuple[Tensor, _LoopState]:
         """Return the query of a step and where the loop stands after it."""
         given = torch.cat([frame, at.context], dim=-1)
         state = self.cell(given, at.state) if len(at.state) == 2 else (self.cell(given, at.state[0]),)
         query = self.dropout(state[0])
         weights = self.attention(query, memory, at.past, allowed)
         context = torch.bmm(weights[:, None], memory.encoded)[:, 0]
-        return query, _Attending(state, context, torch.stack([weights, at.past[:, 1] + weights], dim=1))
+        return query, _LoopState(state, context, torch.stack([weights, at.past[:, 1] + weights], dim=1))
 
-    def _written(self, features: Tensor, attention: Tensor, steps: Tensor) -> Written:
+    def _output(self, features: Tensor, attention: Tensor, steps: Tensor) -> DecoderOutput:
         frames = self.project(features).view(len(features), -1, self.mel_channels)
-        return Written(frames, self.stop(features)[..., 0], attention, steps)
+        return DecoderOutput(frames, self.stop(features)[..., 0], attention, steps)
 
 
 class _Progress:
     """How far each item of a batch has come in its text, and which have ended."""
 
-    _AT_END_TOKENS, _LEAST_FRAMES = 3, 40
+    _AT_END_TOKENS, _MIN_FRAMES = 3, 40
 
     def __init__(self, mask: Tensor, limits: DecodingLimits, reduction: int) -> None:
         self.mask, self.limits = mask, limits
         tokens = mask.sum(1)
         self.index = torch.arange(mask.shape[1], device=mask.device)[None, :]
-        self.near_end, self.least = tokens - self._AT_END_TOKENS, -(-tokens // reduction)
-        self.most = (tokens * limits.max_frames_per_token).clamp(min=self._LEAST_FRAMES) // reduction
+        self.near_end, self.min_steps = tokens - self._AT_END_TOKENS, -(-tokens // reduction)
+        self.max_steps = (tokens * limits.max_frames_per_token).clamp(min=self._MIN_FRAMES) // reduction
         self.patience = limits.patience_frames // reduction
-        self.furthest, self.still, self.steps = (torch.zeros_like(tokens) for _ in range(3))
-        self.over = torch.zeros_like(tokens, dtype=torch.bool)
+        self.furthest, self.stalled, self.steps = (torch.zeros_like(tokens) for _ in range(3))
+        self.ended_items = torch.zeros_like(tokens, dtype=torch.bool)
 
     @property
     def ended(self) -> bool:
         """Whether all items have come to their end."""
-        return bool(self.over.all())
+        return bool(self.ended_items.all())
 
     def window(self) -> Tensor:
-        """Return the tokens that may be looked at (batch, tokens)."""
+        """Return the tokens that may be attended to (batch, tokens)."""
         if not self.limits.window:
             return self.mask
         ahead = self.index - self.furthest[:, None]
@@ -373,10 +378,10 @@ class _Progress:
 
     def go_on(self, weights: Tensor, stop: Tensor) -> None:
         """Take note of a step: the tokens' weights (batch, tokens) and the logit of the end (batch,)."""
-        self.steps += ~self.over
+        self.steps += ~self.ended_items
         reached = torch.maximum(self.furthest, weights.argmax(1))
-        self.still = torch.where(reached > self.furthest, 0, self.still + 1)
+        self.stalled = torch.where(reached > self.furthest, 0, self.stalled + 1)
         self.furthest = reached
-        tired = (stop.sigmoid() > self.limits.stop_above) | (self.still >= self.patience)
-        near_end = (reached >= self.near_end) & (self.steps >= self.least)
-        self.over |= (near_end | self.limits.stop_anywhere) & tired | (self.steps >= self.most)
+        stopped = (stop.sigmoid() > self.limits.stop_above) | (self.stalled >= self.patience)
+        near_end = (reached >= self.near_end) & (self.steps >= self.min_steps)
+        self.ended_items |= (near_end | self.limits.stop_anywhere) & stopped | (self.steps >= self.max_steps)

@@ -160,6 +160,7 @@ SYSTEM_RECIPES: dict[str, Renames] = {
         "resolutions": "multi_resolution_discriminator",
         "weights.generator.features": "feature_matching",
     },
+    "whisper": {"misread": "token_replacement"},
 }
 
 #: Losses in a run's records: turn/loss → the loss's name.

@@ -4,9 +4,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from malsori.config import Config, nearest, read_toml
+from malsori.config import Config, nearest
 from malsori.corpus.batches import DataConfig
 from malsori.errors import ConfigError
+from malsori.files import read_toml
 from malsori.pretrained.legacy import current_key, current_recipe
 from malsori.train.optim import OptimizerConfig
 

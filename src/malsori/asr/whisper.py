@@ -1,0 +1,166 @@
+"""Decoding a Whisper: mel ─► encoder ─► search with fallback ─► accepted, or rejected ─► words with times."""
+
+import logging
+import math
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from malsori.asr.encode import checked_seconds
+from malsori.asr.options import DecodingOptions, checked_language, refuse_unsupported
+from malsori.audio.mel import whisper_log_mel
+from malsori.config import AudioConfig
+from malsori.decode.ngram import NgramModel
+from malsori.decode.seq2seq import (
+    DecoderState,
+    DecodingConstraints,
+    DecodingResult,
+    FallbackOptions,
+    SequenceDecoder,
+    constraints_from_tokenizer,
+    decode_with_fallback,
+    rejection_reason,
+    speech_log_likelihood_ratio,
+    token_starts,
+)
+from malsori.decode.transcript import Segment, TranscriptWord
+from malsori.errors import OptionError
+from malsori.models.whisper import WhisperConfig
+from malsori.pretrained.folder import SavedModel
+from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
+
+log = logging.getLogger("malsori")
+
+_DEFAULT_LANGUAGE = "ko"
+_REFERENCE_SECONDS = 3.0  # of silence, noise and a chord, where no window is to be filled
+_REFERENCES = 3
+#: Network → its state under sounds without speech; a network that is let go takes its state along.
+_reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.WeakKeyDictionary()
+_reference_lock = threading.Lock()
+
+
+class WhisperSegmentDecoder:
+    """A sequence decoder's text, given out only where the sound speaks for it (`decode.seq2seq`)."""
+
+    supported_options = frozenset(
+        {"language", "task", "beam", "timestamps", "temperatures", "logprob_threshold", "compression_ratio_threshold"}
+        | {"no_speech_threshold", "min_log_likelihood_ratio"}
+    )
+
+    def __init__(self, model: SavedModel, _language_model: NgramModel | None) -> None:
+        self.network: SequenceDecoder = model.network
+        self.config: WhisperConfig = model.network.config
+        self.system, self.audio = model.facts.system, model.facts.audio
+        self.tokenizer = Tokenizer(model.files, "the model's folder")
+        self.max_seconds: float = self.config.window_frames * self.audio.frame_seconds
+        self.output_is_normalized: bool = not self.tokenizer.is_token("1")
+        known = self.tokenizer.languages
+        first = _DEFAULT_LANGUAGE if _DEFAULT_LANGUAGE in known else known[0]
+        self.languages: tuple[str, ...] = (first, *(code for code in known if code != first))
+        self._constraints(DecodingOptions())  # a tokenizer that is not this network's is told now
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse what this recognizer cannot serve. Raises: OptionError naming the option and the system."""
+        refuse_unsupported(options, self.system, self.supported_options)
+        checked_language(options, self.languages)
+        if options.task == "translate" and not self.tokenizer.multilingual:
+            raise OptionError(f"task 'translate': this {self.system} knows English alone and cannot be asked to")
+        if options.timestamps and self.config.vocab <= self.tokenizer.first_timestamp:
+            raise OptionError(f"timestamps: this {self.system} has no tokens for times")
+
+    def decode(self, wave: Float[np.ndarray, " samples"], offset: float, options: DecodingOptions) -> Segment:
+        """Return the words of one piece of sound at the model's rate; none where nobody speaks.
+
+        The sounds without speech that a text is compared with are encoded once a network, when a text first passes
+        the cheap rules: three windows, so three times as long as encoding one piece of sound takes.
+        """
+        seconds = checked_seconds(wave, self.audio.sample_rate)
+        constraints, fallback = self._constraints(options), _fallback(options)
+        state = self.network.start(_mel(wave[None], self.config, self.audio))
+        result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
+        text = self.tokenizer.decode(result.ids)
+        why = rejection_reason(result, text.strip(), lambda: self._ratio(state, constraints, result), fallback)
+        if why:
+            log.info("from %.1f s: %r is rejected: %s", offset, text, why)
+        words = () if why else tuple(self._words(result, state, constraints, (offset, seconds)))
+        return Segment(offset, offset + seconds, " ".join(word.text for word in words), words)
+
+    def _constraints(self, options: DecodingOptions) -> DecodingConstraints:
+        config, language, task = self.config, options.language or self.languages[0], options.task or "transcribe"
+        sizes = config.vocab, config.decoder_positions
+        return constraints_from_tokenizer(self.tokenizer, *sizes, language, task, bool(options.timestamps))
+
+    def _ratio(self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult) -> float:
+        without = reference_state(self.network, self.config, self.audio)
+        return speech_log_likelihood_ratio(state, without, _REFERENCES, constraints, result.ids)
+
+    def _words(
+        self, result: DecodingResult, state: DecoderState, constraints: DecodingConstraints, piece: tuple[float, float]
+    ) -> Iterator[TranscriptWord]:
+        """Yield the words with their times, between the timestamps that were decoded, if any were.
+
+        Args:
+            piece: where the piece begins in the whole, and how long it lasts, in seconds.
+        """
+        offset, seconds = piece
+        starts = self._starts(result.ids, state, constraints, seconds)
+        first = constraints.first_timestamp
+        for text, places in self.tokenizer.words(result.ids):
+            low, high = 0.0, seconds
+            if first is not None:
+                times = [(place, (index - first) * TIMESTAMP_SECONDS) for place, index in enumerate(result.ids)]
+                told = [(place, time) for place, time in times if time >= 0]
+                low = max([time for place, time in told if place < places[0]], default=0.0)
+                high = min([time for place, time in told if place > places[-1]], default=seconds)
+            start, end = np.clip([starts[places[0]], starts[places[-1] + 1]], low, min(high, seconds)).tolist()
+            confidence = math.exp(sum(result.log_probs[place] for place in places) / len(places))
+            yield TranscriptWord(text, offset + start, offset + end, confidence)
+
+    def _starts(
+        self, ids: tuple[int, ...], state: DecoderState, constraints: DecodingConstraints, seconds: float
+    ) -> np.ndarray:
+        """Return when each token begins, and when the last one ends, in seconds (tokens + 1,)."""
+        config, prefix = self.config, constraints.prefix
+        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
+        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
+        heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
+        attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0]
+        step = config.frame_stride * self.audio.frame_seconds
+        real = min(attention.shape[2], math.ceil(seconds / step))
+        starts = token_starts(attention[:, len(prefix) - 1 :, :real])
+        return np.linspace(0, seconds, len(ids) + 1) if starts is None else starts * step
+
+
+def reference_state(network: SequenceDecoder, config: WhisperConfig, audio: AudioConfig) -> DecoderState:
+    """Return a network's state under silence, noise and a chord; encoded once as long as the network lives."""
+    with _reference_lock:
+        if network not in _reference_states:
+            _reference_states[network] = network.start(_mel(_without_speech(config, audio), config, audio))
+        return _reference_states[network]
+
+
+def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
+    whole = config.window_frames * audio.frame_seconds
+    samples = round((whole if config.whole_window else _REFERENCE_SECONDS) * audio.sample_rate)
+    time = np.arange(samples) / audio.sample_rate
+    noise = np.random.default_rng(0).normal(0, 0.03, len(time))
+    chord = sum(0.05 * np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6, 440.0))
+    return np.stack([np.zeros_like(time), noise, chord]).astype(np.float32)
+
+
+def _mel(waves: Float[np.ndarray, "batch samples"], config: WhisperConfig, audio: AudioConfig) -> Tensor:
+    window = config.window_frames if config.whole_window else 0
+    return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window)
+
+
+def _fallback(options: DecodingOptions) -> FallbackOptions:
+    """Return the options as the search knows them; what was not given stays as it is there."""
+    return FallbackOptions(
+        **{name: value for name, value in options.given().items() if name in FallbackOptions.__dataclass_fields__}
+    )

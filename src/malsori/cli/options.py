@@ -1,0 +1,30 @@
+"""Options that every command has that runs a network, said once: where, in which numbers, on how many threads."""
+
+from typing import Annotated
+
+import typer
+
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute; auto: a GPU if there is one.")
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", metavar="float32|bfloat16|float16", help="Numbers to compute in; half of them is for GPUs."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of the CPU to compute on. [default: PyTorch's choice]")
+]
+
+
+def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[str, str]:
+    """Return device and precision as `load_voice` and `load_recognizer` take them, and set the number of threads.
+
+    Raises: DeviceError if this machine cannot serve one of them, before anything is loaded.
+    """
+    from malsori.runtime.device import resolve_runtime, use_threads
+
+    resolve_runtime(device, precision)
+    use_threads(threads)
+    return {"device": device, "precision": precision}

@@ -1,0 +1,1 @@
+"""Where networks compute: device, precision, threads."""

@@ -1,0 +1,116 @@
+"""Where a network computes, in which numbers, on how many threads: the one place where a wish becomes a device."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import cpu_count
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from malsori.config import nearest
+from malsori.errors import DeviceError
+
+#: What `--device` accepts; one GPU of several is "cuda:1".
+DEVICES = ("auto", "cpu", "cuda", "mps")
+#: What `--precision` accepts. Weights stay float32; half precision is autocast's.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: The order in which "auto" looks.
+_ACCELERATORS = ("cuda", "mps")
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and in which numbers networks compute, as this machine can.
+
+    Attributes:
+        device: holds the weights.
+        dtype: of matrix products and convolutions.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+
+    def place(self, network: Network) -> Network:
+        """Return the network, its weights on the device."""
+        return network.to(self.device)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Compute without a graph, in this precision, while the block lasts; of this thread alone."""
+        half = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype if half else None, enabled=half):
+            yield
+
+
+def resolve_runtime(device: str = "auto", precision: str = "float32") -> Runtime:
+    """Return where and in which numbers to compute.
+
+    Args:
+        device: one of DEVICES; "auto" is CUDA, else MPS, else the CPU.
+        precision: one of PRECISIONS.
+    Raises: DeviceError if the machine has no such device, or the device cannot compute in that precision, saying
+        which there are.
+    """
+    if precision not in PRECISIONS:
+        raise DeviceError(f"no precision '{precision}'.{nearest(precision, list(PRECISIONS))}")
+    found = resolve_device(device)
+    served = supported_precisions(found)
+    if precision not in served:
+        raise DeviceError(f"{found} does not compute in {precision} here; it does in {', '.join(served)}")
+    return Runtime(found, PRECISIONS[precision])
+
+
+def resolve_device(name: str = "auto", accelerators: Sequence[str] = _ACCELERATORS) -> torch.device:
+    """Return the device of that name.
+
+    Args:
+        name: one of DEVICES, or one GPU of several: "cuda:1".
+        accelerators: what "auto" may take before the CPU, the best first.
+    Raises: DeviceError if the machine has no such device, saying which there are.
+    """
+    there = available_devices()
+    if name == "auto":
+        return torch.device(next((kind for kind in accelerators if kind in there), "cpu"))
+    kind, several, number = name.partition(":")
+    if kind not in DEVICES[1:] or (several and (kind != "cuda" or not number.isdecimal())):
+        raise DeviceError(f"no device '{name}'; one of {', '.join(DEVICES)}, or one GPU of several as cuda:1")
+    if kind not in there or (number and int(number) >= torch.cuda.device_count()):
+        raise DeviceError(f"device '{name}': this machine, with this PyTorch, has {', '.join(_named(there))}")
+    return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """Return the kinds of device there are, "cpu" first."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(kind for kind in _ACCELERATORS if found[kind])]
+
+
+def supported_precisions(device: torch.device) -> tuple[str, ...]:
+    """Return the precisions a device computes in; a CPU's float16 is only emulated, slowly, and is not counted."""
+    if device.type == "cuda":
+        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("float32", "bfloat16", "float16") if bfloat16 else ("float32", "float16")
+    return ("float32", "bfloat16") if device.type == "cpu" else ("float32", "float16")
+
+
+def use_threads(count: int | None) -> None:
+    """Let PyTorch compute on so many threads of the CPU, in the whole process; None leaves it as it is.
+
+    Raises: DeviceError unless 1 <= count <= the machine's processors.
+    """
+    if count is None:
+        return
+    processors = cpu_count() or 1
+    if not 1 <= count <= processors:
+        raise DeviceError(f"{count} threads: at least 1, and at most this machine's {processors} processors")
+    torch.set_num_threads(count)
+
+
+def _named(kinds: list[str]) -> list[str]:
+    """Return the kinds, each GPU of several by its own name."""
+    gpus = torch.cuda.device_count()
+    return [name for kind in kinds for name in ([f"cuda:{n}" for n in range(gpus)] if kind == "cuda" else [kind])]
