@@ -48,7 +48,7 @@ ROOMS = {
     "corpus": (11, 1710),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (9, 520),
+    "malsori": (9, 530),
     "metrics": (10, 965),
     "models": (11, 1795),
     "nn": (5, 595),

@@ -1,4 +1,4 @@
-"""The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
+"""The whole loop in one command: say three sentences, transcribe them, score the transcripts, show it on one page."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -21,8 +21,8 @@ _SPOKEN = TextNormalizer(punctuation="removed")
 
 
 @dataclass(frozen=True)
-class Said:
-    """One sentence of the demo: what was said, what was heard, and how far apart they are."""
+class DemoSentence:
+    """One sentence of the demo: its text, its transcript (`heard` in the report), and how far apart they are."""
 
     text: str
     heard: str
@@ -32,7 +32,7 @@ class Said:
     real_time_factor: float
 
 
-def run_demo(out: Path) -> list[Said]:
+def run_demo(out: Path) -> list[DemoSentence]:
     """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
     out.mkdir(parents=True, exist_ok=True)
     voice, recognizer = load_voice(), load_recognizer()
@@ -42,7 +42,7 @@ def run_demo(out: Path) -> list[Said]:
     for number, text in enumerate(SENTENCES, start=1):
         speech = voice.say(text)
         speech.save(out / f"{number}.wav")
-        said.append(_judge(speech, recognizer))
+        said.append(_score(speech, recognizer))
         speeches.append(speech)
     page.section("요약 · Summary", _summary(said))
     for one, speech in zip(said, speeches, strict=True):
@@ -53,16 +53,19 @@ def run_demo(out: Path) -> list[Said]:
     return said
 
 
-def mean_cer(said: list[Said]) -> float:
+def mean_cer(said: list[DemoSentence]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
     return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
-def _judge(speech: Speech, recognizer: Recognizer) -> Said:
+def _score(speech: Speech, recognizer: Recognizer) -> DemoSentence:
     text = speech.reading.written
-    heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-    errors = cer(text, heard, spaces=False, normalizer=_SPOKEN).rate, wer(text, heard, normalizer=_SPOKEN).rate
-    return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
+    transcript = recognizer.transcribe(speech.wave, speech.sample_rate).text
+    errors = (
+        cer(text, transcript, spaces=False, normalizer=_SPOKEN).rate,
+        wer(text, transcript, normalizer=_SPOKEN).rate,
+    )
+    return DemoSentence(text, transcript, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
 def _introduction(voice: Voice, recognizer: Recognizer) -> str:
@@ -74,7 +77,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     )
 
 
-def _summary(said: list[Said]) -> str:
+def _summary(said: list[DemoSentence]) -> str:
     rows = [
         [
             one.text,
@@ -90,7 +93,7 @@ def _summary(said: list[Said]) -> str:
     return table(["말한 것 (said)", "들은 것 (heard)", "CER", "WER", "초"], rows) + paragraph(legend)
 
 
-def _shown(one: Said, speech: Speech) -> list[str]:
+def _shown(one: DemoSentence, speech: Speech) -> list[str]:
     figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
     described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
     facts = f"들은 것: {one.heard or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
