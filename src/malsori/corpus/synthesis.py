@@ -104,7 +104,7 @@ def synthesize(out: Path, options: SynthesisOptions, lines: Sequence[str] | None
     texts = (_distinct(lines) if lines is not None else sentences(options.sentences))[: options.sentences]
     planned = list(_plan(texts, options))
     plan = [line for line in planned if line.reading.words]
-    made = _Progress(unread=[line.text for line in planned if not line.reading.words])
+    made = _Counts(unread=[line.text for line in planned if not line.reading.words])
     if not plan:
         raise CorpusError(f"none of {len(texts)} lines can be spoken; give Korean sentences, one a line")
     _claim(out, options, texts)
@@ -167,7 +167,7 @@ class _Line:
 
 
 @dataclass
-class _Progress:
+class _Counts:
     """What has been spoken so far."""
 
     ids: dict[str, str] = field(default_factory=dict)  # their splits
@@ -200,7 +200,7 @@ def _spoken(line: _Line) -> SpokenText:
     return speak(line.reading, line.voice, line.speed, seed=line.number)
 
 
-def _write(out: Path, line: _Line, spoken: SpokenText, made: _Progress) -> None:
+def _write(out: Path, line: _Line, spoken: SpokenText, made: _Counts) -> None:
     """Write one utterance's files, and count what they hold."""
     speaker = line.voice.replace("+", "-")
     name = f"{speaker}-{line.number:06d}-{line.speed}"
@@ -218,7 +218,7 @@ def _write(out: Path, line: _Line, spoken: SpokenText, made: _Progress) -> None:
         made.other_reading.append(name)
 
 
-def _finish(out: Path, made: _Progress) -> Synthesized:
+def _finish(out: Path, made: _Counts) -> Synthesized:
     for split in SPLITS:
         names = [name for name, of in made.ids.items() if of == split]
         write_text(out / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names))
