@@ -56,7 +56,7 @@ def prepare_corpus(
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
 
-    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser, or
+    Durations are for voices: at a rate of 16000 they are not made unless --align-with names a recogniser, or
     --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
@@ -122,7 +122,7 @@ def check_corpus(
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Also listen whether each text is said; takes longer.")
+        bool, typer.Option("--listen", help="Also check by a recognizer whether each text is said; takes longer.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="Recogniser for --listen; the built-in one without.")] = None,
     html: Annotated[

@@ -98,7 +98,7 @@ class SpokenText:
 
     Attributes:
         wave: (samples,) at `rate`.
-        own_phones: its phones, in its mnemonics; pauses are left out.
+        own_phones: its phones, in its mnemonics; without pauses.
         phones: the reading's phonemes with its times; a span of several holds them with spaces between. Empty where
             it spoke something else than the reading.
     """
@@ -165,7 +165,9 @@ def _groups(reading: Reading) -> Iterator[tuple[str, str]]:
     symbols, sounded = reading.phonemes, [word >= 0 for word in reading.phoneme_words]
     place = 0
     while place < len(symbols):
-        following = [symbol if lasts else "" for symbol, lasts in zip(symbols, sounded, strict=True)][place : place + 3]
+        following = [symbol if spoken else "" for symbol, spoken in zip(symbols, sounded, strict=True)][
+            place : place + 3
+        ]
         if not following[0]:
             yield "", r"((?:_\S* )*)"
             place += 1
@@ -203,7 +205,7 @@ class _Event(ctypes.Structure):
     ]
 
 
-_Listener = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 class _Engine:
@@ -218,10 +220,10 @@ class _Engine:
         self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _PHONEME_EVENTS | _DO_NOT_EXIT)
         self._samples: list[np.ndarray] = []
         self._events: list[tuple[int, str]] = []
-        self._listener = _Listener(self._hear)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._listener)
+        self._callback = _Callback(self._collect)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
 
-    def _hear(self, wave: Any, count: int, events: Any) -> int:
+    def _collect(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:
             self._samples.append(np.ctypeslib.as_array(wave, (count,)).copy())
         place = 0
