@@ -9,6 +9,7 @@ import typer
 
 from malsori.cli.terminal import text_of, write
 from malsori.errors import ModelError
+from malsori.extras import require
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -148,6 +149,7 @@ def demo(
     """
     from malsori.demo import mean_cer, run_demo
 
+    require("matplotlib", "The demo's page")
     said = run_demo(out)
     for one in said:
         print(f"said   {one.text}\nheard  {one.heard}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
