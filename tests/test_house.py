@@ -35,7 +35,7 @@ FLOORS = (
     {"text"},
     {"audio"},
     {"systems"},
-    {"files", "config", "shapes", "errors"},
+    {"files", "config", "shapes", "extras", "errors"},
 )
 
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
@@ -43,12 +43,12 @@ FLOORS = (
 ROOMS = {
     "alignment": (11, 1140),
     "asr": (3, 330),
-    "audio": (5, 430),
+    "audio": (6, 530),
     "cli": (9, 685),
-    "corpus": (11, 1710),
+    "corpus": (11, 1715),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (9, 520),
+    "malsori": (10, 550),
     "metrics": (10, 965),
     "models": (11, 1795),
     "nn": (5, 595),

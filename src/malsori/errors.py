@@ -47,3 +47,7 @@ class TrainingError(MalsoriError):
 
 class MetricError(MalsoriError):
     """Two things cannot be compared by a metric: unequal counts, silence, different rates."""
+
+
+class MissingExtraError(MalsoriError):
+    """A command needs a package that only an extra of malsori installs; the message says which."""

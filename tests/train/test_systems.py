@@ -51,6 +51,20 @@ def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tm
         assert torch.equal(own[name], given[name]), name
 
 
+def test_a_start_that_has_learnt_another_tracker_s_pitch_is_told(planted_corpus, tmp_path, caplog):
+    sizes = ("model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.heads=1")
+    first = bound(planted_corpus, "fastspeech2-small", *sizes)
+    of_corpus = load_corpus(planted_corpus).pitch_tracker
+    assert first.facts.trained["pitch_tracker"] == of_corpus
+    for tracker in (of_corpus, "another"):
+        facts = first.facts.model_copy(update={"trained": {"pitch_tracker": tracker}})
+        save_model(SavedModel(facts, first.symbols, first.task.exported_model()), tmp_path / tracker)
+    bound(planted_corpus, "fastspeech2-small", *sizes, f"start_from={tmp_path}/{of_corpus}")
+    assert not caplog.records
+    bound(planted_corpus, "fastspeech2-small", *sizes, f"start_from={tmp_path}/another")
+    assert f"pitch found by 'another', {planted_corpus} holds that of '{of_corpus}'" in caplog.text
+
+
 def test_a_start_of_other_sizes_is_refused_by_the_first_weight_that_does_not_fit(planted_corpus, tmp_path):
     other = bound(planted_corpus, "vocos-small", *SMALL)
     save_model(SavedModel(other.facts, {}, other.task.exported_model()), tmp_path / "model")

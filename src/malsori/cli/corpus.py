@@ -42,6 +42,10 @@ def prepare_corpus(
     layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognisers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
+    pitch: Annotated[
+        str | None,
+        typer.Option(help="autocorrelation, or praat (pip install 'malsori[praat]'). [default: what OUT began with]"),
+    ] = None,
     align_with: Annotated[
         str | None, typer.Option(help="Recogniser that finds durations; none for no durations. [default: the built-in]")
     ] = None,
@@ -59,7 +63,7 @@ def prepare_corpus(
     """
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
 
-    values = {"layout": layout, "audio": audio_at(rate), "workers": workers}
+    values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
     scratch = align_from is AlignFrom.scratch
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)

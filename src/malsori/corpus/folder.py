@@ -31,16 +31,23 @@ if TYPE_CHECKING:
 #: Written into corpus.json; raised when a reader of the older kind would misread the folder.
 FORMAT = "malsori-corpus-1"
 
+#: Who found F0 in the corpora that do not say so.
+OLD_TRACKER = "praat"
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty)."""
+    """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty).
+
+    `pitch_tracker` says who found F0: what was learnt of one tracker's pitch is not quite that of another's.
+    """
 
     path: Path
     name: str
     audio: AudioConfig
     cuts: "dict[str, CutSet]"
     speakers: tuple[str, ...]
+    pitch_tracker: str = OLD_TRACKER
 
     def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
         """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
@@ -69,7 +76,8 @@ def load_corpus(path: Path | str) -> Corpus:
         split = cut.supervisions[0].custom["split"]
         cuts[split].append(cut.with_recording_path_prefix(path))
     by_split = {split: CutSet.from_cuts(found) for split, found in cuts.items()}
-    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]))
+    tracker = facts.get("pitch_tracker", OLD_TRACKER)
+    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]), tracker)
 
 
 def read_facts(path: Path) -> dict[str, Any]:

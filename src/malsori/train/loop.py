@@ -29,7 +29,7 @@ from malsori.config import Config, nearest
 from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
 from malsori.files import read_json, write_json
-from malsori.pretrained.folder import SavedModel, save_model
+from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
 from malsori.train.checkpoint import Checkpoints, Trained, held
@@ -38,7 +38,7 @@ from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
 from malsori.train.run_log import RunLogger, read_warnings
-from malsori.train.setup import TrainingSetup
+from malsori.train.setup import TrainingSetup, warn_of_other_pitch
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
@@ -101,6 +101,8 @@ class _Run:
         if saved and path.is_file() and not options.accept_changes:
             before = type(self.recipe).parse(current_recipe(read_json(path), str(path)), str(path))
             refuse_changes(before, self.recipe, self.out)
+        if saved and (kept := self.out / "model" / "config.json").is_file():
+            warn_of_other_pitch(read_model_facts(kept.parent), self.setup.corpus, str(self.out))
         state = self.checkpoints.restore(self.trained)
         write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:

@@ -1,5 +1,6 @@
 """What the loop is given: a task with the batches of a corpus; and what every system's set-up has in common."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,12 +8,14 @@ from typing import Any
 
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, select
-from malsori.corpus.folder import Corpus
+from malsori.corpus.folder import OLD_TRACKER, Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import SymbolTable
 from malsori.train.recipe import Recipe
+
+log = logging.getLogger("malsori")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +92,20 @@ def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any)
         audio_fingerprint=recipe.audio.fingerprint(),
         frontend={"version": FRONTEND_VERSION},
         license=recipe.license,
-        trained={"corpus": corpus.name, "recipe": recipe.fingerprint()},
+        trained={"corpus": corpus.name, "recipe": recipe.fingerprint(), "pitch_tracker": corpus.pitch_tracker},
         **more,
     )
+
+
+def warn_of_other_pitch(before: ModelFacts, corpus: Corpus, place: str) -> None:
+    """Log it where a model that goes on learning a corpus's pitch has learnt it from another tracker's until now."""
+    tracker = before.trained.get("pitch_tracker", OLD_TRACKER)
+    if before.statistics and tracker != corpus.pitch_tracker:
+        log.warning(
+            "%s has learnt pitch found by '%s', %s holds that of '%s': they differ a little in voicing. "
+            "Prepare the corpus with --pitch %s to have the same.",
+            *(place, tracker, corpus.path, corpus.pitch_tracker, tracker),
+        )
 
 
 def speakers_by_count(cuts: dict[str, Any]) -> tuple[str, ...]:

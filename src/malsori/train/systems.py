@@ -8,12 +8,12 @@ from torch import nn
 from malsori.config import nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.pretrained.folder import load_exactly
+from malsori.pretrained.folder import ModelFacts, load_exactly
 from malsori.pretrained.hub import load_saved
 from malsori.pretrained.legacy import current_recipe
 from malsori.systems import SYSTEMS
 from malsori.train.recipe import Recipe
-from malsori.train.setup import SystemSpec, TrainingSetup
+from malsori.train.setup import SystemSpec, TrainingSetup, warn_of_other_pitch
 from malsori.train.tasks import Task
 
 
@@ -39,20 +39,25 @@ def set_up(recipe: Recipe, corpus: Corpus) -> TrainingSetup:
     spec = training_spec(recipe.system)
     setup = spec.from_corpus(recipe, corpus)
     if recipe.start_from and not spec.accepts_initial_weights:
-        load_initial_weights(setup.task.exported_model(), recipe.start_from)
+        before = load_initial_weights(setup.task.exported_model(), recipe.start_from)
+        warn_of_other_pitch(before, corpus, recipe.start_from)
     return setup
 
 
-def load_initial_weights(network: nn.Module, name: str) -> None:
-    """Load the weights of a saved or public model, but for speaker embeddings, which stay as they are.
+def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
+    """Load the weights of a saved or public model, and return what that model says of itself.
+
+    Speaker embeddings stay as they are.
 
     Raises: ModelError if there is no such model or a weight does not fit.
     """
-    weights = load_saved(name).network.state_dict()
+    saved = load_saved(name)
+    weights = saved.network.state_dict()
     own = network.state_dict()
     shared = {key: tensor for key, tensor in weights.items() if not key.startswith("speaker_embedding.")}
     speakers = {key: tensor for key, tensor in own.items() if key.startswith("speaker_embedding.")}
     load_exactly(network, shared | speakers, name)
+    return saved.facts
 
 
 def build_task(recipe: Recipe) -> Task:

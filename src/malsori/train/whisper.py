@@ -14,7 +14,7 @@ from torch import Tensor
 
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
-from malsori.corpus.batches import Collator, DataConfig, Example, at_some_speed, masked_mel
+from malsori.corpus.batches import Collator, DataConfig, Example, masked_mel, perturb_speed
 from malsori.corpus.folder import Corpus
 from malsori.decode.seq2seq import rules_of, write_greedily
 from malsori.errors import ConfigError, CorpusError, TextError
@@ -73,7 +73,7 @@ class WhisperBatch:
 
 @dataclass(frozen=True)
 class WhisperCollator:
-    """Whole utterances at a drawn speed, masked here and there, filled up with silence where the model wants a window.
+    """Whole utterances with speed perturbation and SpecAugment, padded with silence where the model wants a window.
 
     Attributes:
         window_frames: mel frames to fill up to; 0 leaves sounds at their own length.
@@ -94,7 +94,7 @@ class WhisperCollator:
         return WhisperBatch(mel, mel_lengths, tokens[:, :-1], tokens[:, 1:], lengths - 1, list(texts))
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = at_some_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
         mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, self.window_frames)[0]
         masked_mel(mel[: len(wave) // self.audio.hop_samples], self.config, random)
         return mel
@@ -235,7 +235,7 @@ class _Texts:
         config, rules = self.task.network.config, self.task.rules
         longest = config.window_frames * self.task.audio.frame_seconds
         if cut.duration / slowest > longest:
-            return f"longer than {longest:.0f} s, which is heard at once", None
+            return f"longer than {longest:.0f} s, which is the model's window", None
         try:
             text = self._text(cut.supervisions[0])
             ids = [*rules.prefix, *self.task.tokenizer.encode(text), rules.end]
