@@ -1,5 +1,7 @@
 """The pages of docs/ and the READMEs: their Python runs, their recipes are TOML, their commands are understood."""
 
+import importlib.util
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -66,3 +68,51 @@ def test_the_toml_of_every_page_can_be_read(name):
 )
 def test_every_command_of_the_docs_is_understood(words):
     parse(words)
+
+
+def glossary() -> list[list[str]]:
+    """Return the rows of the glossary's tables, a term each, without their heads."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in PAGES["glossary.md"].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if row[0].strip() not in ("term", "---")]
+
+
+def exists(name: str) -> bool:
+    """Return whether a dotted name is a module, or something that one defines: a field that has no value too."""
+    parts = name.split(".")
+    if parts[0] != "malsori":
+        return False
+    thing, depth = importlib.import_module("malsori"), 1
+    for module in (".".join(parts[:end]) for end in range(2, len(parts) + 1)):
+        if importlib.util.find_spec(module) is None:
+            break
+        thing, depth = importlib.import_module(module), depth + 1
+        if not hasattr(thing, "__path__"):
+            break
+    for part in parts[depth:]:
+        owners = inspect.getmro(thing) if inspect.isclass(thing) else ()
+        is_field = any(part in vars(owner).get("__annotations__", ()) for owner in owners)
+        if not hasattr(thing, part) and not is_field:
+            return False
+        thing = getattr(thing, part, None)
+    return True
+
+
+def test_every_name_of_the_glossary_exists():
+    names = [re.fullmatch(r"`(malsori(?:\.\w+)+)`", row[-1]) for row in glossary()]
+    assert len(names) > 60 and all(names)
+    assert [name[1] for name in names if not exists(name[1])] == []
+
+
+def test_a_name_that_is_nowhere_does_not_exist():
+    known = ("malsori.config.AudioConfig.hop_samples", "malsori.metrics.cepstral.mcd", "malsori.text")
+    gone = ("malsori.config.AudioConfig.hop", "malsori.metrics.cepstral.mcp", "malsori.align.learn", "malsri.text")
+    assert all(map(exists, known)) and not any(map(exists, gone))
+
+
+def test_every_row_of_the_glossary_has_a_term_its_korean_and_a_symbol_and_no_term_twice():
+    rows = glossary()
+    assert all(len(row) == 4 and all(row) for row in rows)
+    assert all(re.search("[가-힣]", korean) for _, korean, _, _ in rows if korean != "CBHG")
+    for column in (0, 3):
+        cells = [row[column] for row in rows]
+        assert len(set(cells)) == len(cells)
