@@ -107,8 +107,8 @@ def test_what_cannot_be_aligned_is_counted_by_reason_and_the_rest_goes_on(
     }  # Thai has no reading
     for text, other in texts.items():
         cuts[text].supervisions[0].text = other
-    left_out = add_durations(corpus, recognizer)
-    assert left_out == {
+    skipped = add_durations(corpus, recognizer)
+    assert skipped == {
         "too short for its text": [cuts["노래를 정말 잘하시네요."].id],
         "text cannot be read": [cuts["우리 같이 걸어요."].id],
     }

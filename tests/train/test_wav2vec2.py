@@ -155,7 +155,7 @@ def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_cor
 def test_the_sizes_are_those_of_the_start_where_the_recipe_names_none(small_setup, monkeypatch, tmp_path) -> None:
     setup = small_setup(name="wav2vec2-small")
     save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model()), tmp_path / "model")
-    monkeypatch.setattr("malsori.train.systems.start_from", lambda *_: pytest.fail("the binding has done so"))
+    monkeypatch.setattr("malsori.train.systems.load_initial_weights", lambda *_: pytest.fail("set up already"))
     values = read_recipe("wav2vec2", [f"start_from={tmp_path}/model", "units=checkpoint"])
     again = set_up(parse_recipe(values, "recipe"), setup.corpus).task.network
     assert again.config.hidden_size == 16 and again.config.mask_channel_prob == 0.004

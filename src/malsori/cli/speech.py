@@ -9,6 +9,7 @@ import typer
 
 from malsori.cli import decoding
 from malsori.cli.terminal import text_of, write
+from malsori.extras import require
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -155,6 +156,7 @@ def demo(
     """
     from malsori.demo import mean_cer, run_demo
 
+    require("matplotlib", "The demo's page")
     said = run_demo(out)
     for one in said:
         print(f"said   {one.text}\nheard  {one.hypothesis}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")

@@ -35,7 +35,7 @@ from malsori.train.validation import recognition_error_rates
 class WhisperRecipe(Recipe):
     """A recipe with a Whisper.
 
-    model: its sizes; with start_from those of the checkpoint, and this section is left out.
+    model: its sizes; with start_from those of the checkpoint, and this section must be absent.
     language, task: what is asked for; stands in every text's prefix.
     writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
     label_smoothing: share of the probability spread over the whole vocabulary.
