@@ -25,11 +25,15 @@ class DemoSentence:
     """One sentence of the demo: its text, its transcript (`heard` in the report), and how far apart they are."""
 
     text: str
-    heard: str
+    hypothesis: str
     cer: float
     wer: float
     seconds: float
     real_time_factor: float
+
+    def as_json(self) -> dict[str, str | float]:
+        """Return the fields as report.json has them, where the recognizer's text is "heard"."""
+        return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
 
 def run_demo(out: Path) -> list[DemoSentence]:
@@ -48,19 +52,19 @@ def run_demo(out: Path) -> list[DemoSentence]:
     for one, speech in zip(said, speeches, strict=True):
         page.section(one.text, *_shown(one, speech))
     page.save(out / "report.html")
-    report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
+    report = {"sentences": [one.as_json() for one in said], "mean_cer": mean_cer(said)}
     write_json(out / "report.json", report)
     return said
 
 
 def mean_cer(said: list[DemoSentence]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
-    return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
+    return cer([one.text for one in said], [one.hypothesis for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
 def _score(speech: Speech, recognizer: Recognizer) -> DemoSentence:
     text = speech.reading.written
-    transcript = recognizer.transcribe(speech.wave, speech.sample_rate).text
+    transcript = recognizer.transcribe(speech.wave, sample_rate=speech.sample_rate).text
     errors = (
         cer(text, transcript, spaces=False, normalizer=_SPOKEN).rate,
         wer(text, transcript, normalizer=_SPOKEN).rate,
@@ -81,7 +85,7 @@ def _summary(said: list[DemoSentence]) -> str:
     rows = [
         [
             one.text,
-            marked(_dense(one.text), _dense(one.heard)),
+            marked(_dense(one.text), _dense(one.hypothesis)),
             f"{one.cer:.1%}",
             f"{one.wer:.1%}",
             f"{one.seconds:.2f}",
@@ -96,7 +100,7 @@ def _summary(said: list[DemoSentence]) -> str:
 def _shown(one: DemoSentence, speech: Speech) -> list[str]:
     figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
     described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
-    facts = f"들은 것: {one.heard or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
+    facts = f"들은 것: {one.hypothesis or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
     return [player(speech.wave, speech.sample_rate), picture(as_png(figure), described), paragraph(facts)]
 
 

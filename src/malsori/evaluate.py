@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
@@ -34,6 +33,7 @@ from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
+from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
 from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
@@ -77,7 +77,7 @@ class Evaluation:
         split: of the corpus.
         audio: its settings.
         measures: name → value and interval; error rates from summed counts, others the mean of the utterances.
-        cards: whose transcripts ("heard", and "recordings" beside a voice's) → their score card.
+        cards: whose transcripts ("hypotheses", and "recordings" beside a voice's) → their score card.
         rows: utterance by utterance.
     """
 
@@ -118,7 +118,7 @@ def evaluate(
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
-    if model.facts.system in LISTENERS:
+    if model.facts.system in systems_of("recognizer"):
         return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
     judge = load_recognizer(recognizer)
     if model.facts.system in VOCODERS:
@@ -149,7 +149,7 @@ def _evaluate_recognizer(
     recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], progress: Progress
 ) -> Evaluation:
     rows, rate = [], corpus.audio.sample_rate
-    recognizer.transcribe(_recording(corpus, cuts[0]), rate)
+    recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
     for cut in progress(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
@@ -157,7 +157,7 @@ def _evaluate_recognizer(
         rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
-    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"heard": card}, tuple(rows))
+    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
 
 
 def _evaluate_speech(
@@ -184,7 +184,7 @@ def _evaluate_speech(
     texts = [row.text for row in rows]
     cards = {"heard": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
-    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["heard"]) | of_recordings
+    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["hypotheses"]) | of_recordings
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 
@@ -257,8 +257,8 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
 
 def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
     """Return the transcript of a wave, spelled as it is spoken whatever the recognizer writes."""
-    text = recognizer.transcribe(wave, sample_rate).text
-    if recognizer.listener.spells:
+    text = recognizer.transcribe(wave, sample_rate=sample_rate).text
+    if recognizer.decoder.output_is_normalized:
         return text
     try:
         return _plain(recognizer, text)

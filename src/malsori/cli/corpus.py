@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.extras import require
 from malsori.files import atomic_file
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def check_corpus(
     from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
+    if html:
+        require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_recognizer(model).model if listen or model else None
     found = check.check_corpus(
@@ -165,6 +168,7 @@ def show_utterances(
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
+    require("matplotlib", "A picture")
     corpus = load_corpus(folder)
     cuts = {cut.id: cut for split in corpus.cuts.values() for cut in split}
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):

@@ -125,7 +125,7 @@ class _Aligner:
         return sounds
 
     def _sound(self, cut: Any) -> AlignmentInput:
-        from malsori.asr.encode import hear
+        from malsori.asr.encode import encode
         from malsori.audio.io import load_audio
 
         if cut.id in self._prepared:
@@ -135,8 +135,8 @@ class _Aligner:
         wave = load_audio(Path(cut.recording.sources[0].source), rate)
         if self.recognizer is None:
             return alignment_input(reading, wave, rate)
-        heard = hear(self.recognizer, wave, rate)
-        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        found = encode(self.recognizer, wave, rate)
+        times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         return alignment_input(reading, wave, rate, times.ends)
 
 
