@@ -65,12 +65,12 @@ def say(
 @app.command("transcribe")
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     form: Annotated[
         TranscriptForm, typer.Option("--format", help="How to write what was heard.")
     ] = TranscriptForm.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
+    language: Annotated[str, typer.Option(help="Language spoken; the built-in recognizer knows ko.")] = "ko",
     task: Annotated[str, typer.Option(help="transcribe, or translate into English: for Whisper.")] = "transcribe",
     beam: Annotated[
         int | None, typer.Option(min=1, help="Texts kept in mind; 1 asks no language model. [default: 16; Whisper 5]")
@@ -85,7 +85,7 @@ def transcribe(
 
     recognizer = load_recognizer(model, ListenOptions(beam=beam, language=language, task=task))
     if language not in recognizer.languages:
-        raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
+        raise ModelError(f"language '{language}': this recognizer knows {', '.join(recognizer.languages)}")
     for path in files:
         print(_transcript_as(TranscriptForm.json if as_json else form, path, recognizer.transcribe(path)), end="")
 
@@ -113,7 +113,7 @@ def align_text(
         AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 

@@ -1,4 +1,4 @@
-"""Words that rules alone would misread, respelled: 물고기 is read as if it were written 물꼬기.
+"""Words that rules alone would mispronounce, respelled: 물고기 is read as if it were written 물꼬기.
 
 A respelling says only what rules cannot know (a tensed onset, an inserted ㄴ, a coda reduced before a content word);
 the rules then run over it, so 색연필 is respelled 색년필 and comes out as 생년필. A word respelled as itself (불고기)
@@ -35,7 +35,7 @@ class Match:
 
 
 class Lexicon:
-    """Respelled words, longest first, and homographs that their neighbours tell apart."""
+    """Respelled words, longest first, and homographs that their neighbors tell apart."""
 
     def __init__(self, user_file: Path | None = None) -> None:
         self._homographs: dict[str, list[tuple[LexiconEntry, re.Pattern[str], re.Pattern[str]]]] = {}

@@ -28,7 +28,7 @@ _ONE_FOR_ONE |= {0x1161 + index: ord(jamo) for index, jamo in enumerate(NUCLEI)}
 _ONE_FOR_ONE |= {0x11A8 + index: ord(jamo) for index, jamo in enumerate(CODAS)}
 _CLEAN = _INVISIBLE | _ONE_FOR_ONE
 
-#: Signs that part what they stand between, and signs that are not heard at all.
+#: Signs that part what they stand between, and signs that are not read at all.
 _BREAKS = {
     ";": ",",
     ":": ",",
@@ -59,7 +59,7 @@ _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of the normalised text and the span of the written text that it stands for."""
+    """A stretch of the normalized text and the span of the written text that it stands for."""
 
     spoken: str
     start: int

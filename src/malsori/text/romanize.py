@@ -15,7 +15,7 @@ def spell(text: str, letters: SymbolTable, romanized: bool) -> str:
         letters: the voice's alphabet.
         romanized: what is not in Latin letters is brought into them first.
     Raises: TextError naming a letter or digit that the voice does not know, or if nothing is left;
-        ModelError if the text must be romanised and uroman is not installed.
+        ModelError if the text must be romanized and uroman is not installed.
 
     >>> spell("Ab, c!", SymbolTable("letters", "1", ("_", "a", "b", "c", " ")), romanized=False)
     'ab c'
@@ -41,5 +41,5 @@ def _romanizer() -> Any:
     try:
         import uroman
     except ImportError as error:
-        raise ModelError("this voice reads romanised text: pip install 'malsori[mms]' for uroman") from error
+        raise ModelError("this voice reads romanized text: pip install 'malsori[mms]' for uroman") from error
     return uroman.Uroman()
