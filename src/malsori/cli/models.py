@@ -1,4 +1,4 @@
-"""Models: list them, take in a public checkpoint, give one to the hub."""
+"""Models: list them, import a public checkpoint, give one to the hub."""
 
 import json
 from pathlib import Path

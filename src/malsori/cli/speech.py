@@ -121,7 +121,7 @@ def align_text(
         AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 

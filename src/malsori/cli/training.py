@@ -96,7 +96,7 @@ def evaluate_model(
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+    """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
     Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
     """
