@@ -5,7 +5,7 @@
 Both meet the same batches with the same weights on one thread; a step is timed from one batch to the next, in seconds
 of this process's own CPU time, so that other work on the machine does not count. The plain loop is what one writes by
 hand for the same weights: forward, weighted sum, backward, clip, step, average. The loop adds what it promises: random
-states as functions of the step, checks of losses and gradients, copies of buffers, the journal, the doctor. With
+states as functions of the step, checks of losses and gradients, copies of buffers, the run log, the monitor. With
 --balance, the measurement of the losses' gradients, which comes every 500 steps, is spread over them and stands apart.
 """
 

@@ -15,7 +15,7 @@ from malsori.cli import run as command
 from malsori.losses.distribution import sampled_kl_loss
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.report.canvas import Box, Curve, Label, fitted, text_width
-from malsori.report.diagram import draw, last_balance, markdown, save, schematic, schematic_of
+from malsori.report.diagram import draw, last_contributions, markdown, save, schematic, schematic_of
 from malsori.report.graph_layout import arrange
 from malsori.report.trace import trace
 from malsori.systems import SYSTEMS
@@ -231,7 +231,7 @@ def test_a_runs_folder_adds_what_was_measured(tmp_path):
         for step in (500, 1000) for loss, share in (("jamo_ctc", 0.75), ("phoneme_ctc", 0.25))
     ]  # fmt: skip
     (tmp_path / "balance.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries) + '{"torn')
-    step, measured = last_balance(tmp_path)
+    step, measured = last_contributions(tmp_path)
     assert step == 1000 and measured["recognizer", "jamo_ctc"].value == 1250
     what = schematic(str(tmp_path))
     texts = [shape.text for shape in draw(what).shapes if isinstance(shape, Label)]

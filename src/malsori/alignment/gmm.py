@@ -116,8 +116,8 @@ class GmmHmm:
 
 
 @dataclass
-class _Statistics:
-    """Sufficient statistics of EM: frames, sums and squares of each component, visits of each state."""
+class _SufficientStatistics:
+    """What EM sums up: frames, sums and squares of each component, visits of each state."""
 
     frames: np.ndarray
     sums: np.ndarray
@@ -198,7 +198,7 @@ def reestimate(
         prior_frames: frames that the model so far statistics for (MAP, means only); 0: maximum likelihood, in which
             variances, weights and exit probabilities are estimated with the means.
     """
-    statistics = _Statistics(
+    statistics = _SufficientStatistics(
         *(np.zeros_like(part) for part in (model.log_weights, model.means, model.means, model.exit_probability))
     )
     total, frames = 0.0, 0
@@ -212,7 +212,7 @@ def reestimate(
 
 
 def _accumulate(
-    model: GmmHmm, features: np.ndarray, graph: StateGraph, occupancies: np.ndarray, statistics: _Statistics
+    model: GmmHmm, features: np.ndarray, graph: StateGraph, occupancies: np.ndarray, statistics: _SufficientStatistics
 ) -> None:
     """Add a recording to the statistics."""
     state_ids, places = np.unique(graph.states, return_inverse=True)
@@ -235,7 +235,7 @@ def _chunks(features: np.ndarray, graph: StateGraph) -> Iterator[tuple[np.ndarra
         yield features[begin : begin + _CHUNK_FRAMES], np.minimum(window, len(graph.states) - 1)
 
 
-def _maximize(model: GmmHmm, statistics: _Statistics) -> GmmHmm:
+def _maximize(model: GmmHmm, statistics: _SufficientStatistics) -> GmmHmm:
     known = statistics.frames > _MIN_FRAMES
     frames = np.where(known, statistics.frames, 1.0)[..., None]
     means = np.where(known[..., None], statistics.sums / frames, model.means)
@@ -247,12 +247,12 @@ def _maximize(model: GmmHmm, statistics: _Statistics) -> GmmHmm:
     return GmmHmm(means, variances, np.log(np.maximum(shares, _MIN_WEIGHT)), exit_probability)
 
 
-def _adapt_means(model: GmmHmm, statistics: _Statistics, prior_frames: float) -> GmmHmm:
+def _adapt_means(model: GmmHmm, statistics: _SufficientStatistics, prior_frames: float) -> GmmHmm:
     means = (statistics.sums + prior_frames * model.means) / (statistics.frames[..., None] + prior_frames)
     return GmmHmm(means, model.variances, model.log_weights, model.exit_probability)
 
 
-def _total_variance(statistics: _Statistics) -> np.ndarray:
+def _total_variance(statistics: _SufficientStatistics) -> np.ndarray:
     """Return the variance of each feature over all frames."""
     frames = max(statistics.frames.sum(), 1.0)
     return statistics.squares.sum((0, 1)) / frames - (statistics.sums.sum((0, 1)) / frames) ** 2

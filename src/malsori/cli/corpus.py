@@ -57,7 +57,7 @@ def prepare_corpus(
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
 
-    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser, or
+    Durations are for voices: at a rate of 16000 they are not made unless --align-with names a recogniser, or
     --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
@@ -123,7 +123,7 @@ def check_corpus(
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Also listen whether each text is said; takes longer.")
+        bool, typer.Option("--listen", help="Also check by a recognizer whether each text is said; takes longer.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="Recogniser for --listen; the built-in one without.")] = None,
     html: Annotated[
@@ -131,23 +131,25 @@ def check_corpus(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Examine a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
+    """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
-    Example: malsori corpus check recordings/ --listen --html doctor.html
+    Example: malsori corpus check recordings/ --listen --html check.html
     """
     from malsori.asr.recognizer import load_recognizer
-    from malsori.corpus.check import examine
+    from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
     if html:
         require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
-    listener = load_recognizer(model).model if listen or model else None
-    found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
+    recognizer = load_recognizer(model).model if listen or model else None
+    found = check.check_corpus(
+        source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
+    )
     if html:
-        from malsori.report.check_page import save_doctor_page
+        from malsori.report.check_page import save_check_page
 
-        save_doctor_page(found, html)
+        save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)

@@ -99,7 +99,7 @@ class SpokenText:
 
     Attributes:
         wave: (samples,) at `rate`.
-        own_phones: its phones, in its mnemonics; pauses are left out.
+        own_phones: its phones, in its mnemonics; without pauses.
         phones: the reading's phonemes with its times; a span of several holds them with spaces between. Empty where
             it spoke something else than the reading.
     """

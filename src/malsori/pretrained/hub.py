@@ -20,16 +20,18 @@ from malsori.pretrained.convert import (
     Layout,
     Public,
     adopt,
+    layout_by_name,
     layout_of_type,
     layouts,
     public_weights,
     read_author_file,
     recognise,
 )
+from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_model_facts
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
-_HUB_FILES = ["*.json", "*.safetensors", "card.md", "README.md", "merges.txt", "vocab.txt"]
+_HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def other_weights() -> list[Weights]:
 def entry(name: str) -> Entry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
     folder = locate(name)
-    public = "model_type" in read_json(folder / "config.json")
+    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     facts = open_public(folder).facts if public else read_model_facts(folder)
     return Entry(name, facts, _size(folder))
 
@@ -115,15 +117,17 @@ def load_model(name: str) -> nn.Module:
 
 def open_folder(folder: Path) -> SavedModel:
     """Return the model in a folder, ours or a public one."""
-    public = "model_type" in read_json(folder / "config.json")
+    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     return open_public(folder) if public else open_model(folder)
 
 
 def open_public(folder: Path) -> SavedModel:
-    """Return the model in a folder of transformers, as one of ours.
+    """Return the model in a folder of transformers or of CTranslate2, as one of ours.
 
     Raises: ModelError if malsori has no such system, or naming the first tensor that does not fit.
     """
+    if is_ctranslate2(folder):
+        return adopt_public(layout_by_name("ctranslate2-whisper"), read_ctranslate2(folder))
     config = read_json(folder / "config.json")
     return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
 
@@ -138,12 +142,35 @@ def import_public(path: Path, configs: list[Path], license: str = "unknown") -> 
         license: what the author says, for the card.
     Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
     """
-    if path.is_dir() or (not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))):
-        folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
-        whole = folder / "model.safetensors"
-        path = whole if whole.is_file() else folder / "pytorch_model.bin"
-    content = read_author_file(path)
+    path = _weights_file(path)
+    layout, public = _read_checkpoint(path, configs)
+    model = adopt_public(layout, public)
+    told = license if license != "unknown" else model.facts.license
+    facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
+    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
+    return replace(model, facts=facts, card=card)
+
+
+def _weights_file(path: Path) -> Path:
+    """Return the file that holds the weights of what is imported: itself, or the one in a folder or a hub id's."""
+    on_hub = not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))
+    if not path.is_dir() and not on_hub:
+        return path
+    folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
+    if is_ctranslate2(folder):
+        return folder / MODEL_FILE
+    whole = folder / "model.safetensors"
+    return whole if whole.is_file() else folder / "pytorch_model.bin"
+
+
+def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[Layout, Public]:
+    """Return whose a file of weights is, and what it holds with its settings."""
     beside = path.parent / "config.json"
+    if path.name == MODEL_FILE and beside.is_file() and is_ctranslate2(path.parent):
+        if configs:
+            raise ModelError(f"{path}: its settings stand in it; --config {configs[0]} has nothing to say")
+        return layout_by_name("ctranslate2-whisper"), read_ctranslate2(path.parent)
+    content = read_author_file(path)
     config: dict[str, Any] = {}
     for place in configs or [beside] * beside.is_file():
         config |= _read_settings(place)
@@ -156,11 +183,7 @@ def import_public(path: Path, configs: list[Path], license: str = "unknown") -> 
         for name, tensor in weights.items()
         if isinstance(tensor, Tensor)
     }
-    model = adopt_public(layout, Public(path.parent, config, weights))
-    told = license if license != "unknown" else model.facts.license
-    facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
-    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
-    return replace(model, facts=facts, card=card)
+    return layout, Public(path.parent, config, weights)
 
 
 def adopt_public(layout: Layout, public: Public) -> SavedModel:

@@ -18,7 +18,7 @@ from malsori.report.graph_layout import Arrangement, arrange
 from malsori.report.terms import term
 from malsori.report.trace import DiagramNode, TracedTurn, trace
 from malsori.systems import SYSTEMS
-from malsori.train.contributions import LossBalance
+from malsori.train.contributions import LossContribution
 from malsori.train.optim import OptimizerConfig
 from malsori.train.recipe import Recipe, read_recipe, recipe_names
 from malsori.train.run_log import read_lines
@@ -41,7 +41,7 @@ class Schematic:
         turns: traced from the task.
         weights: turn → loss → weight.
         optimizers: turn → settings.
-        measured: (turn, loss) → the last balance of a run; empty without one.
+        measured: (turn, loss) → the last measurement of a run; empty without one.
         step: of the measurement.
     """
 
@@ -49,7 +49,7 @@ class Schematic:
     turns: list[TracedTurn]
     weights: dict[str, dict[str, float]]
     optimizers: dict[str, OptimizerConfig]
-    measured: dict[tuple[str, str], LossBalance] = field(default_factory=dict)
+    measured: dict[tuple[str, str], LossContribution] = field(default_factory=dict)
     step: int = 0
 
 
@@ -63,7 +63,7 @@ def schematic(name: str) -> Schematic:
     run = Path(name)
     if (run / "recipe.json").is_file():
         recipe = parse_recipe(read_json(run / "recipe.json"), str(run / "recipe.json"))
-        step, measured = last_balance(run)
+        step, measured = last_contributions(run)
         title = f"{recipe.system}, {run.name}" + (f", step {step}" if step else "")
     elif name.endswith(".toml") or name in recipe_names():
         recipe, title, step, measured = parse_recipe(read_recipe(name), name), Path(name).stem, 0, {}
@@ -80,14 +80,14 @@ def schematic_of(task: nn.Module, weights: dict[str, dict[str, float]], title: s
     return Schematic(title, turns, weights, {turn.name: OptimizerConfig(learning_rate=1e-3) for turn in turns})
 
 
-def last_balance(run: Path) -> tuple[int, dict[tuple[str, str], LossBalance]]:
-    """Return the step of a run's last measured balance, and (turn, loss) → balance; 0 and {} if none was measured."""
+def last_contributions(run: Path) -> tuple[int, dict[tuple[str, str], LossContribution]]:
+    """Return the step of a run's last measured contributions, and these by (turn, loss); 0 and {} if there are none."""
     entries = read_lines(run / "balance.jsonl")
     step = entries[-1]["step"] if entries else 0
     measured = {}
     for entry in (entry for entry in entries if entry["step"] == step):
         values = {name: entry[name] for name in ("value", "share", "gradient_norm", "modules")}
-        measured[entry["turn"], entry["loss"]] = LossBalance(**values)
+        measured[entry["turn"], entry["loss"]] = LossContribution(**values)
     return step, measured
 
 
@@ -142,7 +142,7 @@ class _Panel:
         self.colors = {loss.name: COLORS[index % len(COLORS)] for index, loss in enumerate(turn.losses)}
         self.losses = {f"loss:{loss.name}": loss for loss in turn.losses}
         sizes = {key: self._size(node) for key, node in turn.nodes.items()}
-        sizes |= {key: (138.0, 58.0 if self._balance(loss.name) else 44.0) for key, loss in self.losses.items()}
+        sizes |= {key: (138.0, 58.0 if self._contribution(loss.name) else 44.0) for key, loss in self.losses.items()}
         self.sizes = sizes
         self.plan: Arrangement = arrange(sizes, list(turn.arrows), list(self.losses))
         self.width = self.plan.width + _SIDE + 2 * _GAP
@@ -167,7 +167,7 @@ class _Panel:
         x, y = self.plan.corners[key]
         return x + self.x, y + self.y
 
-    def _balance(self, loss: str) -> LossBalance | None:
+    def _contribution(self, loss: str) -> LossContribution | None:
         return self.what.measured.get((self.turn.name, loss))
 
     def _size(self, node: DiagramNode) -> tuple[float, float]:
@@ -206,10 +206,10 @@ class _Panel:
         """Return a dot for each loss that reaches a module, with its gradient's norm where a run has measured it."""
         shapes: list[Shape] = []
         for index, loss in enumerate(node.losses):
-            balance = self._balance(loss)
+            contribution = self._contribution(loss)
             if self.what.measured:
                 at = (x + 14 + index % 2 * (width / 2 - 4), y + index // 2 * 18)
-                norms = [balance.modules.get(unit, 0.0) for unit in node.units] if balance else []
+                norms = [contribution.modules.get(unit, 0.0) for unit in node.units] if contribution else []
                 norm = sum(value**2 for value in norms) ** 0.5
                 shapes.append(Label((at[0] + 8, at[1] + 4), f"{norm:.2g}", 10.5, INK, anchor="start"))
             else:
@@ -221,14 +221,14 @@ class _Panel:
         self, corner: tuple[float, float], size: tuple[float, float], name: str, against: tuple[str, ...]
     ) -> list[Shape]:
         (x, y), (width, _) = corner, size
-        middle, balance = x + width / 2, self._balance(name)
+        middle, contribution = x + width / 2, self._contribution(name)
         targets = ", ".join(term(target, self.language) for target in against)
         below = f"{term('against', self.language)} {targets}" if targets else ""
         shown = Label((middle, y + (19 if below else 27)), term(name, self.language), 13, PAPER, bold=True)
         shapes: list[Shape] = [Box(corner, size, self.colors[name], self.colors[name]), fitted(shown, width - 12)]
         shapes.append(fitted(Label((middle, y + 35), below, 10, PAPER), width - 10))
-        if balance:
-            shapes.append(Label((middle, y + 51), f"{balance.value:.4g}", 12, PAPER, bold=True))
+        if contribution:
+            shapes.append(Label((middle, y + 51), f"{contribution.value:.4g}", 12, PAPER, bold=True))
         return shapes
 
     def _total(self) -> list[Shape]:
@@ -238,13 +238,13 @@ class _Panel:
         y = sum(middles.values()) / len(middles)
         config, shapes = self.what.optimizers[self.turn.name], list[Shape]()
         for key, loss in self.losses.items():
-            color, balance = self.colors[loss.name], self._balance(loss.name)
+            color, contribution = self.colors[loss.name], self._contribution(loss.name)
             weight = self.what.weights.get(self.turn.name, {}).get(loss.name)
             pill = f"× {weight:g}" if weight is not None else "× ?"
-            thick = 1.6 + 5 * balance.share if balance else 1.6
+            thick = 1.6 + 5 * contribution.share if contribution else 1.6
             shapes.append(Curve(((right, middles[key]), (right + 112, middles[key]), (right + 168, y)), color, thick))
             shapes += [Box((right + 22, middles[key] - 12), (82, 24), PAPER, color, radius=12)]
-            text = f"{pill}  {balance.share:.0%}" if balance else pill
+            text = f"{pill}  {contribution.share:.0%}" if contribution else pill
             shapes.append(fitted(Label((right + 63, middles[key] + 4.5), text, 12, color, bold=True), 76))
         total = term("total", self.language)
         shapes.append(Box((right + 168, y - 22), (84, 44), PAPER, INK, radius=22))
@@ -297,10 +297,10 @@ def _table(what: Schematic, turn: TracedTurn, language: Language) -> list[str]:
     heads = ("loss", "weight", "share", "reaches")
     lines = ["| " + " | ".join(term(head, language) for head in heads) + " |", "|---|---|---|---|"]
     for loss in turn.losses:
-        balance = what.measured.get((turn.name, loss.name))
+        contribution = what.measured.get((turn.name, loss.name))
         weight = what.weights.get(turn.name, {}).get(loss.name, 0.0)
         reached = [node.name for node in turn.nodes.values() if loss.name in node.losses]
-        share = f"{balance.share:.1%}" if balance else ""
+        share = f"{contribution.share:.1%}" if contribution else ""
         lines.append(f"| {loss.name} | {weight:g} | {share} | {', '.join(reached)} |")
     without = [node.name for node in turn.nodes.values() if node.state == "no gradient"]
     return [*lines, *(["", f"{term('no gradient', language)}: {', '.join(without)}"] if without else [])]

@@ -70,7 +70,7 @@ class Checkpoints:
     def restore(self, trained: Trained) -> dict[str, Any] | None:
         """Put the last checkpoint that is undamaged back and return its state; None if nothing was saved yet.
 
-        Damaged ones are set aside as damaged_step_... and told of.
+        Damaged ones are set aside as damaged_step_..., and logged.
         Raises: TrainingError if all are damaged; ModelError if one is whole but of another model.
         """
         saved = self.steps()

@@ -1,10 +1,10 @@
 """The one loop: every system trains here, GANs too.
 
     for each step: rates ─► batches ─► turns (losses ─► weights ─► backward ─► clip ─► step) ─► average ─► log
-    now and then:  balance of the losses ─► validate ─► keep the best as the run's model ─► save a checkpoint
+    now and then:  contributions of the losses ─► validate ─► keep the best as the run's model ─► save a checkpoint
 
-What a step does is a pure function of the weights, the seed and the step. So a run that was broken off and taken up
-again ends with the same weights, bit for bit on the same machine, as one that was not.
+What a step does is a pure function of the weights, the seed and the step. So a run that was interrupted and
+resumed ends with the same weights, bit for bit on the same machine, as one that was not.
 """
 
 import json
@@ -33,11 +33,11 @@ from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
 from malsori.train.checkpoint import Checkpoints, Trained, held
-from malsori.train.contributions import measure_balance
-from malsori.train.monitor import Doctor
+from malsori.train.contributions import measure_contributions
+from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
-from malsori.train.run_log import Journal, read_lines
+from malsori.train.run_log import RunLogger, read_warnings
 from malsori.train.setup import TrainingSetup, warn_of_other_pitch
 from malsori.train.tasks import Turn
 
@@ -47,7 +47,7 @@ _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
 class RunOptions(Config):
-    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe.
+    """Where a run is written, whether it resumes an earlier one, and if so under a changed recipe.
 
     device: as `resolve_device` takes it; "auto" is CUDA or the CPU, as not all losses are there for MPS.
     """
@@ -75,7 +75,7 @@ class _NotFinite(Exception):
 
 
 class _Run:
-    """What one run holds while it goes."""
+    """The state of one run."""
 
     def __init__(self, setup: TrainingSetup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
@@ -92,7 +92,7 @@ class _Run:
         self.start = self._open(options)
 
     def _open(self, options: RunOptions) -> int:
-        """Return the step to start from: 0 in a new folder, the last checkpoint's in one that is taken up again."""
+        """Return the step to start from: 0 in a new folder, the last checkpoint's in one that is resumed."""
         saved, path = self.checkpoints.steps(), self.out / "recipe.json"
         if saved and not options.resume:
             raise TrainingError(
@@ -119,14 +119,14 @@ class _Run:
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
             return latest
-        with Journal(self.out, self.start, total) as self.journal, _asked_to_stop() as asked:
-            told = {entry["illness"] for entry in read_lines(self.out / "doctor.jsonl")}
-            self.doctor = Doctor(told, self.journal.warning)
+        with RunLogger(self.out, self.start, total) as self.logger, _asked_to_stop() as asked:
+            warned = {entry["warning"] for entry in read_warnings(self.out)}
+            self.monitor = TrainingMonitor(warned, self.logger.warning)
             for step, batches in enumerate(self._batches(self.start, total), start=self.start):
                 values = self._step(step, batches)
                 done = step + 1
-                self.doctor.step(done, values)
-                self.journal.step(done, values, force=done % loop.log_every == 0 or done == total)
+                self.monitor.step(done, values)
+                self.logger.step(done, values, force=done % loop.log_every == 0 or done == total)
                 if done % loop.validate_every == 0 or done == total:
                     latest = self._validate(done)
                 if done % loop.save_every == 0 or done == total or asked:
@@ -190,8 +190,8 @@ class _Run:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
             every = self.recipe.train.balance_every
             if every and (step + 1) % every == 0:
-                balances = measure_balance(turn.losses, weights, self.optimized[turn.name])
-                self.journal.balance(step + 1, turn.name, balances)
+                contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
+                self.logger.contributions(step + 1, turn.name, contributions)
         weighted = [loss * (weights[name] / count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
         return {f"{turn.name}/{name}": value for name, value in values.items()}
@@ -215,7 +215,7 @@ class _Run:
         self.broken = [*(old for old in self.broken if old > step - _BROKEN_WINDOW), step]
         advice = f"{path} holds the batch ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})."
         log.warning("step %d: %s; skipped. %s", step, what, advice)
-        self.doctor.tell(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
+        self.monitor.warn(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
         if len(self.broken) > self.recipe.train.broken_steps:
             raise TrainingError(
                 f"{self.out}: {len(self.broken)} of the last {_BROKEN_WINDOW} steps were not finite, the last {step}: "
@@ -223,7 +223,7 @@ class _Run:
             )
 
     def _save(self, step: int, needed: bool) -> None:
-        """Save a checkpoint; a disk that refuses it is told of, and tried again at the next time."""
+        """Save a checkpoint; if the disk refuses it, warn, and try again at the next time."""
         best = min(self.measured, default=None)
         try:
             self.checkpoints.save(step, self.trained, {"best": best, "measured": self.measured, "broken": self.broken})
@@ -239,12 +239,12 @@ class _Run:
         model.load_state_dict(self.trained.ema.weights)
         self.task.eval()
         measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
-        self.journal.validation(step, measured)
+        self.logger.validation(step, measured)
         decisive = next(iter(measured.values()))
         if decisive < min(self.measured, default=math.inf):
             self._keep(step, measured)
         self.measured.append(decisive)
-        self.doctor.validated(step, self.measured)
+        self.monitor.validated(step, self.measured)
         model.load_state_dict(current)
         return measured
 

@@ -1,4 +1,4 @@
-"""Tacotron and Tacotron 2: what they are taught by; a corpus needs texts and mels, no durations."""
+"""Tacotron and Tacotron 2: their losses and training data; a corpus needs texts and mels, no durations."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -130,8 +130,8 @@ class TacotronTask(NetworkTask):
         config = self.network.config
         sizes = FastSpeech2Config(vocab=config.vocab, speakers=config.speakers, mel_channels=config.mel_channels)
         noise = example_speech(sizes)
-        told = noise.token_ids, noise.token_lengths, noise.speaker_ids
-        return ReadBatch(*told, noise.mel, noise.frame_lengths, noise.durations)
+        tokens = noise.token_ids, noise.token_lengths, noise.speaker_ids
+        return ReadBatch(*tokens, noise.mel, noise.frame_lengths, noise.durations)
 
     def _guided(self, output: TacotronOutput, batch: ReadBatch) -> Tensor:
         """Return the loss against the token that lasts in the middle of each step."""

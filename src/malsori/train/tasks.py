@@ -22,7 +22,7 @@ class Turn:
     Attributes:
         name: names the optimizer and the loss weights in the recipe.
         losses: by name, not yet weighted.
-        diagnostics: what `train.monitor` looks at beside the losses; no gradient is sent through them.
+        diagnostics: what `train.monitor` checks beside the losses; no gradient is sent through them.
     """
 
     name: str

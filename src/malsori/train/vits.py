@@ -78,7 +78,7 @@ class VitsCollator:
 
 
 class VitsTask(nn.Module):
-    """The recording rebuilt, the latent told by the text, its durations predicted, the discriminators misled.
+    """Reconstruction, KL, duration, adversarial and feature losses.
 
     Source: VITS (Kim et al. 2021, arXiv:2106.06103), 2.4; the weights in its public configuration.
     """
@@ -182,8 +182,8 @@ class VitsTask(nn.Module):
         output = self._network(batch, pieces, noise=noise, duration_noise=duration_noise)
         wave, speaker = self._wave(batch, pieces), self.network.speaker_vectors(batch.speaker_ids)
         mask = length_mask(batch.frame_lengths, frames[1])
-        told = self.network.flow(output.prior_mean, mask, speaker, reverse=True)
-        spoken = self.network.decoder(_at(told, pieces), speaker).wave
+        prior = self.network.flow(output.prior_mean, mask, speaker, reverse=True)
+        spoken = self.network.decoder(_at(prior, pieces), speaker).wave
         losses = self._from_network(batch, output, wave)
         return {"mel": losses.pop("mel"), "mel_from_text": self._distance(spoken, wave)} | losses
 
@@ -251,7 +251,7 @@ def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
 
 
 def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) -> tuple[str, list[int]]:
-    """Return why a cut cannot be learnt from, and what it says: as it was aligned, pauses and all, or as it is read."""
+    """Return why a cut is skipped ("" if it is not), and its tokens: as aligned, or as the text is read."""
     truth = corpus.ground_truth(cut)
     frames = len(truth["mel"])
     if "token_ids" in truth:

@@ -1,4 +1,4 @@
-"""Pre-training of wav2vec 2.0: a masked frame's context must know its own quantised sound among other frames'."""
+"""Pre-training of wav2vec 2.0: a masked frame's context picks its own quantized latent among other frames'."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
-from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, frames_heard, sizes_from
+from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, min_frames, sizes_from
 
 
 class TemperatureConfig(Config):
@@ -35,7 +35,7 @@ class TemperatureConfig(Config):
 
 
 class Wav2Vec2PretrainingRecipe(Recipe):
-    """A recipe for pre-training. distractors: K, how many other frames a frame is told from; similarity: κ in eq. 3."""
+    """A recipe for pre-training. distractors: K, of other frames, for each masked frame; similarity: κ in eq. 3."""
 
     audio: AudioConfig = RECOGNITION_AUDIO
     model: Wav2Vec2PretrainingConfig = Wav2Vec2PretrainingConfig()
@@ -62,7 +62,7 @@ class Wav2Vec2PretrainingTask(NetworkTask):
         temperature = self.recipe.temperature.at(int(self.batches) // self.recipe.train.accumulate)
         if self.training:
             self.batches += 1
-        output, mask, drawn = self._hear(batch, temperature)
+        output, mask, drawn = self._forward_masked(batch, temperature)
         diversity = diversity_loss(output.probabilities, mask)
         losses = {
             "contrastive": contrastive_loss(*_masked(output, mask, drawn), temperature=self.recipe.similarity),
@@ -93,13 +93,13 @@ class Wav2Vec2PretrainingTask(NetworkTask):
         names = ("mistaken", "contrastive", "diversity")
         return {name: sums[name] / count for name in names}
 
-    def _hear(self, batch: WaveBatch, temperature: float) -> tuple[Wav2Vec2PretrainingOutput, Tensor, Tensor]:
+    def _forward_masked(self, batch: WaveBatch, temperature: float) -> tuple[Wav2Vec2PretrainingOutput, Tensor, Tensor]:
         """Return the network's output, which frames were masked, and each one's distractors among them."""
         config = self.network.config
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
         mask = draw_stretches(lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
-        told = batch.sample_lengths if config.padding_mask else None
-        output = self.network(batch.wave, told, mask, temperature)
+        sample_lengths = batch.sample_lengths if config.padding_mask else None
+        output = self.network(batch.wave, sample_lengths, mask, temperature)
         return output, mask, draw_distractors(mask, self.recipe.distractors)
 
 
@@ -144,7 +144,7 @@ def _from_corpus(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> TrainingS
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        short = [name for name, cut in found.items() if frames_heard(recipe.model, cut, data) < shortest]
+        short = [name for name, cut in found.items() if min_frames(recipe.model, cut, data) < shortest]
         if short:
             skipped.setdefault("too short to be masked", []).extend(short)
         cuts[split] = {name: cut for name, cut in found.items() if name not in short}
