@@ -44,11 +44,11 @@ ROOMS = {
     "alignment": (11, 1120),
     "asr": (3, 330),
     "audio": (5, 430),
-    "cli": (9, 685),
+    "cli": (9, 705),
     "corpus": (11, 1690),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (7, 420),
+    "malsori": (7, 435),
     "metrics": (10, 930),
     "models": (11, 1795),
     "nn": (5, 595),
@@ -56,8 +56,8 @@ ROOMS = {
     "report": (12, 1440),
     "runtime": (1, 70),
     "text": (15, 1690),
-    "train": (19, 2160),
-    "tts": (2, 250),
+    "train": (19, 2170),
+    "tts": (6, 365),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring

@@ -33,10 +33,14 @@ class Said:
     real_time_factor: float
 
 
-def run_demo(out: Path) -> list[Said]:
-    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
+def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> list[Said]:
+    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured.
+
+    Args:
+        device, precision: as `resolve_runtime` takes them.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    voice, recognizer = load_voice(), load_recognizer()
+    voice, recognizer = load_voice(device=device, precision=precision), load_recognizer()
     voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))
     said, speeches = [], []

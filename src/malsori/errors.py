@@ -43,3 +43,7 @@ class TrainingError(MalsoriError):
 
 class MetricError(MalsoriError):
     """Two things cannot be compared by a metric: unequal counts, silence, different rates."""
+
+
+class OptionError(MalsoriError):
+    """An option of a call is out of its bounds, or the system that it is asked of does not have it."""

@@ -30,12 +30,15 @@ from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
-from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
+from malsori.runtime.device import resolve_runtime
 from malsori.text.hangul import only_hangul
-from malsori.tts.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import Vocoder
+from malsori.tts.vocoders import VOCODERS, NetworkVocoder
+from malsori.tts.voice import load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
@@ -102,7 +105,13 @@ class Evaluation:
 
 
 def evaluate(
-    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, watch: Watch = iter
+    name: str,
+    corpus: Corpus,
+    split: str = "test",
+    recognizer: str | None = None,
+    watch: Watch = iter,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -110,6 +119,7 @@ def evaluate(
         name: as for `load_model`.
         recognizer: who listens to a voice or a vocoder; the built-in one when not given.
         watch: wraps the list of cuts, to show progress.
+        device, precision: as `resolve_runtime` takes them.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
     """
     if split not in corpus.cuts:
@@ -122,8 +132,9 @@ def evaluate(
         return _listening(load_recognizer(name), corpus, split, cuts, watch)
     listener = load_recognizer(recognizer)
     if model.facts.system in VOCODERS:
-        return _speaking(_copies(model, corpus), model.facts.system, listener, corpus, split, cuts, watch)
-    voice = load_voice(name)
+        vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
+        return _speaking(_copies(vocoder, corpus), model.facts.system, listener, corpus, split, cuts, watch)
+    voice = load_voice(name, device=device, precision=precision)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
@@ -136,11 +147,11 @@ def evaluate(
     return _speaking(say, voice.acoustic.facts.system, listener, corpus, split, spoken, watch)
 
 
-def _copies(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
+def _copies(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:
     """Return what makes a wave of a cut's mel. Raises: ModelError if the vocoder's audio settings are others."""
-    if model.facts.audio != corpus.audio:
+    if vocoder.audio != corpus.audio:
         raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
-    return lambda cut: model.network.infer(torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]).wave[0].numpy()
+    return lambda cut: vocoder.vocode(corpus.ground_truth(cut)["mel"])
 
 
 def _listening(recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], watch: Watch) -> Evaluation:

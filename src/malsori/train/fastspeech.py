@@ -25,7 +25,9 @@ from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
 from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
 from malsori.train.tasks import NetworkTask, Turn, mean_losses
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.acoustic import ACOUSTIC_MODELS
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
 
 log = logging.getLogger("malsori")
 
@@ -205,9 +207,13 @@ def lessons_of(teacher: SavedModel, cuts: dict[str, dict[str, Any]], corpus: Cor
     Raises: ConfigError if the teacher makes another mel than the corpus has, or no mel, or lacks one of the speakers.
     Source: FastSpeech (Ren et al. 2019, arXiv:1905.09263), 3.3, after sequence-level knowledge distillation.
     """
+    if teacher.facts.system not in ACOUSTIC_MODELS:
+        known = ", ".join(ACOUSTIC_MODELS)
+        raise ConfigError(f"a {teacher.facts.system} makes no mels: it cannot be the teacher; one of {known} can")
+    acoustic = ACOUSTIC_MODELS[teacher.facts.system](teacher, None)
     same_audio(teacher.facts.audio, corpus, "teacher")
     pupils = {name: cut for found in cuts.values() for name, cut in found.items()}
-    voices = {name: place for place, name in enumerate(teacher.facts.speakers)}
+    voices = teacher.facts.speakers
     missing = {cut.supervisions[0].speaker for cut in pupils.values()} - set(voices)
     if missing:
         raise ConfigError(f"the teacher has no speaker '{min(missing)}'; it has: {', '.join(voices) or 'none'}")
@@ -216,11 +222,10 @@ def lessons_of(teacher: SavedModel, cuts: dict[str, dict[str, Any]], corpus: Cor
     for name, cut in pupils.items():
         supervision = cut.supervisions[0]
         phonemes = PHONEMES.decode(corpus.ground_truth(cut)["token_ids"].tolist())
-        sentence = Sentence(tuple(phonemes), frontend.read(supervision.text).normalized)
-        spoken = speak(teacher, sentence, voices[supervision.speaker], Control())
-        if spoken.mel is None:
-            raise ConfigError(f"a {teacher.facts.system} makes waves, no mels: it cannot be the teacher")
-        lessons[name] = Lesson(spoken.mel, spoken.durations)
+        sentence = SynthesisInput(tuple(phonemes), frontend.read(supervision.text).normalized)
+        output = acoustic.synthesize(sentence, SayOptions(speaker=supervision.speaker))
+        assert output.mel is not None, "an acoustic model gives a mel"
+        lessons[name] = Lesson(output.mel, output.durations)
     return lessons
 
 
