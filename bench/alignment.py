@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from malsori.alignment.boundaries import Sound, learn, place, refine, sound_of
+from malsori.alignment.boundaries import AlignmentInput, alignment_input, force_align, refine, train_flat_start
 from malsori.alignment.phonemes import time_phonemes
 from malsori.asr.encode import hear
 from malsori.asr.recognizer import load_recognizer
@@ -47,11 +47,11 @@ class Spoken:
     rate: int
     reading: Reading
     truth: np.ndarray
-    coarse: np.ndarray
+    ctc_boundaries: np.ndarray
 
-    def sound(self, with_coarse: bool) -> Sound:
-        """Return it as something to align."""
-        return sound_of(self.reading, self.wave, self.rate, self.coarse if with_coarse else None)
+    def sound(self, with_ctc: bool) -> AlignmentInput:
+        """Return its features, ready to be aligned."""
+        return alignment_input(self.reading, self.wave, self.rate, self.ctc_boundaries if with_ctc else None)
 
     def errors(self, ends: np.ndarray) -> np.ndarray:
         """Return the distances of boundaries from the truth in milliseconds, where that is told."""
@@ -83,17 +83,19 @@ def boundaries(spoken: dict[str, list[Spoken]]) -> None:
     """Print one row for each aligner."""
     test = spoken["test"]
 
-    def learnt(split: str, with_coarse: bool) -> list[np.ndarray]:
-        models = learn([item.sound(with_coarse) for item in spoken[split]])
-        return [place(models, item.sound(with_coarse)) for item in test]
+    def learnt(split: str, with_ctc: bool) -> list[np.ndarray]:
+        model = train_flat_start([item.sound(with_ctc) for item in spoken[split]])
+        return [force_align(model, item.sound(with_ctc)) for item in test]
 
     rows: dict[str, Callable[[], list[np.ndarray]]] = {
-        "CTC Viterbi": lambda: [item.coarse for item in test],
+        "CTC Viterbi": lambda: [item.ctc_boundaries for item in test],
         "refined, learnt on train": lambda: learnt("train", True),
         "refined, on test itself": lambda: learnt("test", True),
         "from scratch, on train": lambda: learnt("train", False),
         "from scratch, on test": lambda: learnt("test", False),
-        "one recording alone": lambda: [refine(item.reading, [item.wave], item.rate, item.coarse) for item in test],
+        "one recording alone": lambda: [
+            refine(item.reading, [item.wave], item.rate, item.ctc_boundaries) for item in test
+        ],
     }
     print(f"{'ms':>27} {'count':>6} {'median':>7} {'90 %':>6}  within " + " ".join(f"{ms:>6}" for ms in WITHIN))
     for name, ends_of in rows.items():

@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from malsori.asr.listeners import LISTENERS
+from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus, load_corpus
 from malsori.pretrained.hub import load_saved
 from malsori.report.curves import figure_of_axes
 from malsori.report.plots import as_png, mels_figure
-from malsori.train.journal import read_lines
+from malsori.systems import systems_of
+from malsori.train.run_log import read_lines
 from malsori.tts.options import SayOptions
-from malsori.tts.vocoders import VOCODERS, NetworkVocoder
+from malsori.tts.vocoders import NetworkVocoder
 from malsori.tts.voice import load_voice
 
 _ACROSS = 4  # curves side by side
@@ -36,7 +37,7 @@ def spoken(name: str, corpus: Corpus, wanted: str) -> dict[str, np.ndarray]:
     if system in LISTENERS:
         return {}
     cut = next(cut for split in corpus.cuts.values() for cut in split if cut.id == wanted)
-    if system in VOCODERS:
+    if system in systems_of("vocoder"):
         return {f"{system} (a copy)": NetworkVocoder(model).vocode(corpus.ground_truth(cut)["mel"])}
     said = cut.supervisions[0]
     return {system: load_voice(name).say(said.text, SayOptions(speaker=said.speaker)).wave}

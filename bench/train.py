@@ -5,7 +5,7 @@
 Both meet the same batches with the same weights on one thread; a step is timed from one batch to the next, in seconds
 of this process's own CPU time, so that other work on the machine does not count. The plain loop is what one writes by
 hand for the same weights: forward, weighted sum, backward, clip, step, average. The loop adds what it promises: random
-states as functions of the step, checks of losses and gradients, copies of buffers, the journal, the doctor. With
+states as functions of the step, checks of losses and gradients, copies of buffers, the run log, the monitor. With
 --balance, the measurement of the losses' gradients, which comes every 500 steps, is spread over them and stands apart.
 """
 
@@ -26,7 +26,7 @@ from malsori.corpus.folder import Corpus, load_corpus
 from malsori.train.loop import RunOptions, train
 from malsori.train.optim import build_optimizer
 from malsori.train.recipe import read_recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 RECIPES = ("fastspeech2-small", "hifigan-small", "conformer-small")
@@ -54,7 +54,7 @@ class Clock:
         return statistics.median(b - a for a, b in zip(self.ticks[WARM_UP:], self.ticks[WARM_UP + 1 :], strict=False))
 
 
-def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[Setup, Clock]:
+def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[TrainingSetup, Clock]:
     values = read_recipe(name, [*QUIET, f"train.steps={steps}", f"train.balance_every={balance}"])
     setup = set_up(parse_recipe(values, name), corpus)
     clock = Clock(setup.collators["train"])
@@ -62,14 +62,14 @@ def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[Setup
     return setup, clock
 
 
-def plain(setup: Setup, steps: int) -> None:
+def plain(setup: TrainingSetup, steps: int) -> None:
     """Train as one writes it by hand."""
     recipe, task = setup.recipe, setup.task
-    parts = task.parts()
-    optimizers = {turn: build_optimizer(part, recipe.optimizers[turn]) for turn, part in parts.items()}
+    modules = task.optimized_modules()
+    optimizers = {turn: build_optimizer(module, recipe.optimizers[turn]) for turn, module in modules.items()}
     data = SpeechDataset(setup.corpus, setup.cuts["train"], setup.collators["train"], recipe.seed)
     task.train()
-    average = {name: tensor.clone() for name, tensor in task.product().state_dict().items()}
+    average = {name: tensor.clone() for name, tensor in task.exported_model().state_dict().items()}
 
     def plan(epoch: int) -> list[list[str]]:
         return plan_epoch(setup.cuts["train"], recipe.data, setup.by_seconds, recipe.seed, epoch)
@@ -78,15 +78,15 @@ def plain(setup: Setup, steps: int) -> None:
         for turn in task.losses(data[place]):
             optimizers[turn.name].zero_grad(set_to_none=True)
             sum(loss * recipe.weights[turn.name][name] for name, loss in turn.losses.items()).backward()
-            torch.nn.utils.clip_grad_norm_(parts[turn.name].parameters(), recipe.optimizers[turn.name].clip_norm)
+            torch.nn.utils.clip_grad_norm_(modules[turn.name].parameters(), recipe.optimizers[turn.name].clip_norm)
             optimizers[turn.name].step()
         with torch.no_grad():
-            for name, tensor in task.product().state_dict().items():
+            for name, tensor in task.exported_model().state_dict().items():
                 if tensor.is_floating_point():
                     average[name].lerp_(tensor, 1 - recipe.train.ema_decay)
 
 
-def looped(setup: Setup) -> None:
+def looped(setup: TrainingSetup) -> None:
     with tempfile.TemporaryDirectory() as folder:
         train(setup, RunOptions(out=Path(folder) / "run", device="cpu"))
 

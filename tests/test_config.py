@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config, nearest, read_json, read_toml
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config, nearest
 from malsori.errors import ConfigError
+from malsori.files import read_json, read_toml
 
 
 class Engine(Config):

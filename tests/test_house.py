@@ -35,35 +35,37 @@ FLOORS = (
     {"text"},
     {"audio"},
     {"systems"},
-    {"files", "config", "shapes", "errors"},
+    {"files", "config", "shapes", "extras", "errors"},
 )
 
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (11, 1120),
+    "alignment": (11, 1140),
     "asr": (3, 330),
-    "audio": (5, 430),
-    "cli": (9, 705),
-    "corpus": (11, 1690),
+    "audio": (6, 530),
+    "cli": (9, 690),
+    "corpus": (11, 1720),
     "decode": (4, 470),
     "losses": (4, 290),
-    "malsori": (7, 435),
-    "metrics": (10, 930),
-    "models": (11, 1795),
-    "nn": (5, 595),
-    "pretrained": (5, 930),
+    "malsori": (10, 550),
+    "metrics": (10, 960),
+    "models": (11, 1800),
+    "nn": (5, 600),
+    "pretrained": (7, 1080),
     "report": (12, 1440),
-    "runtime": (1, 70),
-    "text": (15, 1690),
-    "train": (19, 2170),
-    "tts": (6, 365),
+    "runtime": (1, 60),
+    "text": (15, 1680),
+    "train": (20, 2270),
+    "tts": (2, 250),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
 MAX_FUNCTION_LINES_WITH_DOCSTRING = 60
 MAX_CONSTRUCTOR_PARAMETERS = 8
 MAX_FOLDERS = 2  # malsori/text
+#: Classes of one name in two files, which are on their way out.
+SHARED_NAMES = {"Writer"}
 FORBIDDEN_WORDS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -196,6 +198,16 @@ def exceptions() -> Iterator[str]:
                 yield f"{source.name}:{node.lineno} swallows every error"
 
 
+def class_names() -> Iterator[str]:
+    homes: dict[str, list[str]] = {}
+    for source in sources():
+        for node in source.classes():
+            homes.setdefault(node.name, []).append(f"{source.name}:{node.lineno}")
+    for name, places in homes.items():
+        if len(places) > 1 and name not in SHARED_NAMES:
+            yield f"{name} is a class in {' and in '.join(places)}: one name, one thing"
+
+
 def prints() -> Iterator[str]:
     for source in sources():
         for node in ast.walk(source.tree):
@@ -246,6 +258,7 @@ RULES = (
     folders_and_names,
     floors,
     exceptions,
+    class_names,
     prints,
     shape_checks,
     architecture_page,
@@ -272,6 +285,7 @@ PLANTED = {
     "class Deeper(Deep):\n    own: int\n\n    def twice(self):\n        return 2 * self.seen\n\n"
     "    @model_validator(mode='after')\n    def _check(self):\n        return self.own\n",
     "nn/door.py": '"""A door."""\nimport malsori\n\nmalsori.__version__\nmalsori.load_voice()\n',
+    "nn/deep.py": '"""Deep."""\n\n\nclass Deep:\n    """Deep."""\n',
     "attic.py": '"""Old things."""\ntry:\n    import lhotse\nexcept Exception:\n    pass\n',
 }
 
@@ -287,6 +301,7 @@ FOUND = {
         "text/text_utils.py:2 imports",
     ],
     "exceptions": ["attic.py:4 swallows", "audio/deep/er/io.py:4 bare"],
+    "class_names": ["Deep is a class in nn/deep.py:4 and in train/run.py:4"],
     "prints": ["text/text_utils.py:6"],
     "shape_checks": ["models/vits.py:2"],
     "docstrings": [

@@ -8,8 +8,6 @@ import difflib
 import hashlib
 import json
 import math
-import tomllib
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -98,29 +96,6 @@ RECOGNITION_AUDIO = AudioConfig(sample_rate=16000, fft_samples=512, window_sampl
 
 #: What Whisper listens to; its mel is a decimal logarithm of the power (`malsori.audio.mel.whisper_log_mel`).
 WHISPER_AUDIO = AudioConfig(sample_rate=16000, fft_samples=400, window_samples=400, hop_samples=160, log_floor=1e-10)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the nested values of a TOML file. Raises: ConfigError if it is missing or not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises: ConfigError if it is missing or not a JSON object."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values
 
 
 def nearest(name: str, valid: list[str]) -> str:

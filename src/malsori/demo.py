@@ -1,13 +1,12 @@
 """The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.io import written_whole
-from malsori.metrics.error_rate import TextRules, cer, wer
+from malsori.files import write_json
+from malsori.metrics.error_rate import TextNormalizer, cer, wer
 from malsori.report.page import Page, marked, paragraph, picture, player, table
 from malsori.report.plots import as_png, speech_figure
 from malsori.tts.voice import Speech, Voice, load_voice
@@ -18,7 +17,7 @@ SENTENCES = (
     "우리 가족은 주말마다 가까운 산에 올라가요.",
     "처음 만난 사람들도 금방 친구가 되었어요.",
 )
-_SPOKEN = TextRules(punctuation="removed")
+_SPOKEN = TextNormalizer(punctuation="removed")
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,19 @@ def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> lis
         page.section(one.text, *_shown(one, speech))
     page.save(out / "report.html")
     report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
-    with written_whole(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "report.json", report)
     return said
 
 
 def mean_cer(said: list[Said]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
-    return cer([one.text for one in said], [one.heard for one in said], spaces=False, rules=_SPOKEN).rate
+    return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
 def _judge(speech: Speech, recognizer: Recognizer) -> Said:
     text = speech.reading.written
     heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-    errors = cer(text, heard, spaces=False, rules=_SPOKEN).rate, wer(text, heard, rules=_SPOKEN).rate
+    errors = cer(text, heard, spaces=False, normalizer=_SPOKEN).rate, wer(text, heard, normalizer=_SPOKEN).rate
     return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
@@ -76,7 +74,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     return (
         f"The built-in voice ({acoustic.system}, speaker {voice.speakers[0]}) says sentences it never saw; the "
         f"built-in recogniser ({listener.system}) writes down what it hears. "
-        f"Licence of both: {acoustic.licence}. {time.strftime('%Y-%m-%d')}"
+        f"License of both: {acoustic.license}. {time.strftime('%Y-%m-%d')}"
     )
 
 

@@ -13,6 +13,10 @@ class ConfigError(MalsoriError):
     """A recipe or a config has an unknown, missing or mistyped key."""
 
 
+class FileError(MalsoriError, OSError):
+    """A file cannot be written: a full disk, no permission, a name too long, a file where a folder should be."""
+
+
 class TextError(MalsoriError):
     """A text holds a character that cannot be read; names it with code point and position."""
 
@@ -47,3 +51,7 @@ class MetricError(MalsoriError):
 
 class OptionError(MalsoriError):
     """An option of a call is out of its bounds, or the system that it is asked of does not have it."""
+
+
+class MissingExtraError(MalsoriError):
+    """A command needs a package that only an extra of malsori installs; the message says which."""

@@ -9,7 +9,6 @@ All say how fast they are too: seconds of computing to a second of sound (the re
 utterance that is not timed.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -19,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from malsori.asr.listeners import LISTENERS
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.io import load_audio, written_whole
+from malsori.asr.whisper import LISTENERS
+from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, TextError
+from malsori.files import write_json
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
@@ -34,10 +34,11 @@ from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
 from malsori.runtime.device import resolve_runtime
+from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import Vocoder
-from malsori.tts.vocoders import VOCODERS, NetworkVocoder
+from malsori.tts.vocoders import NetworkVocoder
 from malsori.tts.voice import load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
@@ -131,7 +132,7 @@ def evaluate(
     if model.facts.system in LISTENERS:
         return _listening(load_recognizer(name), corpus, split, cuts, watch)
     listener = load_recognizer(recognizer)
-    if model.facts.system in VOCODERS:
+    if model.facts.system in systems_of("vocoder"):
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _speaking(_copies(vocoder, corpus), model.facts.system, listener, corpus, split, cuts, watch)
     voice = load_voice(name, device=device, precision=precision)
@@ -231,8 +232,7 @@ def _means(rows: list[Row], names: tuple[str, ...]) -> dict[str, Measure]:
 def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     """Write OUT/evaluation.json and OUT/evaluation.html."""
     out.mkdir(parents=True, exist_ok=True)
-    with written_whole(out / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(found.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "evaluation.json", found.as_json())
     page = Page(f"{title} · {found.split}", f"{found.system}, {len(found.rows)} utterances")
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))

@@ -1,4 +1,4 @@
-"""Phone models and boundaries: planted sounds found again, from nothing but the order of the text."""
+"""The phone model and boundaries: planted sounds found again, from nothing but the order of the text."""
 
 from pathlib import Path
 
@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from malsori.alignment.boundaries import adapt, learn, place, refine, some_of, sound_of
-from malsori.alignment.gmm import PhoneModels, built_in, flat_start, listen, reestimate
+from malsori.alignment.boundaries import (
+    alignment_input,
+    force_align,
+    map_adapt,
+    refine,
+    select_recordings,
+    train_flat_start,
+)
+from malsori.alignment.gmm import GmmHmm, built_in, extract_mfcc, initialize_flat, reestimate
 from malsori.alignment.hmm import SILENCE, STATES
 from malsori.errors import AlignmentError, ModelError
 from malsori.text.frontend import Reading
@@ -42,16 +49,16 @@ def spoken() -> list[tuple[Reading, np.ndarray, np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def learnt(spoken: list[tuple[Reading, np.ndarray, np.ndarray]]) -> PhoneModels:
-    return learn([sound_of(reading, wave, RATE) for reading, wave, _ in spoken])
+def learnt(spoken: list[tuple[Reading, np.ndarray, np.ndarray]]) -> GmmHmm:
+    return train_flat_start([alignment_input(reading, wave, RATE) for reading, wave, _ in spoken])
 
 
 def test_boundaries_are_found_from_the_order_of_the_phonemes_alone(
-    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: PhoneModels
+    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm
 ) -> None:
     errors = []
     for reading, wave, truth in spoken:
-        ends = place(learnt, sound_of(reading, wave, RATE))
+        ends = force_align(learnt, alignment_input(reading, wave, RATE))
         assert (np.diff(ends) >= 0).all() and ends[-1] == len(wave) / RATE
         errors.append(np.abs(ends - truth)[:-1])
     errors = np.concatenate(errors)
@@ -65,56 +72,56 @@ def test_a_recogniser_that_is_late_bounds_the_search_and_its_lateness_is_taken_o
     sounds = []
     for reading, wave, truth in spoken:
         late = np.minimum(truth + 0.08 + random.normal(0, 0.02, len(truth)), len(wave) / RATE)
-        sounds.append(sound_of(reading, wave, RATE, np.maximum.accumulate(late)))
-    models = learn(sounds)
-    errors = [np.abs(place(models, s) - truth)[:-1] for s, (_, _, truth) in zip(sounds, spoken, strict=True)]
+        sounds.append(alignment_input(reading, wave, RATE, np.maximum.accumulate(late)))
+    model = train_flat_start(sounds)
+    errors = [np.abs(force_align(model, s) - truth)[:-1] for s, (_, _, truth) in zip(sounds, spoken, strict=True)]
     assert np.median(np.concatenate(errors)) < 0.006
-    assert sounds[0].chain().width < len(sounds[0].chain().states)
+    assert sounds[0].state_graph().width < len(sounds[0].state_graph().states)
 
 
-def test_a_short_silence_between_words_is_no_pause_and_goes_to_a_neighbour(learnt: PhoneModels) -> None:
+def test_a_short_silence_between_words_is_no_pause_and_goes_to_a_neighbour(learnt: GmmHmm) -> None:
     reading = reading_of("ㄴㅏ", "ㅁㅜ")
     wave, truth = tones(reading, np.random.default_rng(3))
     cut = round(truth[2] * RATE)
-    for seconds, lasts in ((0.06, False), (0.2, True)):
+    for seconds, is_pause in ((0.06, False), (0.2, True)):
         silence = np.random.default_rng(4).normal(0, 3e-4, round(seconds * RATE)).astype(np.float32)
         apart = np.concatenate([wave[:cut], silence, wave[cut:]])
-        ends = place(learnt, sound_of(reading, apart, RATE))
-        assert (ends[3] - ends[2] > 0.1) == lasts
-        assert lasts or ends[3] == ends[2]
+        ends = force_align(learnt, alignment_input(reading, apart, RATE))
+        assert (ends[3] - ends[2] > 0.1) == is_pause
+        assert is_pause or ends[3] == ends[2]
 
 
 def test_adapting_moves_the_models_towards_another_voice(
-    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: PhoneModels
+    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm
 ) -> None:
-    other = [sound_of(reading, wave + 0.1 * np.roll(wave, 11), RATE) for reading, wave, _ in spoken[:8]]
-    chains = [(sound.features, sound.chain()) for sound in other]
-    before = reestimate(learnt, chains)[1]
-    adapted = adapt(learnt, other)
-    assert reestimate(adapted, chains)[1] > before
+    other = [alignment_input(reading, wave + 0.1 * np.roll(wave, 11), RATE) for reading, wave, _ in spoken[:8]]
+    graphs = [(sound.features, sound.state_graph()) for sound in other]
+    before = reestimate(learnt, graphs)[1]
+    adapted = map_adapt(learnt, other)
+    assert reestimate(adapted, graphs)[1] > before
     unheard = STATES * PHONEMES.encode(["ㅎ"])[0]
     np.testing.assert_allclose(adapted.means[unheard], learnt.means[unheard], rtol=1e-9)
-    assert adapt(learnt, []) is learnt
+    assert map_adapt(learnt, []) is learnt
 
 
 def test_every_pass_makes_what_was_heard_more_probable(spoken: list[tuple[Reading, np.ndarray, np.ndarray]]) -> None:
-    sounds = [sound_of(reading, wave, RATE) for reading, wave, _ in spoken[:6]]
-    models, scores = flat_start([sound.features for sound in sounds]), []
-    chains = [(sound.features, sound.chain()) for sound in sounds]
+    sounds = [alignment_input(reading, wave, RATE) for reading, wave, _ in spoken[:6]]
+    model, scores = initialize_flat([sound.features for sound in sounds]), []
+    graphs = [(sound.features, sound.state_graph()) for sound in sounds]
     for stage in range(6):
-        models, score = reestimate(models.split() if stage == 3 else models, chains)
+        model, score = reestimate(model.split() if stage == 3 else model, graphs)
         scores.append(score)
     assert scores[0] < scores[1] < scores[2] and scores[3] < scores[4] < scores[5]
-    assert (models.variances > 0).all() and np.isfinite(models.means).all()
-    quiet = flat_start([sound.features for sound in sounds]).means[STATES * SILENCE, 0, 0]
-    assert quiet < models.means[STATES * PHONEMES.encode(["ㅏ"])[0], 0, 0]
+    assert (model.variances > 0).all() and np.isfinite(model.means).all()
+    quiet = initialize_flat([sound.features for sound in sounds]).means[STATES * SILENCE, 0, 0]
+    assert quiet < model.means[STATES * PHONEMES.encode(["ㅏ"])[0], 0, 0]
 
 
 def test_a_long_recording_is_aligned_a_stretch_at_a_time_as_its_parts_are(
-    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: PhoneModels, monkeypatch: pytest.MonkeyPatch
+    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("malsori.alignment.boundaries.built_in", lambda: learnt)
-    monkeypatch.setattr("malsori.alignment.boundaries.STRETCH_SECONDS", 4.0)
+    monkeypatch.setattr("malsori.alignment.boundaries.CHUNK_SECONDS", 4.0)
     some = spoken[:8]
     words = [word for reading, _, _ in some for word in "".join(reading.phonemes).strip("^.").replace(",", " ").split()]
     marks = ("".join(" ,," for _ in some))[:-1]
@@ -128,48 +135,48 @@ def test_a_long_recording_is_aligned_a_stretch_at_a_time_as_its_parts_are(
     inner = [n for n, symbol in enumerate(reading.phonemes) if symbol == ","][1::2]
     for place_of_pause, (_, _, ends) in zip(inner, some[1:], strict=False):
         truth_ends[place_of_pause] += ends[0]
-    coarse = np.append(truth_ends, len(wave) / RATE)
+    ctc_boundaries = np.append(truth_ends, len(wave) / RATE)
     pieces = [wave[begin : begin + 7001] for begin in range(0, len(wave), 7001)]
-    ends = refine(reading, pieces, RATE, coarse)
+    ends = refine(reading, pieces, RATE, ctc_boundaries)
     assert (np.diff(ends) >= 0).all() and ends[-1] == pytest.approx(len(wave) / RATE)
-    assert np.median(np.abs(ends - coarse)) < 0.006
-    np.testing.assert_allclose(refine(reading, [wave], RATE, coarse), ends, atol=1e-9)
+    assert np.median(np.abs(ends - ctc_boundaries)) < 0.006
+    np.testing.assert_allclose(refine(reading, [wave], RATE, ctc_boundaries), ends, atol=1e-9)
 
 
 def test_a_sound_too_short_for_its_text_is_refused_with_both_told() -> None:
     reading = reading_of("ㄴㅏ.ㅁㅜ.ㄴㅏ.ㅁㅜ")
-    sound = sound_of(reading, np.random.default_rng(0).normal(0, 0.1, 1600).astype(np.float32), RATE)
+    sound = alignment_input(reading, np.random.default_rng(0).normal(0, 0.1, 1600).astype(np.float32), RATE)
     with pytest.raises(AlignmentError, match=r"0.10 s cannot hold the 8 phonemes"):
-        sound.chain()
+        sound.state_graph()
     with pytest.raises(AlignmentError, match="too short to align"):
-        listen(np.zeros(100, dtype=np.float32), RATE)
-    with pytest.raises(AlignmentError, match="no recording to learn"):
-        learn([])
+        extract_mfcc(np.zeros(100, dtype=np.float32), RATE)
+    with pytest.raises(AlignmentError, match="no recording to train"):
+        train_flat_start([])
 
 
 def test_as_much_as_is_needed_is_learnt_from_evenly_spread() -> None:
-    assert some_of([1.0] * 5) == [0, 1, 2, 3, 4]
-    chosen = some_of([100.0] * 36)
+    assert select_recordings([1.0] * 5) == [0, 1, 2, 3, 4]
+    chosen = select_recordings([100.0] * 36)
     assert len(chosen) == 18 and np.ptp(np.diff(chosen)) <= 1
 
 
-def test_models_come_back_from_disk_and_wrong_files_are_refused(learnt: PhoneModels, tmp_path: Path) -> None:
+def test_models_come_back_from_disk_and_wrong_files_are_refused(learnt: GmmHmm, tmp_path: Path) -> None:
     learnt.save(tmp_path / "phones.safetensors")
-    back = PhoneModels.load(tmp_path / "phones.safetensors")
+    back = GmmHmm.load(tmp_path / "phones.safetensors")
     for name, array in vars(learnt).items():
         np.testing.assert_allclose(getattr(back, name), array, rtol=1e-6)
-    with pytest.raises(ModelError, match="no phone models"):
-        PhoneModels.load(tmp_path / "none.safetensors")
+    with pytest.raises(ModelError, match="no phone model"):
+        GmmHmm.load(tmp_path / "none.safetensors")
     save_file({"means": np.zeros(3, dtype=np.float32)}, tmp_path / "other.safetensors")
-    with pytest.raises(ModelError, match="phone models were expected"):
-        PhoneModels.load(tmp_path / "other.safetensors")
-    PhoneModels(*(array[:9] for array in vars(learnt).values())).save(tmp_path / "fewer.safetensors")
+    with pytest.raises(ModelError, match="phone model was expected"):
+        GmmHmm.load(tmp_path / "other.safetensors")
+    GmmHmm(*(array[:9] for array in vars(learnt).values())).save(tmp_path / "fewer.safetensors")
     with pytest.raises(ModelError, match="of another version"):
-        PhoneModels.load(tmp_path / "fewer.safetensors")
+        GmmHmm.load(tmp_path / "fewer.safetensors")
 
 
 def test_the_built_in_models_know_every_sounded_phoneme() -> None:
-    models = built_in()
+    model = built_in()
     sounded = [STATES * PHONEMES.encode([symbol])[0] for symbol in "ㄱㄴㅅㅎㅏㅣㅡ"]
-    assert np.ptp(models.means[sounded, :, 0].mean(1)) > 1  # they differ: it has learnt
-    assert np.allclose(np.exp(models.log_weights).sum(1), 1, atol=1e-2)
+    assert np.ptp(model.means[sounded, :, 0].mean(1)) > 1  # they differ: it has learnt
+    assert np.allclose(np.exp(model.log_weights).sum(1), 1, atol=1e-2)

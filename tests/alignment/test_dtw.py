@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.alignment.dtw import MOST_CELLS, dtw, fast_dtw
+from malsori.alignment.dtw import MAX_CELLS, dtw, fast_dtw
 from malsori.errors import AlignmentError
 
 lengths = st.integers(1, 7)
@@ -103,6 +103,6 @@ def test_the_fast_path_is_fastdtws(rows, columns, seed):
 def test_what_cannot_be_warped_is_told():
     with pytest.raises(AlignmentError, match="0 and 3 frames"):
         dtw(np.zeros((0, 2)), np.zeros((3, 2)))
-    long = np.broadcast_to(np.zeros((1, 2)), (int(MOST_CELLS**0.5) + 1, 2))
+    long = np.broadcast_to(np.zeros((1, 2)), (int(MAX_CELLS**0.5) + 1, 2))
     with pytest.raises(AlignmentError, match="cut the recordings into sentences"):
         dtw(long, long)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from malsori.asr.encode import hear, hear_stream
-from malsori.asr.listeners import CtcListener, ListenOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
+from malsori.asr.whisper import CtcListener, ListenOptions
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
@@ -90,7 +90,7 @@ def listener(beam: int) -> Recognizer:
 @pytest.fixture(autouse=True)
 def unrefined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tones are no speech: what malsori's phone models make of their edges means nothing."""
-    monkeypatch.setattr("malsori.asr.recognizer.refine", lambda reading, pieces, rate, coarse: coarse)
+    monkeypatch.setattr("malsori.asr.recognizer.refine", lambda reading, pieces, rate, ctc_boundaries: ctc_boundaries)
 
 
 @pytest.fixture(scope="module")

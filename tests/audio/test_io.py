@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from malsori.audio.io import audio_info, load_audio, resample, save_audio, stream_audio, written_whole
+from malsori.audio.io import audio_info, load_audio, resample, save_audio, stream_audio
 from malsori.errors import AudioError
+from malsori.files import atomic_file
 
 RATE = 16000
 
@@ -183,7 +184,7 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path: Path, name: str, wave: 
 
 def test_a_file_whose_writing_breaks_off_keeps_what_stood_there(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("before")
-    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "a.txt") as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "before"

@@ -1,10 +1,16 @@
 """Pitch and energy: planted contours come back, frame for frame."""
 
+import itertools
+import sys
+
 import numpy as np
 import pytest
 
+from malsori.audio.autocorrelation import Candidates, PathCosts, best_path, track_pitch
+from malsori.audio.io import load_audio
 from malsori.audio.pitch import continuous_log_pitch, energy, pitch_hz
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
+from malsori.errors import MissingExtraError
 
 CONFIGS = [AudioConfig(), RECOGNITION_AUDIO]
 
@@ -58,6 +64,56 @@ def test_the_second_pass_leaves_no_octave_errors() -> None:
     found = pitch_hz(voice(truth, audio.sample_rate), audio)
     octaves = np.abs(np.log2(found[found > 0] / truth[middles(len(found), audio)][found > 0]))
     assert octaves.max() < 0.5
+
+
+@pytest.mark.data
+def test_our_pitch_is_praats_within_a_cent_on_real_voices(data_folder) -> None:
+    pytest.importorskip("parselmouth", reason="Praat is an extra")
+    audio, known = AudioConfig(), {path.stem: path for path in (data_folder / "emotiontts").rglob("*.flac")}
+    ours, praats = [], []
+    for name in ("kih00029", "lmy01001", "kih00071", "lmy02072"):  # a man's and a woman's
+        wave = load_audio(known[name], audio.sample_rate)
+        ours.append(pitch_hz(wave, audio))
+        praats.append(pitch_hz(wave, audio, "praat"))
+    one, other = np.concatenate(ours), np.concatenate(praats)
+    both = (one > 0) & (other > 0)
+    cents = np.abs(1200 * np.log2(one[both] / other[both]))
+    assert np.median(cents) < 1 and (cents < 300).mean() > 0.995
+    assert ((one > 0) != (other > 0)).mean() < 0.01
+
+
+def test_pitch_does_not_depend_on_how_many_frames_are_worked_on_at_a_time(monkeypatch) -> None:
+    wave = voice(np.linspace(120, 240, 22050), 22050)
+    whole = track_pitch(wave, 22050, 256, 60.0, 700.0)
+    monkeypatch.setattr("malsori.audio.autocorrelation._FRAMES_AT_ONCE", 7)
+    assert np.allclose(track_pitch(wave, 22050, 256, 60.0, 700.0), whole)
+
+
+def test_the_cheapest_path_is_that_of_brute_force() -> None:
+    random = np.random.default_rng(3)
+    costs, frames = PathCosts(), 5
+    hertz = np.column_stack([np.zeros(frames), random.uniform(80, 400, (frames, 2))])
+    strength = random.uniform(0, 1, (frames, 3))
+
+    def score(path: tuple[int, ...]) -> float:
+        total = sum(strength[frame, choice] for frame, choice in enumerate(path))
+        for frame in range(1, frames):
+            one, other = hertz[frame - 1, path[frame - 1]], hertz[frame, path[frame]]
+            if (one > 0) != (other > 0):
+                total -= costs.voicing_change_cost * 2  # frames of 5 ms
+            elif one > 0:
+                total -= costs.octave_jump_cost * 2 * abs(np.log2(one / other))
+        return total
+
+    best = max(itertools.product(range(3), repeat=frames), key=score)
+    found = best_path(Candidates(hertz, strength), costs, 0.005)
+    assert found.tolist() == [hertz[frame, choice] for frame, choice in enumerate(best)]
+
+
+def test_praat_is_asked_for_by_name_and_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "parselmouth", None)
+    with pytest.raises(MissingExtraError, match=r"Praat's pitch needs parselmouth.*pip install 'malsori\[praat\]'"):
+        pitch_hz(voice(np.full(22050, 200.0), 22050), AudioConfig(), "praat")
 
 
 def test_continuous_pitch_is_straight_across_gaps_and_held_at_the_ends() -> None:

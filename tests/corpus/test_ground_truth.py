@@ -56,6 +56,30 @@ def test_a_prepared_corpus_can_be_moved(emotiontts: Path, tmp_path: Path) -> Non
     assert b"recordings/" not in (tmp_path / "elsewhere" / "corpus.json").read_bytes()
 
 
+def test_a_corpus_says_who_found_its_pitch_and_goes_on_with_it(emotiontts: Path, tmp_path: Path) -> None:
+    pytest.importorskip("parselmouth", reason="Praat is an extra")
+    prepare(emotiontts, tmp_path / "ours", ALONE)
+    assert load_corpus(tmp_path / "ours").pitch_tracker == "autocorrelation"
+    praat = ALONE.model_copy(update={"pitch_tracker": "praat"})
+    prepare(emotiontts, tmp_path / "praats", praat)
+    assert load_corpus(tmp_path / "praats").pitch_tracker == "praat"
+    again = prepare(emotiontts, tmp_path / "praats", ALONE)
+    assert again.reused == len(SENTENCES) and load_corpus(tmp_path / "praats").pitch_tracker == "praat"
+    with pytest.raises(CorpusError, match="its pitch is by 'autocorrelation', not 'praat'"):
+        prepare(emotiontts, tmp_path / "ours", praat)
+
+
+def test_a_corpus_made_before_trackers_were_named_is_praats_and_stays_whole(emotiontts: Path, tmp_path: Path) -> None:
+    pytest.importorskip("parselmouth", reason="Praat is an extra")
+    out = tmp_path / "out"
+    prepare(emotiontts, out, ALONE.model_copy(update={"pitch_tracker": "praat"}))
+    facts = json.loads((out / "corpus.json").read_text(encoding="utf-8"))
+    del facts["pitch_tracker"]
+    (out / "corpus.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert load_corpus(out).pitch_tracker == "praat"
+    assert prepare(emotiontts, out, ALONE).reused == len(SENTENCES)
+
+
 def test_written_text_and_speaker_stand_in_the_cut(tmp_path: Path) -> None:
     source = write_emotiontts(tmp_path / "recordings", ("삼월이에요.",), ("lmy",))
     write_text(source / "Main" / "lmy" / "script" / "lmy00000.txt", "3월이에요.")

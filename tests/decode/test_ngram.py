@@ -23,9 +23,9 @@ def symbols_after(model: NgramModel, text: str) -> float:
     return math.exp(model.finish(state)) + sum(map(math.exp, following))
 
 
-@pytest.mark.parametrize(("order", "least"), list(itertools.product((2, 3, 5, MAX_ORDER), (1, 2))))
-def test_probabilities_after_any_text_sum_to_one(order: int, least: int) -> None:
-    model = count_model(TEXTS, order, least)
+@pytest.mark.parametrize(("order", "min_count"), list(itertools.product((2, 3, 5, MAX_ORDER), (1, 2))))
+def test_probabilities_after_any_text_sum_to_one(order: int, min_count: int) -> None:
+    model = count_model(TEXTS, order, min_count)
     for text in ("", "가", "가나", "가나 ", "핥", "나 가다"):
         assert symbols_after(model, text) == pytest.approx(1.0, abs=1e-9)
 

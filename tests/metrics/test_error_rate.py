@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from malsori.alignment.edits import count_edits
 from malsori.errors import MetricError
 from malsori.metrics import error_rate
-from malsori.metrics.error_rate import ErrorRate, TextRules, cer, count_utterances, jamo_error_rate, wer
+from malsori.metrics.error_rate import ErrorRate, TextNormalizer, cer, count_utterances, jamo_error_rate, wer
 
 texts = st.text(alphabet="가나다각 \n á", max_size=14)
 long_texts = st.text(alphabet="가나 다", min_size=60, max_size=150)
@@ -74,8 +74,8 @@ def test_cer_without_spaces_ignores_spacing_alone():
 
 
 def test_rules_remove_punctuation_and_fold_case():
-    rules = TextRules(punctuation="removed", case="folded")
-    assert wer("Hello, 세계!", "hello 세계", rules).edits == 0
+    normalizer = TextNormalizer(punctuation="removed", case="folded")
+    assert wer("Hello, 세계!", "hello 세계", normalizer).edits == 0
     assert wer("Hello, 세계!", "hello 세계").edits == 2
 
 
@@ -105,8 +105,8 @@ def test_the_compiled_pass_counts_as_rapidfuzz_does(unit, sizes, monkeypatch):
     def check(pairs):
         references, hypotheses = ([*side] for side in zip(*pairs, strict=True))
         expected = count_utterances(references, hypotheses, unit)
-        rules = error_rate.AS_WRITTEN
-        assert (count_edits(rules.apply(references), rules.apply(hypotheses), unit) == expected).all()
+        normalizer = error_rate.AS_WRITTEN
+        assert (count_edits(normalizer.apply(references), normalizer.apply(hypotheses), unit) == expected).all()
 
     check()
 

@@ -6,20 +6,20 @@ import pytest
 
 import malsori
 from malsori.errors import MetricError
-from malsori.metrics.breakdown import (
+from malsori.metrics.comparison import compare_outputs
+from malsori.metrics.error_analysis import (
     Confusion,
     by_length,
     by_rule,
     by_speaker,
     by_speaking_rate,
-    confused_jamo,
-    confused_syllables,
-    worst,
+    jamo_confusions,
+    syllable_confusions,
+    worst_utterances,
 )
-from malsori.metrics.error_rate import ErrorRate, TextRules
+from malsori.metrics.error_rate import ErrorRate, TextNormalizer
 from malsori.metrics.score_card import RATES, score
-from malsori.metrics.transcripts import TextPairs, Utterance, read_pairs
-from malsori.metrics.verdict import compare_outputs
+from malsori.metrics.transcripts import TextPairs, TranscriptLine, read_pairs
 from malsori.report.score_page import save_score_page
 from malsori.text.frontend import Frontend
 
@@ -29,8 +29,8 @@ HEARD = ["오늘 날씨가 참 존네요", "네", "아버지 가방에 들어가
 
 @pytest.fixture
 def pairs():
-    said = [Utterance(f"u{place}", text, "ab"[place % 2], 1.5) for place, text in enumerate(SAID)]
-    return TextPairs(tuple(said), tuple(Utterance(f"u{place}", text) for place, text in enumerate(HEARD)))
+    said = [TranscriptLine(f"u{place}", text, "ab"[place % 2], 1.5) for place, text in enumerate(SAID)]
+    return TextPairs(tuple(said), tuple(TranscriptLine(f"u{place}", text) for place, text in enumerate(HEARD)))
 
 
 def write(folder, name, text):
@@ -66,7 +66,10 @@ def test_one_utterance_has_no_interval():
 
 
 def test_the_signature_tells_the_rules():
-    assert "punct:removed|case:folded" in score(SAID, HEARD, TextRules(punctuation="removed", case="folded")).signature
+    assert (
+        "punct:removed|case:folded"
+        in score(SAID, HEARD, TextNormalizer(punctuation="removed", case="folded")).signature
+    )
 
 
 def test_nothing_to_score_is_told():
@@ -75,10 +78,12 @@ def test_nothing_to_score_is_told():
 
 
 def test_confusions_are_told_by_syllable_and_by_place_in_it(pairs):
-    assert Confusion("은", "", 1) in confused_syllables(pairs)
-    jamo = confused_jamo(pairs)
-    assert Confusion("ㅎ", "ㄴ", 1, "coda") in jamo  # 좋 heard as 존
-    assert Confusion("ㅇ", "ㅊ", 1, "onset") in jamo and Confusion("ㅌ", "∅", 1, "coda") in jamo  # 같이 heard as 가치
+    assert Confusion("은", "", 1) in syllable_confusions(pairs)
+    jamo = jamo_confusions(pairs)
+    assert Confusion("ㅎ", "ㄴ", 1, "coda") in jamo  # 좋 recognized as 존
+    assert (
+        Confusion("ㅇ", "ㅊ", 1, "onset") in jamo and Confusion("ㅌ", "∅", 1, "coda") in jamo
+    )  # 같이 recognized as 가치
 
 
 def test_groups_hold_every_utterance_once(pairs):
@@ -87,13 +92,13 @@ def test_groups_hold_every_utterance_once(pairs):
         assert sum((group.rate for group in groups), ErrorRate(0, 0, 0, 0)) == score(SAID, HEARD).rates["cer"]
 
 
-def test_words_misheard_are_told_by_the_article_they_fall_under(pairs):
+def test_words_misrecognized_are_told_by_the_article_they_fall_under(pairs):
     palatalised = [group for group in by_rule(pairs, Frontend(morphology=False)) if "17" in group.name]
     assert palatalised and palatalised[0].rate.substitutions == 1
 
 
 def test_the_worst_utterances_come_first_and_right_ones_not_at_all(pairs):
-    places = [place for place, _ in worst(pairs)]
+    places = [place for place, _ in worst_utterances(pairs)]
     assert places[0] == 3 and 1 not in places
 
 
@@ -134,7 +139,7 @@ def test_files_that_are_none_are_told(tmp_path):
         read_pairs(write(tmp_path, "r.jsonl", '{"id": 1}\n'), write(tmp_path, "h.jsonl", "{}"))
 
 
-def test_two_systems_are_compared_on_what_they_heard_and_on_what_was_measured(tmp_path):
+def test_two_systems_are_compared_on_their_transcripts_and_on_what_was_measured(tmp_path):
     said = tmp_path / "said.txt"
     said.write_text("\n".join(["오늘은 날씨가 좋네요"] * 40), encoding="utf-8")
     a, b = (tmp_path / name for name in "ab")
@@ -155,8 +160,8 @@ def test_two_systems_are_compared_on_what_they_heard_and_on_what_was_measured(tm
         compare_outputs(a, b)
 
 
-def test_the_page_stands_alone_and_shows_what_was_misheard(tmp_path, pairs):
-    save_score_page(score(SAID, HEARD), pairs, TextRules(), tmp_path / "score.html")
+def test_the_page_stands_alone_and_shows_what_was_misrecognized(tmp_path, pairs):
+    save_score_page(score(SAID, HEARD), pairs, TextNormalizer(), tmp_path / "score.html")
     page = (tmp_path / "score.html").read_text(encoding="utf-8")
     assert "norm:NFC" in page and 'class="missing"' in page and "종성" in page
     assert "http://" not in page and "https://" not in page

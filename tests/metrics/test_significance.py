@@ -73,9 +73,9 @@ def test_a_planted_difference_is_called_and_its_interval_holds_it():
 def test_the_verdict_says_who_is_better_and_by_how_much():
     edits, lengths = transcripts(np.random.default_rng(0), 100)
     better = compare("wer", edits, edits // 2, lengths)
-    assert better.verdict.startswith("B is better in wer: A 0.1") and "lower in B" in better.verdict
-    assert compare("wer", edits // 2, edits, lengths).verdict.startswith("A is better")
-    assert compare("wer", edits, edits, lengths).verdict.startswith("No difference in wer can be told")
+    assert better.conclusion.startswith("B is better in wer: A 0.1") and "lower in B" in better.conclusion
+    assert compare("wer", edits // 2, edits, lengths).conclusion.startswith("A is better")
+    assert compare("wer", edits, edits, lengths).conclusion.startswith("No difference in wer can be told")
     assert better.as_json()["different"] is True
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from malsori.metrics.error_rate import cer, wer
-from malsori.metrics.spacing import count_spaces, space_alike, spacing_f1
+from malsori.metrics.spacing import count_spaces, match_spacing, spacing_f1
 
 texts = st.lists(st.text(alphabet="가나다", min_size=1, max_size=4), max_size=5).map(" ".join)
 
@@ -26,12 +26,12 @@ texts = st.lists(st.text(alphabet="가나다", min_size=1, max_size=4), max_size
     ],
 )
 def test_the_references_spacing_is_laid_over_the_hypothesis(reference, hypothesis, spaced):
-    assert space_alike(reference, hypothesis) == spaced
+    assert match_spacing(reference, hypothesis) == spaced
 
 
 @given(texts, texts)
 def test_characters_stay_and_errors_do_not_grow(reference, hypothesis):
-    spaced = space_alike(reference, hypothesis)
+    spaced = match_spacing(reference, hypothesis)
     assert spaced.replace(" ", "") == hypothesis.replace(" ", "")
     assert cer(reference, spaced, spaces=False) == cer(reference, hypothesis, spaces=False)
 
@@ -40,7 +40,7 @@ def test_characters_stay_and_errors_do_not_grow(reference, hypothesis):
 def test_spacing_faults_alone_leave_no_word_error(reference, data):
     letters = reference.replace(" ", "")
     faulty = "".join(letter + data.draw(st.sampled_from(["", " "])) for letter in letters)
-    assert wer(reference, space_alike(reference, faulty)).edits == 0
+    assert wer(reference, match_spacing(reference, faulty)).edits == 0
 
 
 @given(texts, texts)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from malsori.audio.io import save_audio
+from malsori.audio.io import SOUND_SUFFIXES, save_audio
 from malsori.errors import MetricError
-from malsori.metrics.speech import compare_files, compare_folders, compare_speech, mean_of, pair_folders
+from malsori.metrics.speech import compare_files, compare_folders, compare_speech, mean_difference, pair_folders
 
 RATE = 16000
 
@@ -47,16 +47,42 @@ def test_length_and_voicing_are_told():
 
 
 def test_folders_are_paired_by_name_and_averaged(folders):
-    results = dict(compare_folders(pair_folders(*folders)))
+    results = {each.name: each.difference for each in compare_folders(pair_folders(*folders))}
     assert list(results) == ["0", "1"] and results["1"].mcd_db == 0.0
-    means = mean_of([*results.values()])
+    means = mean_difference([*results.values()])
     assert means["pairs"] == 2 and means["mcd_db"] == pytest.approx(results["0"].mcd_db / 2)
 
 
-def test_a_pair_that_cannot_be_measured_is_told_by_its_error(folders):
+def test_a_pair_that_cannot_be_measured_carries_the_reason(folders):
     save_audio(folders[1] / "0.wav", np.zeros(RATE, np.float32), RATE)
-    results = dict(compare_folders(pair_folders(*folders)))
-    assert isinstance(results["0"], MetricError) and "silent" in str(results["0"])
+    failed, measured = compare_folders(pair_folders(*folders))
+    assert failed.difference is None and "0.wav" in failed.failure and "silent" in failed.failure
+    assert measured.difference is not None and not measured.failure
+
+
+@pytest.mark.parametrize("suffix", SOUND_SUFFIXES)
+def test_folders_of_every_kind_of_sound_file_that_is_read_are_paired(tmp_path, suffix):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"one{suffix.upper()}").touch()
+    assert pair_folders(tmp_path / "a", tmp_path / "b").keys() == {"one"}
+
+
+def test_folders_of_aiff_are_measured_as_two_files_are(folders):
+    import soundfile
+
+    for folder in folders:
+        for path in folder.iterdir():
+            soundfile.write(str(path.with_suffix(".aiff")), *soundfile.read(str(path)))
+            path.unlink()
+    pairs = pair_folders(*folders)
+    assert [each.difference for each in compare_folders(pairs)] == [compare_files(*pair) for pair in pairs.values()]
+
+
+def test_two_files_of_one_name_in_a_folder_are_refused(folders):
+    save_audio(folders[0] / "0.flac", voice(100.0), RATE)
+    with pytest.raises(MetricError, match=r"0\.wav: 0\.flac has the same name"):
+        pair_folders(*folders)
 
 
 def test_sounds_without_a_partner_are_told(folders):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import AudioConfig, Config
-from malsori.pretrained.folder import NETWORKS, ModelFacts, SavedModel, open_model, save_model
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_model
+from malsori.systems import SYSTEMS
 from malsori.text.symbols import JAMO, PHONEMES
 
 Item = dict[str, Tensor]
@@ -26,7 +27,7 @@ class Subject:
     """One network at tiny sizes, and what it takes and gives.
 
     Attributes:
-        system: its name among NETWORKS.
+        system: its name in the table of systems.
         config: tiny sizes; widths all different, so that no transposed axis fits by chance.
         items: inputs of single examples, unequal in length: an axis of time first, a plain number for facts.
         real: cuts the real part of each output of example i out of a batch's output; fails if a shape is wrong. A
@@ -51,7 +52,7 @@ class Subject:
     def build(self, seed: int = 0) -> nn.Module:
         """Return the network with random weights, in evaluation mode."""
         torch.manual_seed(seed)
-        return NETWORKS[self.system][1](self.config).eval()
+        return SYSTEMS[self.system].resolve("network")(self.config).eval()
 
 
 def stack(items: list[Item], padding: int = 0, framed: tuple[str, ...] = ()) -> Item:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from malsori.pretrained.folder import NETWORKS
+from malsori.systems import SYSTEMS
 
 from .harness import CHECKS, Subject
 from .subjects import SUBJECTS
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_network_is_held_to_the_harness() -> None:
-    assert set(SUBJECTS) == set(NETWORKS)
+    assert set(SUBJECTS) == set(SYSTEMS)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -7,7 +7,7 @@ from malsori.errors import OptionError
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.pretrained.folder import SavedModel
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import ACOUSTIC_MODELS
+from malsori.tts.acoustic import FastSpeechAdapter
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import SynthesisInput
 
@@ -58,7 +58,7 @@ def test_it_speaks_at_a_speed_but_at_no_other_pitch(network: FastSpeech) -> None
     model = SavedModel(facts, {"phonemes": PHONEMES}, FastSpeech(config).eval())
     model.network.duration_predictor.project.bias.data.fill_(3.0)
     sentence = SynthesisInput(tuple(PHONEMES.decode([1, 5, 6, 7])), "가나다")
-    voice = ACOUSTIC_MODELS["fastspeech"](model, None)
+    voice = FastSpeechAdapter(model)
     plain, quick = (voice.synthesize(sentence, SayOptions(speaker="b", speed=speed)) for speed in (1.0, 2.0))
     assert plain.mel is not None and quick.mel is not None and plain.wave is None
     assert len(plain.mel) == plain.durations.sum() > 1.5 * len(quick.mel) and len(quick.mel) == quick.durations.sum()

@@ -20,7 +20,7 @@ from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_m
 from malsori.pretrained.hub import import_public
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import ACOUSTIC_MODELS
+from malsori.tts.acoustic import TacotronAdapter
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import SynthesisInput
 
@@ -134,7 +134,7 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
     save_model(saved_voice(config, Tacotron2(config), "tacotron2"), tmp_path / "voice")
     voice = open_model(tmp_path / "voice")
     sentence = SynthesisInput(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
-    acoustic = ACOUSTIC_MODELS["tacotron2"](voice, None)
+    acoustic = TacotronAdapter(voice)
     plain, spoken = (acoustic.synthesize(sentence, SayOptions(speaker="b", speed=one)) for one in (1.0, speed))
     assert spoken.durations.shape == (6,) and plain.durations.min() > 0
     assert spoken.durations.sum() == len(spoken.mel) == pytest.approx(len(plain.mel) / speed, abs=0.51)
@@ -145,7 +145,7 @@ def test_a_pitch_that_a_tacotron_cannot_change_is_refused():
     config = ONE.model_copy(update={"vocab": len(PHONEMES)})
     voice = saved_voice(config, Tacotron(config), "tacotron")
     with pytest.raises(OptionError, match="pitch 2: a tacotron has no such control"):
-        ACOUSTIC_MODELS["tacotron"](voice, None).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
+        TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
 
 
 # NVIDIA's layout
@@ -319,5 +319,5 @@ def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batche
 def test_an_imported_voice_that_knows_no_phonemes_says_so(tmp_path: Path):
     torch.save({"state_dict": nvidia_weights()}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match="reads 21 symbols of its makers"):
-        voice = ACOUSTIC_MODELS["tacotron2"](import_public(tmp_path / "taco.pt", []), None)
+        voice = TacotronAdapter(import_public(tmp_path / "taco.pt", []))
         voice.synthesize(SynthesisInput(("a",), ""), SayOptions())

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from malsori import load_model
 from malsori.asr.encode import hear_letters
-from malsori.asr.listeners import ListenOptions
 from malsori.asr.recognizer import load_recognizer
+from malsori.asr.whisper import ListenOptions
 from malsori.errors import ConfigError, ModelError
 from malsori.losses.distribution import contrastive_loss, diversity_loss
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, standardize_wave

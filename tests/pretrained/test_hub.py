@@ -19,14 +19,14 @@ from .test_convert import SMALL, TINY, authors_file, transformers_folder
 
 def test_import_writes_a_folder_that_every_command_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, _ = authors_file(tmp_path, TINY)
-    assert cli.run(["import", str(path), "-o", str(tmp_path / "ours"), "--licence", "MIT"]) == 0
-    assert capsys.readouterr().out.endswith("a hifigan of 0.02 M parameters. Licence: MIT.\n")
+    assert cli.run(["import", str(path), "-o", str(tmp_path / "ours"), "--license", "MIT"]) == 0
+    assert capsys.readouterr().out.endswith("a hifigan of 0.02 M parameters. License: MIT.\n")
     assert sorted(file.name for file in (tmp_path / "ours").iterdir()) == [
         "card.md", "config.json", "model.safetensors", "symbols.json",
     ]  # fmt: skip
     assert cli.run(["models", str(tmp_path / "ours"), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["models"]
-    assert [(model["system"], model["licence"], model["audio"]["hop_samples"]) for model in listed] == [
+    assert [(model["system"], model["license"], model["audio"]["hop_samples"]) for model in listed] == [
         ("hifigan", "MIT", 256)
     ]
 

@@ -15,12 +15,13 @@ from malsori.cli import run as command
 from malsori.losses.distribution import sampled_kl_loss
 from malsori.losses.regression import l1_loss, l2_loss
 from malsori.report.canvas import Box, Curve, Label, fitted, text_width
-from malsori.report.diagram import draw, last_balance, markdown, save, schematic, schematic_of
-from malsori.report.layout import arrange
+from malsori.report.diagram import draw, last_contributions, markdown, save, schematic, schematic_of
+from malsori.report.graph_layout import arrange
 from malsori.report.trace import trace
-from malsori.train.balance import units
+from malsori.systems import SYSTEMS
+from malsori.train.contributions import units
 from malsori.train.recipe import read_recipe
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 from malsori.train.tasks import Turn, frozen
 
 DOCS = Path(__file__).parents[2] / "docs" / "diagrams"
@@ -71,10 +72,10 @@ class SmallVitsTask(nn.Module):
         super().__init__()
         self.generator, self.judge, self.extra = SmallVits(), nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 1)), extra
 
-    def parts(self):
+    def optimized_modules(self):
         return {"discriminator": self.judge, "generator": self.generator}
 
-    def product(self):
+    def exported_model(self):
         return self.generator
 
     def example(self):
@@ -104,7 +105,7 @@ def traced(task):
 
 
 def reach(turn):
-    return {place.name: set(place.losses) for place in turn.places.values() if place.kind == "module"}
+    return {node.name: set(node.losses) for node in turn.nodes.values() if node.kind == "module"}
 
 
 def test_the_picture_of_vits_says_which_losses_reach_the_text_encoder():
@@ -120,8 +121,8 @@ def test_the_picture_of_vits_says_which_losses_reach_the_text_encoder():
     }
     assert turn.arrows["module:text_encoder", "module:duration_predictor"] == "cut"
     assert turn.arrows["module:text_encoder", "output:generator|prior|batch.mel"] == "gradient"
-    assert turn.places["module:forgotten"].state == "no gradient"
-    assert turn.places["part:judge"].state == "frozen"
+    assert turn.nodes["module:forgotten"].state == "no gradient"
+    assert turn.nodes["part:judge"].state == "frozen"
     assert {loss.name: loss.against for loss in turn.losses} == {
         "mel": ("wave",), "kl": (), "duration": ("text",), "adversarial": (),
     }  # fmt: skip
@@ -129,7 +130,7 @@ def test_the_picture_of_vits_says_which_losses_reach_the_text_encoder():
 
 def test_the_discriminators_turn_shows_the_generator_behind_a_cut():
     turn = traced(SmallVitsTask())["discriminator"]
-    assert turn.places["part:generator"].state == "frozen"
+    assert turn.nodes["part:generator"].state == "frozen"
     (cut,) = [pair for pair, flow in turn.arrows.items() if flow == "cut"]
     assert cut[0].startswith("output:generator|wave") and cut[1] in ("module:0", "module:0.")
     assert turn.arrows["part:generator", cut[0]] == "data"
@@ -165,7 +166,7 @@ def test_the_drawn_reach_is_that_of_autograd_itself(system):
     batch = task.example()
     drawn = traced(task)
     for turn in task.losses(batch):
-        part = task.parts()[turn.name]
+        part = task.optimized_modules()[turn.name]
         expected = {name: set() for name, unit in units(part).items() if any(True for _ in unit.parameters())}
         for loss, value in turn.losses.items():
             part.zero_grad(set_to_none=True)
@@ -173,8 +174,8 @@ def test_the_drawn_reach_is_that_of_autograd_itself(system):
             for name in expected:
                 parameters = units(part)[name].parameters(recurse=name != "")
                 expected[name] |= {loss} if any(p.grad is not None for p in parameters) else set()
-        places = [place for place in drawn[turn.name].places.values() if place.units]
-        assert {unit: set(place.losses) for place in places for unit in place.units} == expected
+        nodes = [node for node in drawn[turn.name].nodes.values() if node.units]
+        assert {unit: set(node.losses) for node in nodes for unit in node.units} == expected
         assert [loss.name for loss in drawn[turn.name].losses] == list(turn.losses)
 
 
@@ -230,7 +231,7 @@ def test_a_runs_folder_adds_what_was_measured(tmp_path):
         for step in (500, 1000) for loss, share in (("jamo_ctc", 0.75), ("phoneme_ctc", 0.25))
     ]  # fmt: skip
     (tmp_path / "balance.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries) + '{"torn')
-    step, measured = last_balance(tmp_path)
+    step, measured = last_contributions(tmp_path)
     assert step == 1000 and measured["recognizer", "jamo_ctc"].value == 1250
     what = schematic(str(tmp_path))
     texts = [shape.text for shape in draw(what).shapes if isinstance(shape, Label)]

@@ -15,7 +15,7 @@ from malsori.errors import TextError
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS, compose
 from malsori.text.lexicon import Lexicon
-from malsori.text.pronounce import INSIDE, STOP, WORD, sound
+from malsori.text.pronounce import INSIDE, STOP, WORD, pronounce
 from malsori.text.symbols import PHONEMES
 from malsori.text.tables import read_rows
 
@@ -74,7 +74,7 @@ def test_explanations_name_the_article_that_fired(text: str, source: str, target
 def test_every_pair_of_coda_and_onset_sounds() -> None:
     for kind, coda, onset, nucleus in itertools.product((INSIDE, WORD, STOP), ["", *CODAS], ONSETS, "ㅏㅣㅕㅢ"):
         written = compose("ㄱ", "ㅏ", coda) + compose(onset, nucleus)
-        for start, middle, end in sound(written, written, [kind, STOP], ["", ""]).syllables:
+        for start, middle, end in pronounce(written, written, [kind, STOP], ["", ""]).syllables:
             parts = {start, middle} | ({f"-{end}"} if end else set())
             assert parts - {"ㅇ"} <= SOUNDED, written
 
@@ -82,7 +82,7 @@ def test_every_pair_of_coda_and_onset_sounds() -> None:
 def test_every_syllable_alone_sounds() -> None:
     for onset, nucleus, coda in itertools.product(ONSETS, NUCLEI, ["", *CODAS]):
         written = compose(onset, nucleus, coda)
-        ((start, middle, end),) = sound(written, written, [STOP], [""]).syllables
+        ((start, middle, end),) = pronounce(written, written, [STOP], [""]).syllables
         assert {start, middle} - {"ㅇ"} <= SOUNDED and (not end or f"-{end}" in SOUNDED)
 
 
@@ -92,7 +92,7 @@ def test_without_morphology_only_what_needs_it_changes() -> None:
         assert plain.read(text).phonemes[0] == "^"
     assert plain.read("국물이 뜨거워요").pronounced == frontend.read("국물이 뜨거워요").pronounced
     assert plain.read("물고기").pronounced == "물꼬기"
-    assert plain._analyser is None
+    assert plain._analyzer is None
 
 
 def test_a_users_lexicon_goes_before_all_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from malsori.errors import TextError
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS
-from malsori.text.letters import LETTERS, letters_of, syllable_table, text_of
+from malsori.text.letters import LETTERS, decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 
 SENTENCE = "값을 안 받았어요 꽃이 예뻐"
@@ -23,29 +23,29 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_text_is_read_back_from_every_alphabet(name):
     table = TABLES[name]
-    found = text_of(table, letters_of(table, SENTENCE))
+    found = decode_letters(table, encode_letters(table, SENTENCE))
     assert found == SENTENCE and unicodedata.is_normalized("NFC", found)
 
 
 def test_a_text_in_another_normal_form_is_spelt_the_same():
     for table in TABLES.values():
-        assert letters_of(table, unicodedata.normalize("NFD", SENTENCE)) == letters_of(table, SENTENCE)
+        assert encode_letters(table, unicodedata.normalize("NFD", SENTENCE)) == encode_letters(table, SENTENCE)
 
 
 def test_a_consonant_between_two_vowels_begins_the_second_syllable():
     table = TABLES["jamo that do not"]
-    assert text_of(table, table.encode("ㅇㅏㄴㅏㄴㄴㅏ")) == "아난나"
-    assert text_of(table, table.encode("ㅋㅋ ㅏㄸㅏ")) == "ㅋㅋ 아따"
+    assert decode_letters(table, table.encode("ㅇㅏㄴㅏㄴㄴㅏ")) == "아난나"
+    assert decode_letters(table, table.encode("ㅋㅋ ㅏㄸㅏ")) == "ㅋㅋ 아따"
 
 
 def test_marks_are_no_letters_and_spaces_are_single():
     table = TABLES["jamo that do not"]
     unknown = table.symbols.index("[UNK]")
-    assert text_of(table, [0, *table.encode("ㄴㅏ"), 0, unknown, 0, *table.encode("ㄴㅓ"), 0]) == "나 너"
+    assert decode_letters(table, [0, *table.encode("ㄴㅏ"), 0, unknown, 0, *table.encode("ㄴㅓ"), 0]) == "나 너"
 
 
 def test_what_has_no_letter_is_unknown_or_refused_by_name():
     table = TABLES["syllables"]
-    assert table.decode(letters_of(table, "값도")) == ["값", "<unk>"]
+    assert table.decode(encode_letters(table, "값도")) == ["값", "<unk>"]
     with pytest.raises(TextError, match="'a' at position 1"):
-        letters_of(TABLES["jamo that say their place"], "가a".replace("가", "ᄀ"))
+        encode_letters(TABLES["jamo that say their place"], "가a".replace("가", "ᄀ"))

@@ -32,7 +32,7 @@ def test_pronounce_says_what_the_regulation_says(written: str, accepted: str, ar
     assert bare(reading.pronounced) in accepted.split("|"), (article, reading.rules)
 
 
-@pytest.mark.parametrize(("written", "accepted"), list(rows(HERE / "normalisation.tsv")))
+@pytest.mark.parametrize(("written", "accepted"), list(rows(HERE / "normalization.tsv")))
 def test_normalize_reads_what_is_written(written: str, accepted: str) -> None:
     assert bare(normalize(written).text) in accepted.split("|")
 

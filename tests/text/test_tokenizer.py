@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from malsori.errors import ModelError, TextError
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 
 TEXTS = (
     "안녕하세요. 오늘은 날씨가 참 좋네요!", "3시 30분에 만나요.", "값이 얼마예요?", " Hello, it's 50% off.",
@@ -58,7 +58,7 @@ def test_text_becomes_the_ids_that_transformers_gives_it_and_comes_back(folder: 
         ids = ours.encode(text)
         assert ids == theirs(text, add_special_tokens=False).input_ids
         assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True) == text
-    assert vocabulary(ours.files) == len(theirs)
+    assert vocab_size(ours.files) == len(theirs)
 
 
 @pytest.mark.parametrize("names", [NEW, OLD], ids=["tokenizer.json", "vocab.json"])
@@ -106,7 +106,7 @@ def test_words_know_their_tokens_even_where_one_syllable_is_cut_into_bytes(folde
 def test_an_english_checkpoint_is_asked_for_no_language(folder: Path) -> None:
     english = files(folder, *NEW) | {"generation_config.json": b'{"is_multilingual": false}'}
     ours = Tokenizer(english)
-    assert ours.languages == ("en",) and ours.prefix("en") == (ours.start, ours.plain)
+    assert ours.languages == ("en",) and ours.prefix("en") == (ours.start, ours.no_timestamps)
     with pytest.raises(TextError, match="language 'ko' is none that the model writes; accepted: en"):
         ours.prefix("ko")
 
@@ -116,7 +116,7 @@ def test_every_syllable_is_written_in_jamo_and_read_back() -> None:
     text = "".join(map(chr, range(0xAC00, 0xD7A4)))
     ids = ours.encode(text)
     assert ours.decode(ids) == text and len(set(ids)) == 19 + 21 + 27
-    assert max(ids) < ours.end < vocabulary(ours.files) == 75
+    assert max(ids) < ours.end < vocab_size(ours.files) == 75
 
 
 def test_what_jamo_cannot_write_is_named() -> None:
@@ -149,4 +149,4 @@ def test_missing_files_and_other_alphabets_are_told(folder: Path) -> None:
 def test_what_a_checkpoint_forbids_is_kept_to_its_own_alphabet(folder: Path) -> None:
     settings = b'{"begin_suppress_tokens": [3, 50257], "suppress_tokens": null}'
     ours = Tokenizer(files(folder, *NEW) | {"generation_config.json": settings})
-    assert ours.forbidden("begin_suppress_tokens") == (3,) and ours.forbidden("suppress_tokens") == ()
+    assert ours.suppressed_ids("begin_suppress_tokens") == (3,) and ours.suppressed_ids("suppress_tokens") == ()

@@ -11,7 +11,7 @@ from malsori.corpus.folder import load_corpus
 from malsori.text.frontend import Frontend
 from malsori.train.loop import RunOptions, train
 from malsori.train.recipe import read_recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 TINY = {
@@ -66,14 +66,14 @@ def planted_corpus(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def small_setup(planted_corpus, monkeypatch) -> Callable[..., Setup]:
+def small_setup(planted_corpus, monkeypatch) -> Callable[..., TrainingSetup]:
     """A function that binds a recipe, made tiny and short, to the planted corpus."""
 
     frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
     for family in ("conformer", "wav2vec2"):
         monkeypatch.setattr(f"malsori.train.{family}.Frontend", lambda: frontend)
 
-    def make(*overrides: str, name: str = "fastspeech2-small") -> Setup:
+    def make(*overrides: str, name: str = "fastspeech2-small") -> TrainingSetup:
         values = read_recipe(name, [*TINY[name], *SHORT, *overrides])
         return set_up(parse_recipe(values, name), load_corpus(planted_corpus))
 

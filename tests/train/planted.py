@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from malsori.files import write_json
+
 SENTENCES = {
     "train": (
         "안녕하세요",
@@ -20,7 +22,7 @@ SENTENCES = {
 def plant_corpus(path: Path, copies: int = 1) -> Path:
     """Write a prepared corpus of eight utterances, or copies of them, with durations, and return its folder."""
     from malsori.config import AudioConfig
-    from malsori.corpus.folder import FORMAT, write_cuts, write_json
+    from malsori.corpus.folder import FORMAT, write_cuts
 
     audio = AudioConfig()
     said = [(split, text) for split, texts in SENTENCES.items() for text in texts * copies]

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from malsori.errors import ModelError, TrainingError
-from malsori.train import checkpoint
+from malsori.pretrained import folder
 from malsori.train.checkpoint import Checkpoints, Trained, held
-from malsori.train.journal import Journal, read_lines
 from malsori.train.optim import Ema, OptimizerConfig, build_optimizer
+from malsori.train.run_log import RunLogger, read_lines
 
 
 def trained(seed: int = 0, width: int = 3) -> Trained:
@@ -101,14 +101,14 @@ def no_room(*_arguments, **_options):
 
 
 def test_a_full_disk_costs_no_earlier_checkpoint_and_leaves_no_half_one(saved, monkeypatch):
-    monkeypatch.setattr(checkpoint, "save_file", no_room)
-    with pytest.raises(TrainingError, match=r"cannot be written.*No space left on device.*Make room"):
+    monkeypatch.setattr("malsori.pretrained.folder.save_file", no_room)
+    with pytest.raises(TrainingError, match=r"cannot be written.*no space left on device.*Make room"):
         saved.save(40, trained(40), {})
     assert saved.steps() == [20, 30] and len(list(saved.folder.iterdir())) == 2
 
 
 def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(small_run, monkeypatch, tmp_path, caplog):
-    original, refused = checkpoint.save_file, []
+    original, refused = folder.save_file, []
 
     def sometimes(*arguments):
         if not refused or refused[-1] < 3:
@@ -116,30 +116,30 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(small
             no_room()
         original(*arguments)
 
-    monkeypatch.setattr(checkpoint, "save_file", sometimes)
+    monkeypatch.setattr("malsori.pretrained.folder.save_file", sometimes)
     run = small_run("run", "train.save_every=1")
     assert Checkpoints(run, 2).steps() == [5, 6] and "Make room" in caplog.text
 
 
 def test_a_full_disk_costs_lines_not_the_run(tmp_path, monkeypatch, caplog):
-    journal = Journal(tmp_path, 0, 10)
-    journal.validation(1, {"cer": 0.5})
+    logger = RunLogger(tmp_path, 0, 10)
+    logger.validation(1, {"cer": 0.5})
     monkeypatch.setattr(Path, "open", no_room)
-    journal.validation(2, {"cer": 0.4})
-    journal.validation(3, {"cer": 0.3})
+    logger.validation(2, {"cer": 0.4})
+    logger.validation(3, {"cer": 0.3})
     monkeypatch.undo()
-    journal.validation(4, {"cer": 0.2})
+    logger.validation(4, {"cer": 0.2})
     assert [entry["step"] for entry in read_lines(tmp_path / "metrics.jsonl")] == [1, 4]
     assert caplog.text.count("No space left") == 1
 
 
-def test_a_resumed_journal_forgets_what_came_after_and_a_torn_line(tmp_path):
-    first = Journal(tmp_path, 0, 10)
+def test_a_resumed_run_log_drops_what_came_after_and_a_torn_line(tmp_path):
+    first = RunLogger(tmp_path, 0, 10)
     for step in (2, 4, 6):
         first.validation(step, {"cer": 1 / step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "cer')
-    Journal(tmp_path, 4, 10)
+    RunLogger(tmp_path, 4, 10)
     assert [entry["step"] for entry in read_lines(tmp_path / "metrics.jsonl")] == [2, 4]
 
 

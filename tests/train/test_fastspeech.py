@@ -9,7 +9,7 @@ from malsori.errors import ConfigError
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import ACOUSTIC_MODELS
+from malsori.tts.acoustic import FastSpeech2Adapter
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import SynthesisInput
 
@@ -25,7 +25,7 @@ def no_morphology(monkeypatch) -> None:
 def teacher(small_setup, tmp_path) -> SavedModel:
     """A FastSpeech 2 of the planted corpus that has learnt nothing, in teacher/; its tokens last four frames or so."""
     setup = small_setup()
-    network = setup.task.product()
+    network = setup.task.exported_model()
     network.adaptor.duration_predictor.project.bias.data.fill_(1.6)
     model = SavedModel(setup.facts, setup.symbols, network.eval())
     save_model(model, tmp_path / "teacher")
@@ -51,20 +51,20 @@ def test_with_a_teacher_its_mel_and_its_durations_are(small_setup, teacher, tmp_
     example = example_of(setup, "u1")
     batch = setup.collators["train"]([example], np.random.default_rng(0))
     phonemes = tuple(PHONEMES.decode(example.truth["token_ids"].tolist()))
-    taught = ACOUSTIC_MODELS[teacher.facts.system](teacher, None).synthesize(SynthesisInput(phonemes, ""), SayOptions())
+    taught = FastSpeech2Adapter(teacher).synthesize(SynthesisInput(phonemes, ""), SayOptions())
     assert np.array_equal(batch.mel[0], taught.mel) and np.array_equal(batch.durations[0], taught.durations)
     assert not np.array_equal(batch.durations[0], example.truth["durations"])
-    assert set(setup.collators["dev"].lessons) == {*setup.cuts["train"], *setup.cuts["dev"]}
+    assert set(setup.collators["dev"].targets) == {*setup.cuts["train"], *setup.cuts["dev"]}
 
 
 def test_the_attention_of_a_teacher_that_reads_step_by_step_gives_the_durations(small_setup, tmp_path) -> None:
     setup = small_setup(name="tacotron2-small")
-    save_model(SavedModel(setup.facts, setup.symbols, setup.task.product().eval()), tmp_path / "teacher")
-    pupil = small_setup(f"teacher={tmp_path}/teacher", name="fastspeech-small")
-    batch = pupil.collators["train"]([example_of(pupil, "u0"), example_of(pupil, "u3")], np.random.default_rng(0))
+    save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model().eval()), tmp_path / "teacher")
+    student = small_setup(f"teacher={tmp_path}/teacher", name="fastspeech-small")
+    batch = student.collators["train"]([example_of(student, "u0"), example_of(student, "u3")], np.random.default_rng(0))
     assert batch.durations.sum(1).tolist() == batch.frame_lengths.tolist()
     assert batch.durations.shape == batch.token_ids.shape and batch.mel.shape[1] == batch.frame_lengths.max() > 0
-    assert torch.isfinite(next(pupil.task.losses(batch)).losses["mel"])
+    assert torch.isfinite(next(student.task.losses(batch)).losses["mel"])
 
 
 def test_a_teacher_needs_no_durations_of_the_corpus(small_setup, teacher, tmp_path, monkeypatch) -> None:
@@ -93,10 +93,10 @@ def test_a_teacher_of_other_voices_or_mels_is_refused(small_setup, teacher, tmp_
         small_setup(f"teacher={tmp_path}/other", name="fastspeech-small")
 
 
-def test_a_pupil_trains_saves_and_speaks(small_run, teacher, tmp_path) -> None:
+def test_a_distilled_model_trains_saves_and_speaks(small_run, teacher, tmp_path) -> None:
     from malsori.tts.voice import load_voice
 
-    folder = small_run("pupil", f"teacher={tmp_path}/teacher", name="fastspeech-small")
+    folder = small_run("student", f"teacher={tmp_path}/teacher", name="fastspeech-small")
     voice = load_voice(str(folder), "griffin-lim")
     assert voice.acoustic.facts.system == "fastspeech" and voice.speakers == ("kim",)
     voice.acoustic.network.duration_predictor.project.bias.data.fill_(2.0)

@@ -11,12 +11,13 @@ import torch
 
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import open_model, read_weights
+from malsori.systems import SYSTEMS
 from malsori.train.fastspeech import FastSpeech2Task
 from malsori.train.hifigan import VocoderTask
-from malsori.train.journal import read_lines
 from malsori.train.loop import RunOptions, seed_everything, train
 from malsori.train.recipe import read_recipe, recipe_names
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.run_log import read_lines, read_warnings
+from malsori.train.systems import build_task, parse_recipe
 from malsori.train.tasks import Turn
 
 
@@ -38,7 +39,7 @@ def assert_same_end(one, other):
 
 
 def stop_after(monkeypatch, steps):
-    """Have the process be told to terminate in the middle of a step."""
+    """Have the process be asked to terminate in the middle of a step."""
     from malsori.train import loop
 
     update, taken = loop.Ema.update, []
@@ -182,9 +183,9 @@ def test_a_step_that_is_not_finite_is_kept_for_a_look_and_skipped(small_setup, t
     assert setup.task.running.item() == 5  # the broken step left no trace
     saved = read_weights(tmp_path / "run" / "broken" / "step_00000001.safetensors")
     assert saved["0.mel"].shape[0] == len(saved["0.token_lengths"])
-    told = read_lines(tmp_path / "run" / "doctor.jsonl")
-    assert [(entry["illness"], entry["step"]) for entry in told] == [("not finite", 1)]
-    assert "acoustic/mel is nan" in told[0]["message"] and "u" in told[0]["message"]
+    warned = read_warnings(tmp_path / "run")
+    assert [(entry["warning"], entry["step"]) for entry in warned] == [("not finite", 1)]
+    assert "acoustic/mel is nan" in warned[0]["message"] and "u" in warned[0]["message"]
 
 
 def test_too_many_steps_that_are_not_finite_stop_the_run(small_setup, tmp_path):
@@ -222,22 +223,22 @@ def test_an_infinite_gradient_is_not_stepped(small_setup, tmp_path):
     weight.register_hook(lambda gradient: gradient * float("inf"))
     train(setup, RunOptions(out=tmp_path / "run"))
     assert torch.equal(weight, before)
-    assert "the gradient of 'acoustic' is" in read_lines(tmp_path / "run" / "doctor.jsonl")[0]["message"]
+    assert "the gradient of 'acoustic' is" in read_warnings(tmp_path / "run")[0]["message"]
 
 
-def test_a_run_writes_down_what_made_it_and_how_its_losses_balance(small_run, caplog):
+def test_a_run_writes_down_what_made_it_and_what_its_losses_contribute(small_run, caplog):
     caplog.set_level("INFO", "malsori")
     run = small_run("run")
-    assert "balance of acoustic:  mel " in caplog.text
+    assert "contributions to acoustic:  mel " in caplog.text
     (start,) = read_lines(run / "starts.jsonl")
     assert start["step"] == 0 and {"commit", "torch", "malsori", "python"} <= start.keys()
-    balances = [entry for entry in read_lines(run / "balance.jsonl") if entry["step"] == 6]
-    assert {entry["loss"] for entry in balances} == {"mel", "duration", "pitch", "energy"}
-    assert sum(entry["share"] for entry in balances) == pytest.approx(1, abs=1e-4)
-    of = {entry["loss"]: entry for entry in balances}
+    logged = [entry for entry in read_lines(run / "balance.jsonl") if entry["step"] == 6]
+    assert {entry["loss"] for entry in logged} == {"mel", "duration", "pitch", "energy"}
+    assert sum(entry["share"] for entry in logged) == pytest.approx(1, abs=1e-4)
+    of = {entry["loss"]: entry for entry in logged}
     assert "decoder" in of["mel"]["modules"] and "decoder" not in of["duration"]["modules"]
     assert "adaptor.duration_predictor" in of["duration"]["modules"]
-    for entry in balances:
+    for entry in logged:
         assert entry["gradient_norm"] == pytest.approx(sum(n**2 for n in entry["modules"].values()) ** 0.5, rel=1e-4)
     assert open_model(run / "model").facts.trained["steps"] in (3, 6)
 
@@ -249,13 +250,15 @@ def smallest_recipe(system):
 
 
 @pytest.mark.parametrize("system", sorted(SYSTEMS))
-def test_every_task_learns_one_batch_by_heart(system):
+def test_every_task_overfits_one_batch(system):
     """The weighted losses of the last turn, which steps what is shipped, fall to less than half."""
     torch.manual_seed(0)
     recipe = smallest_recipe(system)
     task = build_task(recipe)
     batch = task.example()
-    optimizers = {name: torch.optim.AdamW(part.parameters(), lr=2e-3) for name, part in task.parts().items()}
+    optimizers = {
+        name: torch.optim.AdamW(part.parameters(), lr=2e-3) for name, part in task.optimized_modules().items()
+    }
     totals = []
     for _ in range(25):
         for turn in task.losses(batch):

@@ -4,8 +4,9 @@ import pytest
 
 from malsori.config import AudioConfig
 from malsori.errors import ConfigError
+from malsori.systems import SYSTEMS
 from malsori.train.recipe import read_recipe, recipe_names
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.systems import build_task, parse_recipe
 
 RECIPES = recipe_names()
 
@@ -20,7 +21,7 @@ def test_every_built_in_recipe_names_exactly_its_tasks_turns_and_losses(name):
     task = build_task(recipe)
     turns = {turn.name: set(turn.losses) for turn in task.losses(task.example())}
     assert {turn: set(weights) for turn, weights in recipe.weights.items()} == turns
-    assert set(recipe.optimizers) == set(turns) == set(task.parts())
+    assert set(recipe.optimizers) == set(turns) == set(task.optimized_modules())
 
 
 def test_every_system_has_a_recipe_that_comes_with_malsori():

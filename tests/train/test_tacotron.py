@@ -44,9 +44,9 @@ def test_guidance_fades_with_what_is_off_the_diagonal(small_setup) -> None:
     turn: Turn = next(task.losses(batch))
     output = task.network(batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.mel, batch.frame_lengths)
     whole = guided_attention_loss(output.attention, output.step_lengths, batch.token_lengths)
-    off = 1 - turn.signs["attention_diagonality"]
+    off = 1 - turn.diagnostics["attention_diagonality"]
     torch.testing.assert_close(turn.losses["guided_attention"], whole * off)
-    assert turn.losses["guided_attention"].requires_grad and not turn.signs["attention_diagonality"].requires_grad
+    assert turn.losses["guided_attention"].requires_grad and not turn.diagnostics["attention_diagonality"].requires_grad
 
 
 def test_durations_guide_attention_along_their_path(small_setup) -> None:
@@ -74,10 +74,10 @@ def test_durations_that_are_not_there_cannot_guide(small_setup, monkeypatch) -> 
 
 def test_a_voice_of_one_speaker_can_start_one_of_several(small_setup, tmp_path) -> None:
     first = small_setup(name="tacotron2-small")
-    network = first.task.product()
+    network = first.task.exported_model()
     assert network.speaker_embedding is None
     facts = first.facts.model_copy(update={"model": first.facts.model | {"speakers": 3}, "speakers": ("a", "b", "c")})
     network.speaker_embedding = torch.nn.Embedding(3, 12)
     save_model(SavedModel(facts, first.symbols, network), tmp_path / "many")
-    second = small_setup(f"start_from={tmp_path}/many", name="tacotron2-small").task.product()
+    second = small_setup(f"start_from={tmp_path}/many", name="tacotron2-small").task.exported_model()
     assert torch.equal(second.decoder.stop.weight, network.decoder.stop.weight)

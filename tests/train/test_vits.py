@@ -36,7 +36,7 @@ def test_a_batch_holds_tokens_between_blanks_and_each_waves_own_spectrogram(smal
 def test_texts_are_read_where_nothing_is_aligned_and_what_is_too_short_is_told(small_setup, planted_corpus) -> None:
     corpus = load_corpus(planted_corpus)
     whole = small_setup(name="vits-small")
-    assert whole.left_out == {} and whole.collators["train"].tokens.keys() >= whole.cuts["train"].keys()
+    assert whole.skipped == {} and whole.collators["train"].tokens.keys() >= whole.cuts["train"].keys()
     path = corpus.ground_truth_path(next(iter(corpus.cuts["train"])))
     kept = path.read_bytes()
     try:
@@ -49,7 +49,7 @@ def test_texts_are_read_where_nothing_is_aligned_and_what_is_too_short_is_told(s
         assert read.collators["train"].tokens["u0"] == with_blanks(wanted)
         add_ground_truth(path, {"token_ids": np.ones(60, np.int32)})
         short = small_setup(name="vits-small")
-        assert short.left_out == {"too short for its tokens": ["u0"]} and "u0" not in short.cuts["train"]
+        assert short.skipped == {"too short for its tokens": ["u0"]} and "u0" not in short.cuts["train"]
     finally:
         path.write_bytes(kept)
     with pytest.raises(CorpusError, match=r"nothing to learn from: shorter than data.segment_frames"):
@@ -83,7 +83,7 @@ def test_every_weight_is_reached_by_its_turn_and_by_no_other(small_setup) -> Non
     for turn in task.losses(task.example()):
         task.zero_grad()
         torch.stack(list(turn.losses.values())).sum().backward()
-        for name, part in task.parts().items():
+        for name, part in task.optimized_modules().items():
             reached = [weight.grad is not None and bool(weight.grad.any()) for weight in part.parameters()]
             assert all(reached) if name == turn.name else not any(reached)
 

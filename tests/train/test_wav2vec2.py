@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from malsori.asr.listeners import ListenOptions
 from malsori.asr.recognizer import load_recognizer
+from malsori.asr.whisper import ListenOptions
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model
@@ -60,7 +60,7 @@ def test_fine_tuning_takes_the_pre_trained_encoder_and_leaves_its_convolutions(s
     before = small_run("before", name="wav2vec2-pretrain-small")
     learnt = read_weights(before / "model" / "model.safetensors")
     start = f"start_from={before}"
-    network = small_setup(start, "model.dropout=0.3", name="wav2vec2-small").task.product()
+    network = small_setup(start, "model.dropout=0.3", name="wav2vec2-small").task.exported_model()
     assert network.config.channels == (8,) * 7 and network.config.dropout == 0.3 and network.config.vocab == len(JAMO)
     own = network.state_dict()
     assert all(torch.equal(own[name], learnt[name]) for name in own if name.startswith("encoder."))
@@ -68,7 +68,7 @@ def test_fine_tuning_takes_the_pre_trained_encoder_and_leaves_its_convolutions(s
     after = open_model(run / "model").network.state_dict()
     still = {name for name in after if name in learnt and torch.equal(after[name], learnt[name])}
     assert still == {name for name in after if name.startswith("encoder.convolutions.")}
-    free = small_setup(start, "freeze_convolutions=false", name="wav2vec2-small").task.product()
+    free = small_setup(start, "freeze_convolutions=false", name="wav2vec2-small").task.exported_model()
     assert all(parameter.requires_grad for parameter in free.parameters())
 
 
@@ -83,7 +83,7 @@ def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, 
     public.save_pretrained(tmp_path)
     corpus = small_setup(name="wav2vec2-small").corpus
     setup = set_up(parse_recipe(read_recipe("wav2vec2", [f"start_from={tmp_path}"]), "recipe"), corpus)
-    network = setup.task.product()
+    network = setup.task.exported_model()
     assert network.config.norm == "layer" and network.config.norm_first and network.config.padding_mask
     wanted = public.wav2vec2.encoder.layers[0].attention.v_proj.weight
     assert torch.equal(network.encoder.blocks[0].attention.project_in.weight[32:], wanted)
@@ -115,7 +115,7 @@ def test_the_letters_of_a_corpus_are_those_of_its_training_split(small_setup) ->
 
 def test_a_checkpoint_s_letters_and_output_layer_can_be_kept(small_setup, tmp_path) -> None:
     setup = small_setup(name="wav2vec2-small")
-    network = setup.task.product()
+    network = setup.task.exported_model()
     letters = ("ㄱ", " ", "[PAD]", *(f"<{number}>" for number in range(len(JAMO) - 3)))
     facts = ModelFacts.parse(setup.facts.model_dump() | {"model": {**setup.facts.model, "blank": 2}}, "facts")
     table = SymbolTable(LETTERS, "checkpoint", (*letters[:-1], "[UNK]"))
@@ -137,20 +137,20 @@ def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_cor
     corpus = load_corpus(planted_corpus)
     said = {cut.id: cut for split in ("train", "dev") for cut in corpus.cuts[split]}
     reason = "too short for its text (CTC)"
-    assert list(setup.left_out) == [reason] and setup.left_out[reason]
+    assert list(setup.skipped) == [reason] and setup.skipped[reason]
     for name, cut in said.items():
         kept = name in setup.cuts["train"] or name in setup.cuts["dev"]
-        assert kept != (name in setup.left_out[reason])
+        assert kept != (name in setup.skipped[reason])
         frames = setup.task.network.config.frames(int(cut.duration / (1.1 if name not in ("u6", "u7") else 1) * 16000))
         least = len([jamo for jamo in cut.supervisions[0].text if jamo != "?"])
         assert kept or frames < 3 * least
     with pytest.raises(KeyError):
-        _ = setup.collators["train"].targets[setup.left_out[reason][0]]
+        _ = setup.collators["train"].targets[setup.skipped[reason][0]]
 
 
 def test_the_sizes_are_those_of_the_start_where_the_recipe_names_none(small_setup, monkeypatch, tmp_path) -> None:
     setup = small_setup(name="wav2vec2-small")
-    save_model(SavedModel(setup.facts, setup.symbols, setup.task.product()), tmp_path / "model")
+    save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model()), tmp_path / "model")
     monkeypatch.setattr("malsori.train.systems.start_from", lambda *_: pytest.fail("the binding has done so"))
     values = read_recipe("wav2vec2", [f"start_from={tmp_path}/model", "units=checkpoint"])
     again = set_up(parse_recipe(values, "recipe"), setup.corpus).task.network

@@ -17,10 +17,10 @@ from malsori.errors import ConfigError, CorpusError
 from malsori.models.whisper import Whisper
 from malsori.pretrained.hub import load_saved
 from malsori.text.frontend import Frontend
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 from malsori.train.loop import RunOptions, train
 from malsori.train.recipe import read_recipe
-from malsori.train.setup import Setup
+from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 TINY = (
@@ -35,12 +35,12 @@ TEXTS = (
 
 
 @pytest.fixture
-def bound(planted_corpus, monkeypatch) -> Callable[..., Setup]:
+def bound(planted_corpus, monkeypatch) -> Callable[..., TrainingSetup]:
     """A function that binds the small recipe, or the other one, to the planted corpus."""
     frontend = Frontend(morphology=False)
     monkeypatch.setattr("malsori.train.whisper.Frontend", lambda: frontend)
 
-    def make(*settings: str, name: str = "whisper-small", corpus: Path = planted_corpus) -> Setup:
+    def make(*settings: str, name: str = "whisper-small", corpus: Path = planted_corpus) -> TrainingSetup:
         sizes = TINY if name == "whisper-small" else TINY[7:]
         return set_up(parse_recipe(read_recipe(name, [*sizes, *settings]), name), load_corpus(corpus))
 
@@ -74,7 +74,7 @@ def public(tmp_path_factory) -> Path:
     return path
 
 
-def batch_of(setup: Setup, split: str = "train"):
+def batch_of(setup: TrainingSetup, split: str = "train"):
     examples = [
         Example(name, "kim", np.zeros(round(cut.duration * setup.corpus.audio.sample_rate), np.float32), {})
         for name, cut in setup.cuts[split].items()
@@ -86,7 +86,7 @@ def test_the_small_recipe_teaches_jamo_and_no_more_than_is_said(bound) -> None:
     setup = bound()
     tokenizer = Tokenizer(setup.files)
     batch = batch_of(setup)
-    assert setup.facts.model["vocab"] == vocabulary(jamo_files()) == setup.task.network.config.vocab
+    assert setup.facts.model["vocab"] == vocab_size(jamo_files()) == setup.task.network.config.vocab
     for row, length, text in zip(batch.target_ids.tolist(), batch.token_lengths.tolist(), batch.texts, strict=True):
         assert tokenizer.decode(row[:length]) == text
         assert row[length - 1] == tokenizer.end and row[: length - 1].count(tokenizer.end) == 0
@@ -112,10 +112,10 @@ def test_what_does_not_fit_is_left_out_by_name_before_training(bound) -> None:
     middle = sorted(lengths.values())[-2] / 0.9
     setup = bound(f"model.encoder_positions={int(middle * 50) + 2}")
     assert longest not in setup.cuts["train"] and len(setup.cuts["train"]) == 5
-    (reason,) = setup.left_out
-    assert reason.startswith("longer than") and setup.left_out[reason] == [longest]
+    (reason,) = setup.skipped
+    assert reason.startswith("longer than") and setup.skipped[reason] == [longest]
     setup = bound("model.decoder_positions=24")
-    assert setup.left_out["more than 24 tokens"] == ["u1"]  # 오늘은 날씨가 좋네요: 4 + 21 and the end's
+    assert setup.skipped["more than 24 tokens"] == ["u1"]  # 오늘은 날씨가 좋네요: 4 + 21 and the end's
     with pytest.raises(CorpusError, match="no utterance of the split can be learnt from: more than 8 tokens"):
         bound("model.decoder_positions=8")
 
@@ -227,7 +227,7 @@ def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
         assert recognizer.transcribe(wave.astype(np.float32), 16000).text == ""
 
 
-def batch_of_recordings(setup: Setup):
+def batch_of_recordings(setup: TrainingSetup):
     from malsori.corpus.batches import load_example
 
     examples = [load_example(setup.corpus, cut) for cut in setup.cuts["train"].values()]

@@ -19,7 +19,7 @@ from numba import njit
 from malsori.errors import AlignmentError
 
 #: Cells of a table (a byte each): 40 s against 40 s at 200 frames a second are 64 million.
-MOST_CELLS = 2_000_000_000
+MAX_CELLS = 2_000_000_000
 
 _REFERENCE, _HYPOTHESIS, _BOTH = range(3)
 
@@ -51,9 +51,9 @@ def dtw(
     """
     _check(reference, hypothesis)
     rows, columns = len(reference), len(hypothesis)
-    if rows * columns > MOST_CELLS:
+    if rows * columns > MAX_CELLS:
         raise AlignmentError(
-            f"{rows} x {columns} frames to be warped onto each other; at most {MOST_CELLS:,} pairs fit: "
+            f"{rows} x {columns} frames to be warped onto each other; at most {MAX_CELLS:,} pairs fit: "
             "cut the recordings into sentences"
         )
     starts, ends = np.zeros(rows, np.int64), np.full(rows, columns, np.int64)

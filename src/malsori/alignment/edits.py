@@ -22,9 +22,6 @@ Unit = Literal["characters", "letters", "words"]
 
 _UNITS: dict[Unit, int] = {"characters": 0, "letters": 1, "words": 2}
 
-#: Columns of a count: what is wrong in three ways, and how many units the reference has.
-SUBSTITUTIONS, DELETIONS, INSERTIONS, LENGTH = range(4)
-
 
 def count_edits(references: Sequence[str], hypotheses: Sequence[str], unit: Unit) -> Int[np.ndarray, "utterances 4"]:
     """Return substitutions, deletions, insertions and the reference's length for each pair of texts.
@@ -58,14 +55,14 @@ def _count_pairs(references, reference_ends, hypotheses, hypothesis_ends, unit, 
     higher, lower = np.empty(len(hypotheses) + 1, np.uint64), np.empty(len(hypotheses) + 1, np.uint64)
     first, second = 0, 0
     for pair in range(len(reference_ends)):
-        said, heard = reference_ends[pair], hypothesis_ends[pair]
+        reference_end, hypothesis_end = reference_ends[pair], hypothesis_ends[pair]
         if unit == 2:
-            rows = _cut_words(references, first, said, reference_units)
-            columns = _cut_words(hypotheses, second, heard, hypothesis_units)
+            rows = _cut_words(references, first, reference_end, reference_units)
+            columns = _cut_words(hypotheses, second, hypothesis_end, hypothesis_units)
         else:
-            rows = _cut_characters(references, first, said, unit == 0, reference_units)
-            columns = _cut_characters(hypotheses, second, heard, unit == 0, hypothesis_units)
-        first, second = said, heard
+            rows = _cut_characters(references, first, reference_end, unit == 0, reference_units)
+            columns = _cut_characters(hypotheses, second, hypothesis_end, unit == 0, hypothesis_units)
+        first, second = reference_end, hypothesis_end
         counts[pair, 3] = rows
         start = 0
         while start < min(rows, columns) and reference_units[start] == hypothesis_units[start]:

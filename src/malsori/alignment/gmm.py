@@ -1,12 +1,12 @@
-"""What phonemes sound like, frame by frame, learnt from the recordings that are aligned: no hand-made boundary needed.
+"""A GMM-HMM of phonemes, trained on the recordings that are aligned: no hand-made boundary needed.
 
-    wave ─► cepstra every 5 ms ─► Gaussian mixtures, three states a phoneme ─► the best way through the reading's chain
+    wave ─► MFCCs every 5 ms    ─► Gaussian mixtures, three states a phoneme ─► the best path through the state graph
                                         ▲                                                          │
                                         └──────────── re-estimated from where each state is ◄──────┘
 
-A recogniser trained by CTC says which phoneme comes next, but late and not for how long. These models say where one
-sound turns into the next. They begin flat, all phonemes alike (the order of the text alone tells them apart, as in HTK
-and the Montreal Forced Aligner), or from models learnt before, which a few sentences of a speaker then adapt.
+A recogniser trained by CTC says which phoneme comes next, but late and not for how long. This model says where one
+sound turns into the next. It begins flat, all phonemes alike (the order of the text alone tells them apart, as in HTK
+and the Montreal Forced Aligner), or from one trained before, adapted (MAP) to a few sentences of the speaker.
 
 Source: L. Rabiner 1989, section IV.D (continuous densities); J.-L. Gauvain, C.-H. Lee 1994, Maximum a Posteriori
 Estimation for Multivariate Gaussian Mixture Observations, eq. 32-34, means only.
@@ -14,49 +14,53 @@ Estimation for Multivariate Gaussian Mixture Observations, eq. 32-34, means only
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
 
-from malsori.alignment.hmm import SILENCE, STATES, Chain, occupancy
+from malsori.alignment.hmm import SILENCE, STATES, StateGraph, occupancy
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError, ModelError
+from malsori.files import atomic_file
 from malsori.text.symbols import PHONEMES
 
-#: What is listened to: 20 ms windows every 5 ms; a boundary is found to a step of these.
+#: What MFCCs are taken of: 20 ms windows every 5 ms; a boundary is found to a step of these.
 AUDIO = AudioConfig(
     sample_rate=16000, fft_samples=512, window_samples=320, hop_samples=80, mel_channels=40, min_hz=60.0
 )
 _SHARP_AUDIO = AUDIO.model_copy(update={"window_samples": 160})  # 10 ms: what it shows is spread over less time
-CEPSTRA = 10
+NUM_CEPSTRA = 10
 _SIDE_FRAMES = 2
 _DELTA_FRAMES = 4  # 20 ms to each side
 
-_SMALLEST_VARIANCE = 0.01  # of features whose variance is 1
-_SMALLEST_SHARE = 1e-4  # of a component in its mixture
-_FEWEST_FRAMES = 3.0  # a component that so few frames belong to keeps its place
-_QUIETEST = 8  # per cent of the frames: where silence begins from
-_SPREAD = 0.2  # standard deviations that a component's two halves are moved apart
-_CHUNK = 4096  # frames scored at a time
+_MIN_VARIANCE = 0.01  # of features whose variance is 1
+_MIN_WEIGHT = 1e-4  # of a component's weight in its mixture
+_MIN_FRAMES = 3.0  # a component with so few frames keeps its mean and variance
+_SILENCE_PERCENTILE = 8  # per cent of the frames: where silence begins from
+_SPLIT_STDS = 0.2  # standard deviations that a component's two halves are moved apart
+_CHUNK_FRAMES = 4096  # frames scored at a time
+
+#: What arrays were called in files saved before, and what they are called now.
+_OLD_NAMES = {"leave": "exit_probability"}
 
 
 @dataclass(frozen=True)
-class PhoneModels:
+class GmmHmm:
     """A mixture of Gaussians with diagonal covariance for each state of each symbol of `PHONEMES`; 0 is silence.
 
     Attributes:
         means, variances: (states, components, features).
         log_weights: (states, components).
-        leave: probability of leaving a state after a frame (states,).
+        exit_probability: of leaving a state after a frame, 1 less its self-loop (states,).
     """
 
     means: Float[np.ndarray, "states components features"]
     variances: Float[np.ndarray, "states components features"]
     log_weights: Float[np.ndarray, "states components"]
-    leave: Float[np.ndarray, " states"]
+    exit_probability: Float[np.ndarray, " states"]
 
     def component_scores(
         self, features: Float[np.ndarray, "frames features"], states: Integer[np.ndarray, " wanted"]
@@ -69,53 +73,51 @@ class PhoneModels:
         return np.asarray(doubled @ factors.astype(np.float32) + constants[:, None].astype(np.float32))
 
     def window_scores(
-        self, features: Float[np.ndarray, "frames features"], chain: Chain
+        self, features: Float[np.ndarray, "frames features"], graph: StateGraph
     ) -> Float[np.ndarray, "frames width"]:
         """Return the log-likelihood of each frame in the states of its window."""
-        kinds, places = np.unique(chain.states, return_inverse=True)
+        state_ids, places = np.unique(graph.states, return_inverse=True)
         chunks = (
-            np.take_along_axis(_log_sum(self.component_scores(part, kinds)), places[window], 1)
-            for part, window in _chunks(features, chain)
+            np.take_along_axis(_log_sum(self.component_scores(part, state_ids)), places[window], 1)
+            for part, window in _chunks(features, graph)
         )
         return np.concatenate(list(chunks)).astype(np.float64)
 
-    def split(self) -> "PhoneModels":
-        """Return models with twice the components, each moved a little apart from its twin."""
-        step = _SPREAD * np.sqrt(self.variances)
+    def split(self) -> "GmmHmm":
+        """Return the model with twice the components, each moved a little apart from its twin."""
+        step = _SPLIT_STDS * np.sqrt(self.variances)
         means = np.concatenate([self.means + step, self.means - step], axis=1)
         weights = np.concatenate([self.log_weights, self.log_weights], axis=1) - math.log(2)
-        return PhoneModels(means, np.concatenate([self.variances, self.variances], axis=1), weights, self.leave)
+        return GmmHmm(means, np.concatenate([self.variances, self.variances], axis=1), weights, self.exit_probability)
 
     def save(self, path: Path) -> None:
-        """Write the models, whole or not at all."""
+        """Write the model, whole or not at all."""
         from safetensors.numpy import save_file
 
-        from malsori.audio.io import written_whole
-
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in vars(self).items()}
-        with written_whole(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(arrays, temporary, {"symbols": f"{PHONEMES.kind} {PHONEMES.version}"})
 
     @staticmethod
-    def load(path: Path) -> "PhoneModels":
-        """Return the models saved at a path. Raises: ModelError if they are missing, damaged or of other symbols."""
+    def load(path: Path) -> "GmmHmm":
+        """Return the model saved at a path. Raises: ModelError if it is missing, damaged or of other symbols."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
-            arrays = load_file(path)
+            arrays = {_OLD_NAMES.get(name, name): array for name, array in load_file(path).items()}
         except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path}: no phone models, or damaged ({error})") from error
-        if set(arrays) != {"means", "variances", "log_weights", "leave"}:
-            raise ModelError(f"{path}: holds {', '.join(sorted(arrays))}; phone models were expected")
-        if arrays["means"].shape[0] != STATES * len(PHONEMES) or arrays["means"].shape[2] != 3 * CEPSTRA:
-            raise ModelError(f"{path}: phone models of shape {arrays['means'].shape} are of another version")
-        return PhoneModels(**{name: array.astype(np.float64) for name, array in arrays.items()})
+            raise ModelError(f"{path}: no phone model, or a damaged one ({error})") from error
+        if set(arrays) != {field.name for field in fields(GmmHmm)}:
+            raise ModelError(f"{path}: holds {', '.join(sorted(arrays))}; a phone model was expected")
+        if arrays["means"].shape[0] != STATES * len(PHONEMES) or arrays["means"].shape[2] != 3 * NUM_CEPSTRA:
+            raise ModelError(f"{path}: a phone model of shape {arrays['means'].shape} is of another version")
+        return GmmHmm(**{name: array.astype(np.float64) for name, array in arrays.items()})
 
 
 @dataclass
-class _Counts:
-    """How much of what each component has seen."""
+class _SufficientStatistics:
+    """What EM sums up: frames, sums and squares of each component, visits of each state."""
 
     frames: np.ndarray
     sums: np.ndarray
@@ -123,30 +125,30 @@ class _Counts:
     visits: np.ndarray
 
 
-def built_in() -> PhoneModels:
-    """Return the phone models that come with malsori, of many speakers. Raises: ModelError if they are missing."""
-    return PhoneModels.load(Path(str(resources.files("malsori") / "assets" / "phones-ko" / "phones.safetensors")))
+def built_in() -> GmmHmm:
+    """Return the phone model that comes with malsori, of many speakers. Raises: ModelError if it is missing."""
+    return GmmHmm.load(Path(str(resources.files("malsori") / "assets" / "phones-ko" / "phones.safetensors")))
 
 
-def listen(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, "frames features"]:
-    """Return cepstra of a wave, their slope and its slope, every 5 ms, less the mean over the recording.
+def extract_mfcc(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, "frames features"]:
+    """Return MFCCs of a wave with deltas and delta-deltas, every 5 ms, less the mean over the recording (CMN).
 
     Raises: AlignmentError if the wave is shorter than a window.
     """
     mel = _log_mel(wave, sample_rate, AUDIO)
     band = (np.arange(AUDIO.mel_channels) + 0.5) / AUDIO.mel_channels
-    cosines = np.cos(np.pi * band[:, None] * np.arange(CEPSTRA)) * math.sqrt(2 / AUDIO.mel_channels)
+    cosines = np.cos(np.pi * band[:, None] * np.arange(NUM_CEPSTRA)) * math.sqrt(2 / AUDIO.mel_channels)
     cepstra = mel @ cosines
     cepstra -= cepstra.mean(0)
-    slopes = _slope(cepstra)
-    return np.concatenate([cepstra, slopes, _slope(slopes)], axis=1)
+    slopes = _deltas(cepstra)
+    return np.concatenate([cepstra, slopes, _deltas(slopes)], axis=1)
 
 
 def spectral_change(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " frames"]:
-    """Return how much the spectrum before each frame of `listen` differs from that after it, in standard deviations.
+    """Return how much the spectrum before each frame of `extract_mfcc` differs from that after it, in units of its std.
 
-    Compared are the 10 ms on either side, heard through a shorter window.
-    Raises: AlignmentError as `listen`.
+    Compared are the 10 ms on either side, by a shorter window.
+    Raises: AlignmentError as `extract_mfcc`.
     """
     mel = _log_mel(wave, sample_rate, _SHARP_AUDIO)
     padded = np.pad(mel, ((_SIDE_FRAMES, _SIDE_FRAMES), (0, 0)), mode="edge")
@@ -169,91 +171,95 @@ def _log_mel(wave: np.ndarray, sample_rate: int, audio: AudioConfig) -> np.ndarr
     return np.asarray(log_mel(torch.from_numpy(wave)[None], audio)[0].numpy().astype(np.float64))
 
 
-def flat_start(sounds: Sequence[Float[np.ndarray, "_ features"]]) -> PhoneModels:
-    """Return models in which all phonemes sound alike; only silence is what is quietest.
+def initialize_flat(sounds: Sequence[Float[np.ndarray, "_ features"]]) -> GmmHmm:
+    """Return the model of a flat start: all phonemes alike, silence of the quietest frames.
 
     Args:
         sounds: features of each recording (frames, features).
     """
     everything = np.concatenate(sounds)
-    quiet = np.concatenate([sound[sound[:, 0] <= np.percentile(sound[:, 0], _QUIETEST)] for sound in sounds])
+    quiet = np.concatenate([sound[sound[:, 0] <= np.percentile(sound[:, 0], _SILENCE_PERCENTILE)] for sound in sounds])
     means = np.tile(everything.mean(0), (STATES * len(PHONEMES), 1, 1))
     variances = np.tile(everything.var(0), (STATES * len(PHONEMES), 1, 1))
     silence = slice(STATES * SILENCE, STATES * SILENCE + STATES)
     means[silence], variances[silence] = quiet.mean(0), np.maximum(quiet.var(0), 0.05 * everything.var(0))
-    return PhoneModels(means, variances, np.zeros(means.shape[:2]), np.full(len(means), 0.2))
+    return GmmHmm(means, variances, np.zeros(means.shape[:2]), np.full(len(means), 0.2))
 
 
 def reestimate(
-    models: PhoneModels,
-    sounds: Iterable[tuple[Float[np.ndarray, "_ features"], Chain]],
+    model: GmmHmm,
+    sounds: Iterable[tuple[Float[np.ndarray, "_ features"], StateGraph]],
     prior_frames: float = 0.0,
-) -> tuple[PhoneModels, float]:
-    """Return the models after one pass of expectation and maximisation, and the log-likelihood of a frame before it.
+) -> tuple[GmmHmm, float]:
+    """Return the model after one pass of EM (Baum-Welch), and the mean log-likelihood of a frame before it.
 
     Args:
-        sounds: features and chain of each recording; one that no path fits is passed over.
-        prior_frames: what the models so far count for beside the frames of the sounds; 0: they are forgotten, and
-            variances, weights and lengths are learnt anew with the means.
+        sounds: features and graph of each recording; one that no path fits is skipped.
+        prior_frames: frames that the model so far statistics for (MAP, means only); 0: maximum likelihood, in which
+            variances, weights and exit probabilities are estimated with the means.
     """
-    counts = _Counts(*(np.zeros_like(part) for part in (models.log_weights, models.means, models.means, models.leave)))
+    statistics = _SufficientStatistics(
+        *(np.zeros_like(part) for part in (model.log_weights, model.means, model.means, model.exit_probability))
+    )
     total, frames = 0.0, 0
-    for features, chain in sounds:
-        shares, score = occupancy(chain, models.window_scores(features, chain), models.leave)
+    for features, graph in sounds:
+        occupancies, score = occupancy(graph, model.window_scores(features, graph), model.exit_probability)
         if math.isfinite(score):
-            _count(models, features, chain, shares, counts)
+            _accumulate(model, features, graph, occupancies, statistics)
             total, frames = total + score, frames + len(features)
-    update = _adapted(models, counts, prior_frames) if prior_frames else _maximised(models, counts)
+    update = _adapt_means(model, statistics, prior_frames) if prior_frames else _maximize(model, statistics)
     return update, total / max(frames, 1)
 
 
-def _count(models: PhoneModels, features: np.ndarray, chain: Chain, shares: np.ndarray, counts: _Counts) -> None:
-    """Add a recording to what the components have seen."""
-    kinds, places = np.unique(chain.states, return_inverse=True)
-    for begin, (part, window) in enumerate(_chunks(features, chain)):
-        of_states = np.zeros((len(part), len(kinds)))
+def _accumulate(
+    model: GmmHmm, features: np.ndarray, graph: StateGraph, occupancies: np.ndarray, statistics: _SufficientStatistics
+) -> None:
+    """Add a recording to the statistics."""
+    state_ids, places = np.unique(graph.states, return_inverse=True)
+    for begin, (part, window) in enumerate(_chunks(features, graph)):
+        of_states = np.zeros((len(part), len(state_ids)))
         rows = np.arange(len(part))[:, None]
-        np.add.at(of_states, (rows, places[window]), shares[begin * _CHUNK :][: len(part)])
-        scores = models.component_scores(part, kinds)
+        np.add.at(of_states, (rows, places[window]), occupancies[begin * _CHUNK_FRAMES :][: len(part)])
+        scores = model.component_scores(part, state_ids)
         of_parts = np.exp(scores - _log_sum(scores)) * of_states
-        counts.frames[kinds] += of_parts.sum(1).T
-        counts.sums[kinds] += (of_parts.swapaxes(1, 2) @ part).swapaxes(0, 1)
-        counts.squares[kinds] += (of_parts.swapaxes(1, 2) @ part**2).swapaxes(0, 1)
-    np.add.at(counts.visits, chain.states, 1.0)
+        statistics.frames[state_ids] += of_parts.sum(1).T
+        statistics.sums[state_ids] += (of_parts.swapaxes(1, 2) @ part).swapaxes(0, 1)
+        statistics.squares[state_ids] += (of_parts.swapaxes(1, 2) @ part**2).swapaxes(0, 1)
+    np.add.at(statistics.visits, graph.states, 1.0)
 
 
-def _chunks(features: np.ndarray, chain: Chain) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield some frames at a time with the places in the chain of their windows' states (frames, width)."""
-    for begin in range(0, len(features), _CHUNK):
-        window = chain.firsts[begin : begin + _CHUNK, None] + np.arange(chain.width)
-        yield features[begin : begin + _CHUNK], np.minimum(window, len(chain.states) - 1)
+def _chunks(features: np.ndarray, graph: StateGraph) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield some frames at a time with the indices in the graph of their windows' states (frames, width)."""
+    for begin in range(0, len(features), _CHUNK_FRAMES):
+        window = graph.first_states[begin : begin + _CHUNK_FRAMES, None] + np.arange(graph.width)
+        yield features[begin : begin + _CHUNK_FRAMES], np.minimum(window, len(graph.states) - 1)
 
 
-def _maximised(models: PhoneModels, counts: _Counts) -> PhoneModels:
-    known = counts.frames > _FEWEST_FRAMES
-    frames = np.where(known, counts.frames, 1.0)[..., None]
-    means = np.where(known[..., None], counts.sums / frames, models.means)
-    spread = np.maximum(counts.squares / frames - means**2, _SMALLEST_VARIANCE * _scale(counts))
-    shares = (counts.frames + 1e-2) / (counts.frames + 1e-2).sum(1, keepdims=True)
-    lengths = counts.frames.sum(1) / np.maximum(counts.visits, 1)
-    leave = np.where(counts.visits > 0, 1 / np.maximum(lengths, 1.05), models.leave)
-    variances = np.where(known[..., None], spread, models.variances)
-    return PhoneModels(means, variances, np.log(np.maximum(shares, _SMALLEST_SHARE)), leave)
+def _maximize(model: GmmHmm, statistics: _SufficientStatistics) -> GmmHmm:
+    known = statistics.frames > _MIN_FRAMES
+    frames = np.where(known, statistics.frames, 1.0)[..., None]
+    means = np.where(known[..., None], statistics.sums / frames, model.means)
+    spread = np.maximum(statistics.squares / frames - means**2, _MIN_VARIANCE * _total_variance(statistics))
+    shares = (statistics.frames + 1e-2) / (statistics.frames + 1e-2).sum(1, keepdims=True)
+    lengths = statistics.frames.sum(1) / np.maximum(statistics.visits, 1)
+    exit_probability = np.where(statistics.visits > 0, 1 / np.maximum(lengths, 1.05), model.exit_probability)
+    variances = np.where(known[..., None], spread, model.variances)
+    return GmmHmm(means, variances, np.log(np.maximum(shares, _MIN_WEIGHT)), exit_probability)
 
 
-def _adapted(models: PhoneModels, counts: _Counts, prior_frames: float) -> PhoneModels:
-    means = (counts.sums + prior_frames * models.means) / (counts.frames[..., None] + prior_frames)
-    return PhoneModels(means, models.variances, models.log_weights, models.leave)
+def _adapt_means(model: GmmHmm, statistics: _SufficientStatistics, prior_frames: float) -> GmmHmm:
+    means = (statistics.sums + prior_frames * model.means) / (statistics.frames[..., None] + prior_frames)
+    return GmmHmm(means, model.variances, model.log_weights, model.exit_probability)
 
 
-def _scale(counts: _Counts) -> np.ndarray:
-    """Return the variance of each feature over everything that was seen."""
-    frames = max(counts.frames.sum(), 1.0)
-    return counts.squares.sum((0, 1)) / frames - (counts.sums.sum((0, 1)) / frames) ** 2
+def _total_variance(statistics: _SufficientStatistics) -> np.ndarray:
+    """Return the variance of each feature over all frames."""
+    frames = max(statistics.frames.sum(), 1.0)
+    return statistics.squares.sum((0, 1)) / frames - (statistics.sums.sum((0, 1)) / frames) ** 2
 
 
-def _slope(values: np.ndarray) -> np.ndarray:
-    """Return the regression slope over a few frames to each side."""
+def _deltas(values: np.ndarray) -> np.ndarray:
+    """Return deltas: the regression slope over a few frames to each side."""
     steps = np.arange(1, _DELTA_FRAMES + 1)
     padded, frames = np.pad(values, ((_DELTA_FRAMES, _DELTA_FRAMES), (0, 0)), mode="edge"), len(values)
     middle = _DELTA_FRAMES

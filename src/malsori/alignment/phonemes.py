@@ -1,4 +1,4 @@
-"""When each phoneme of a reading sounds: CTC spikes made into touching spans, pauses where they are heard.
+"""When each phoneme of a reading sounds: CTC spikes made into touching spans, pauses where the sound is silent.
 
 CTC says in which frame it is surest of a phoneme, not how long it lasts. Between two phonemes of a word the blank
 stretch is shared half and half; at a word boundary a silent run in it becomes a pause of its own; the opening and
@@ -98,10 +98,10 @@ def frames_of(
 
     Raises: AlignmentError if there are fewer frames than sounded phonemes.
     """
-    least = np.array([1 if word >= 0 else 0 for word in reading.phoneme_words])
+    min_frames = np.array([1 if word >= 0 else 0 for word in reading.phoneme_words])
     ends = np.round(token_ends / audio.frame_seconds).astype(int)
     ends[-1] = frames
-    floor = np.cumsum(least)
+    floor = np.cumsum(min_frames)
     ceiling = frames - (floor[-1] - floor)
     if floor[-1] > frames:
         raise AlignmentError(f"{frames} frames cannot hold {floor[-1]} phonemes: the text is longer than the sound")

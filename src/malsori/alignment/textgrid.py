@@ -10,6 +10,7 @@ from pathlib import Path
 
 from malsori.alignment.spans import Span
 from malsori.errors import AlignmentError
+from malsori.files import write_text
 
 _DECIMALS = 6  # a microsecond: finer than a sample
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|<\w+>)(?!\S)|(?<!\S)!.*')
@@ -37,8 +38,8 @@ def format_textgrid(tiers: Mapping[str, Sequence[Span]], duration: float) -> str
 
 
 def save_textgrid(path: Path, tiers: Mapping[str, Sequence[Span]], duration: float) -> None:
-    """Write a TextGrid in UTF-8. Raises: AlignmentError, as `format_textgrid`."""
-    path.write_text(format_textgrid(tiers, duration), encoding="utf-8")
+    """Write a TextGrid in UTF-8, whole or not at all. Raises: AlignmentError, as `format_textgrid`."""
+    write_text(path, format_textgrid(tiers, duration))
 
 
 def load_textgrid(path: Path) -> dict[str, tuple[Span, ...]]:

@@ -15,7 +15,7 @@ from malsori.alignment.boundaries import refine
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
 from malsori.asr.encode import SHORTEST_SECONDS, hear_stream
-from malsori.asr.listeners import LISTENERS, ListenOptions
+from malsori.asr.whisper import LISTENERS, ListenOptions
 from malsori.audio.io import load_audio, resample, stream_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig

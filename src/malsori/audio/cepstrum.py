@@ -3,10 +3,10 @@
 The convention is SPTK's: log amplitude = sum over m of c_m cos(m w~), on the frequency axis w~ that an all-pass filter
 bends to the mel scale. Three analyses:
 
-- `mel_cepstrum`: malsori's own. The power of each frame is averaged over bands of equal width on the bent axis, none
+- `mel_cepstrum`: malsori's own. The power of each frame is averaged over bands of equal width on the warped axis, none
   narrower than two distances of harmonics, so that the pitch leaves no trace; then a floor, the logarithm, a cosine
   transform.
-- `mel_cepstrum_of_spectrum`: the cepstrum of a given spectrum (from WORLD, say), bent and cut off.
+- `mel_cepstrum_of_spectrum`: the cepstrum of a given spectrum (from WORLD, say), warped and cut off.
 - `unbiased_mel_cepstrum`: SPTK's `mcep`, which fits the envelope to the peaks of the periodogram by Newton's method.
 
 Source: Fukada, Tokuda, Kobayashi and Imai, "An adaptive algorithm for mel-cepstral analysis of speech", ICASSP 1992;
@@ -23,7 +23,7 @@ FRAME_SECONDS = 0.005
 WINDOW_SECONDS = 0.025
 FFT_SAMPLES_AT_22050 = 1024
 
-#: Bands on the bent axis: enough for order 24, and as narrow as 65 Hz at the bottom.
+#: Bands on the warped axis: enough for order 24, and as narrow as 65 Hz at the bottom.
 BANDS = 64
 
 #: dB, against white noise of standard deviation 1 (full scale): what lies below is silence, and silences are alike.
@@ -34,10 +34,10 @@ FLOOR_DB = -36.0
 HARMONICS = 2.0
 
 #: Hz: harmonics are sought this far apart, and what has none is smoothed as if they were 500 Hz apart (as WORLD does).
-LOWEST_PITCH, HIGHEST_PITCH, UNVOICED_SPACING = 70.0, 500.0, 500.0
+MIN_PITCH_HZ, MAX_PITCH_HZ, UNVOICED_SPACING_HZ = 70.0, 500.0, 500.0
 
 #: Autocorrelation of a voiced frame at its period, at least; and how near to the best a shorter period must come.
-VOICED_CORRELATION, SHORTER_PERIOD = 0.4, 0.85
+VOICED_CORRELATION, SHORTER_PERIOD_SHARE = 0.4, 0.85
 
 
 def mel_cepstrum(
@@ -64,7 +64,7 @@ def mel_cepstrum_of_spectrum(
     log_power: Float[np.ndarray, "frames bins"], order: int, warping: float
 ) -> Float[np.ndarray, "frames coefficients"]:
     """Return the mel-cepstrum of natural-log power spectra over 0 to half the sample rate."""
-    return _cepstrum(log_power) @ _bending(log_power.shape[1] - 1, order, warping).T
+    return _cepstrum(log_power) @ _frequency_warping(log_power.shape[1] - 1, order, warping).T
 
 
 def unbiased_mel_cepstrum(
@@ -83,33 +83,33 @@ def unbiased_mel_cepstrum(
         tolerance: a frame is done when its gain changes by less than this part of it.
     """
     cepstra = mel_cepstrum_of_spectrum(np.log(power), order, warping)
-    spectrum_of = _bending(order, power.shape[1] - 1, -warping)
-    correlation_of = _bending(power.shape[1] - 1, 2 * order, warping, correlation=True)
+    spectrum_of = _frequency_warping(order, power.shape[1] - 1, -warping)
+    correlation_of = _frequency_warping(power.shape[1] - 1, 2 * order, warping, correlation=True)
     running = np.arange(len(power))
     gains = _cepstrum(np.log(power))[:, 0]
     for step in range(iterations):
         envelope = np.fft.rfft(cepstra[running] @ spectrum_of.T, n=2 * (power.shape[1] - 1), axis=1).real
         correlations = np.fft.irfft(power[running] * np.exp(-2.0 * envelope), axis=1)[:, : power.shape[1]]
-        bent = correlations @ correlation_of.T
+        warped = correlations @ correlation_of.T
         if step > 0:
-            unsettled = np.abs(bent[:, 0] - gains[running]) >= tolerance * np.abs(bent[:, 0])
-            running, bent = running[unsettled], bent[unsettled]
+            unsettled = np.abs(warped[:, 0] - gains[running]) >= tolerance * np.abs(warped[:, 0])
+            running, warped = running[unsettled], warped[unsettled]
         if not len(running):
             break
-        gains[running] = bent[:, 0]
-        cepstra[running] += _newton_step(bent, order, warping)
+        gains[running] = warped[:, 0]
+        cepstra[running] += _newton_step(warped, order, warping)
     return cepstra
 
 
-def _newton_step(bent: np.ndarray, order: int, warping: float) -> np.ndarray:
+def _newton_step(warped: np.ndarray, order: int, warping: float) -> np.ndarray:
     """Return the change of each cepstrum: a Toeplitz-plus-Hankel system's solution (Fukada et al. 1992)."""
-    toeplitz, hankel = bent.copy(), bent.copy()
-    hankel[:, ::2] -= bent[:, :1]
-    toeplitz[:, 2 : order + 1 : 2] += bent[:, :1]
+    toeplitz, hankel = warped.copy(), warped.copy()
+    hankel[:, ::2] -= warped[:, :1]
+    toeplitz[:, 2 : order + 1 : 2] += warped[:, :1]
     toeplitz[:, 0] *= 2.0
     index = np.arange(order + 1)
     matrix = toeplitz[:, np.abs(index[:, None] - index)] + hankel[:, index[:, None] + index]
-    slope = bent[:, : order + 1] - (-warping) ** index
+    slope = warped[:, : order + 1] - (-warping) ** index
     return np.linalg.solve(matrix, slope[..., None])[..., 0]
 
 
@@ -122,11 +122,11 @@ def mel_warping(sample_rate: int) -> float:
     frequencies = np.linspace(0.0, 1.0, 1000)
     mel = np.log1p(frequencies * sample_rate / 2000.0)
     constants = np.arange(0.0, 1.0, 0.001)
-    bent = _bent(np.pi * frequencies, constants[:, None]) / np.pi
-    return float(constants[np.argmin(((bent - mel / mel[-1]) ** 2).sum(axis=1))])
+    warped = _warped(np.pi * frequencies, constants[:, None]) / np.pi
+    return float(constants[np.argmin(((warped - mel / mel[-1]) ** 2).sum(axis=1))])
 
 
-def _bent(angles: np.ndarray, warping: np.ndarray | float) -> np.ndarray:
+def _warped(angles: np.ndarray, warping: np.ndarray | float) -> np.ndarray:
     """Return where the all-pass filter moves frequencies in [0, pi]."""
     return angles + 2.0 * np.arctan2(warping * np.sin(angles), 1.0 - warping * np.cos(angles))
 
@@ -139,7 +139,7 @@ def _cepstrum(log_power: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)
-def _bending(inputs: int, outputs: int, warping: float, correlation: bool = False) -> np.ndarray:
+def _frequency_warping(inputs: int, outputs: int, warping: float, correlation: bool = False) -> np.ndarray:
     """Return the matrix (outputs + 1, inputs + 1) of SPTK's freqt, or of frqtr for autocorrelations."""
     rows = np.zeros((outputs + 1, inputs + 1))
     for column in range(inputs, -1, -1):
@@ -160,9 +160,9 @@ def _power(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     samples = round(WINDOW_SECONDS * sample_rate) | 1
     window = np.hanning(samples + 2)[1:-1]
     window /= np.linalg.norm(window)
-    centres = np.rint(np.arange(int(len(wave) / sample_rate / FRAME_SECONDS) + 1) * FRAME_SECONDS * sample_rate)
+    centers = np.rint(np.arange(int(len(wave) / sample_rate / FRAME_SECONDS) + 1) * FRAME_SECONDS * sample_rate)
     padded = np.pad(wave, samples // 2 + 1).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, samples)[centres.astype(int)]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, samples)[centers.astype(int)]
     return np.abs(np.fft.rfft(frames * window.astype(np.float32), _fft_samples(sample_rate), axis=1)) ** 2
 
 
@@ -181,12 +181,12 @@ def _harmonic_spacing(power: np.ndarray, sample_rate: int) -> np.ndarray:
     correlation = np.fft.irfft(power[:, : low + 1], axis=1)
     taper = np.hanning(round(WINDOW_SECONDS * rate) + 2)[1:-1]
     taper = np.correlate(taper, taper, mode="full")[len(taper) - 1 :]
-    lags = np.arange(int(rate / HIGHEST_PITCH), min(int(rate / LOWEST_PITCH), int(0.7 * len(taper))))
+    lags = np.arange(int(rate / MAX_PITCH_HZ), min(int(rate / MIN_PITCH_HZ), int(0.7 * len(taper))))
     strength = correlation[:, lags] / np.maximum(correlation[:, :1], 1e-20) * (taper[0] / taper[lags])
     peaks = strength[:, 1:-1] * ((strength[:, 1:-1] > strength[:, :-2]) & (strength[:, 1:-1] >= strength[:, 2:]))
     best = peaks.max(axis=1)
-    earliest = np.argmax(peaks >= SHORTER_PERIOD * np.maximum(best, 1e-20)[:, None], axis=1)
-    return np.where(best > VOICED_CORRELATION, rate / lags[earliest + 1], UNVOICED_SPACING)
+    earliest = np.argmax(peaks >= SHORTER_PERIOD_SHARE * np.maximum(best, 1e-20)[:, None], axis=1)
+    return np.where(best > VOICED_CORRELATION, rate / lags[earliest + 1], UNVOICED_SPACING_HZ)
 
 
 def _band_power(power: np.ndarray, spacing: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -197,7 +197,7 @@ def _band_power(power: np.ndarray, spacing: np.ndarray, sample_rate: int) -> np.
     bins = power.shape[1] - 1
     angles = np.linspace(0.0, np.pi, 4 * bins + 1)
     edges = (
-        np.interp(np.linspace(0.0, np.pi, BANDS + 1), _bent(angles, mel_warping(sample_rate)), angles) * bins / np.pi
+        np.interp(np.linspace(0.0, np.pi, BANDS + 1), _warped(angles, mel_warping(sample_rate)), angles) * bins / np.pi
     )
     hertz_per_bin = sample_rate / 2 / bins
     widths = np.maximum(np.diff(edges), HARMONICS * spacing[:, None] / hertz_per_bin)
@@ -205,8 +205,8 @@ def _band_power(power: np.ndarray, spacing: np.ndarray, sample_rate: int) -> np.
     mirrored = np.concatenate([power[:, margin:0:-1], power, power[:, -2 : -margin - 2 : -1]], axis=1)
     running = np.zeros((len(power), mirrored.shape[1] + 1))
     np.cumsum(mirrored, axis=1, out=running[:, 1:], dtype=np.float64)
-    centres = (edges[1:] + edges[:-1]) / 2 + margin + 0.5  # bin b reaches from b - 0.5 to b + 0.5
-    upper, lower = _read_between(running, centres + widths / 2), _read_between(running, centres - widths / 2)
+    centers = (edges[1:] + edges[:-1]) / 2 + margin + 0.5  # bin b reaches from b - 0.5 to b + 0.5
+    upper, lower = _read_between(running, centers + widths / 2), _read_between(running, centers - widths / 2)
     return np.maximum(upper - lower, 0.0) / widths
 
 

@@ -2,7 +2,7 @@
 
     log-mel -> mel magnitude -> linear magnitude (non-negative) -> phase by iteration -> wave
 
-Good enough to hear what an acoustic model has learnt; a trained vocoder sounds better.
+Good enough to judge an acoustic model by ear; a trained vocoder sounds better.
 
 Source: Griffin and Lim, "Signal estimation from modified short-time Fourier transform", IEEE TASSP 32 (1984);
 Perraudin, Balazs and Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013 (the momentum).
@@ -21,7 +21,7 @@ MOMENTUM = 0.99
 #: Multiplicative updates that spread mel bands over linear bins; the error falls no further after about fifty.
 SPREADING_STEPS = 50
 
-_SMALLEST = 1e-8  # keeps divisions by silent bins finite
+_EPSILON = 1e-8  # keeps divisions by silent bins finite
 
 
 def griffin_lim(
@@ -42,7 +42,7 @@ def griffin_lim(
     for _ in range(iterations):
         rebuilt = _spectrum(_wave(magnitude * phase, audio), audio)
         phase = rebuilt + MOMENTUM * (rebuilt - previous)
-        phase = phase / phase.abs().clamp(min=_SMALLEST)
+        phase = phase / phase.abs().clamp(min=_EPSILON)
         previous = rebuilt
     wave = _wave(magnitude * phase, audio)
     begin = audio.margin_samples
@@ -54,7 +54,7 @@ def linear_magnitude(
 ) -> Float[Tensor, "batch frames bins"]:
     """Return the non-negative magnitude spectrogram whose mel bands fit best, by multiplicative updates.
 
-    Bins that no mel filter hears (above max_hz) are 0.
+    Bins that no mel filter covers (above max_hz) are 0.
     Source: Lee and Seung, "Algorithms for non-negative matrix factorization", NIPS 2000, eq. 4 with fixed bases.
     """
     filters = torch.from_numpy(mel_filters(audio)).to(log_mel)
@@ -63,7 +63,7 @@ def linear_magnitude(
     overlap = filters.T @ filters
     magnitude = wanted.clone()
     for _ in range(SPREADING_STEPS):
-        magnitude = magnitude * wanted / (magnitude @ overlap).clamp(min=_SMALLEST)
+        magnitude = magnitude * wanted / (magnitude @ overlap).clamp(min=_EPSILON)
     return magnitude
 
 
@@ -86,7 +86,7 @@ def _wave(spectrum: Complex[Tensor, "batch frames bins"], audio: AudioConfig) ->
     pieces = torch.fft.irfft(spectrum, n=audio.fft_samples, dim=-1) * window
     added = _overlap_add(pieces, audio)
     weight = _overlap_add(window.square().expand(1, *pieces.shape[1:]), audio)
-    return added / weight.clamp(min=_SMALLEST)
+    return added / weight.clamp(min=_EPSILON)
 
 
 def _overlap_add(

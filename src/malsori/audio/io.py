@@ -6,9 +6,7 @@ brings its own decoders, so nothing needs to be on the PATH.
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from malsori.errors import AudioError
+from malsori.files import atomic_file
 
-#: Endings of files that may hold speech; a corpus reader looks for these.
+#: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
 
 #: Endings that `save_audio` writes, with libsndfile's names for the container and the samples in it.
-WRITTEN_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+OUTPUT_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,11 @@ def stream_audio(path: Path | str, sample_rate: int, seconds: float = 10.0) -> I
         yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
 
 
+def sound_files(folder: Path) -> list[Path]:
+    """Return the sound files in a folder, by their endings in either case, in order of name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_SUFFIXES)
+
+
 def audio_info(path: Path | str) -> AudioInfo:
     """Return a sound file's rate, channels and length without decoding it where its header tells.
 
@@ -113,28 +117,16 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
     import soundfile
 
     path = Path(path)
-    if path.suffix.lower() not in WRITTEN_FORMATS:
-        raise AudioError(f"{path}: cannot write '{path.suffix}' files; use {', '.join(WRITTEN_FORMATS)}")
+    if path.suffix.lower() not in OUTPUT_FORMATS:
+        raise AudioError(f"{path}: cannot write '{path.suffix}' files; use {', '.join(OUTPUT_FORMATS)}")
     if wave.ndim != 1 or not np.isfinite(wave).all():
         raise AudioError(f"{path}: cannot write a wave of shape {wave.shape}; give (samples,) without NaN")
-    container, subtype = WRITTEN_FORMATS[path.suffix.lower()]
+    container, subtype = OUTPUT_FORMATS[path.suffix.lower()]
     samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
     # Rounded here, so that what was quantised once is written back bit for bit (libsndfile scales by 32767 or 32768).
     data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its name once the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _existing(path: Path | str) -> Path:
@@ -187,8 +179,13 @@ def _check_length(path: Path, stream: Any, samples: int) -> None:
     if stream.format == "WAV" and "data :" in stream.extra_info:
         # libsndfile shortens a cut WAV silently and says so only in its log: "data : 32000 (should be 9956)".
         size = stream.extra_info.split("data :")[1].split()
-        streamed = int(size[0]) in (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # written by a pipe that knew no length
-        if size[1:2] == ["(should"] and not streamed:
+        length_unknown = int(size[0]) in (
+            0,
+            0x7FFFF000,
+            0x7FFFFFFF,
+            0xFFFFFFFF,
+        )  # written by a pipe
+        if size[1:2] == ["(should"] and not length_unknown:
             promised = max(promised, int(promised * int(size[0]) / max(1, int(size[3].rstrip(")")))))
     if samples < promised:
         raise AudioError(f"{path}: cut short: {samples} of {promised} samples are there. Copy it again.")

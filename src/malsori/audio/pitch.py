@@ -1,17 +1,27 @@
 """Pitch and energy of speech, one value for each frame of the mel spectrogram.
 
-Pitch is Praat's autocorrelation method, run twice: the first pass finds the speaker's range, the second searches only
-there, which removes most octave errors.
+Pitch is Boersma's autocorrelation method, run twice: the first pass finds the speaker's range, the second searches only
+there, which removes most octave errors. `malsori.audio.autocorrelation` is our own; Praat's, which it follows within a
+cent, can be asked for where the extra `praat` is installed (it is GPL-3, malsori is not).
 
 Source: Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
 sampled sound", IFA Proceedings 17 (1993); De Looze and Hirst, "Detecting changes in key and range for the automatic
 modelling and coding of intonation", Speech Prosody 2008 (the two passes).
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Float
 
+from malsori.audio.autocorrelation import PERIODS_PER_WINDOW, track_pitch
 from malsori.config import AudioConfig
+from malsori.extras import import_extra
+
+#: Who finds the fundamental frequency: our own autocorrelation, or Praat's.
+PitchTracker = Literal["autocorrelation", "praat"]
+
+DEFAULT_TRACKER: PitchTracker = "autocorrelation"
 
 #: Hz between which anybody's voice is sought in the first pass.
 LOWEST_HZ, HIGHEST_HZ = 60.0, 700.0
@@ -19,24 +29,26 @@ LOWEST_HZ, HIGHEST_HZ = 60.0, 700.0
 #: The second pass searches from 0.75 x the first quartile to 2.5 x the third: lively speech goes high, seldom low.
 BELOW_FIRST_QUARTILE, ABOVE_THIRD_QUARTILE = 0.75, 2.5
 
-#: Praat's analysis window lasts three periods of the lowest pitch sought.
-PERIODS_PER_WINDOW = 3.0
 
-
-def pitch_hz(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> Float[np.ndarray, " frames"]:
+def pitch_hz(
+    wave: Float[np.ndarray, " samples"], audio: AudioConfig, tracker: PitchTracker = DEFAULT_TRACKER
+) -> Float[np.ndarray, " frames"]:
     """Return the fundamental frequency in Hz at the middle of each frame, 0 where the voice does not sound.
 
     Args:
         wave: (samples,) at audio.sample_rate.
         audio: gives the rate and the hop; frames = samples // hop_samples, frame i is centred on (i + 0.5) hops.
+        tracker: who finds it.
+    Raises: MissingExtraError if Praat is asked for and not installed.
     """
-    first = _praat_pitch(wave, audio, LOWEST_HZ, HIGHEST_HZ)
+    find = _praat_pitch if tracker == "praat" else _own_pitch
+    first = find(wave, audio, LOWEST_HZ, HIGHEST_HZ)
     voiced = first[first > 0]
     if not len(voiced):
         return first
     lower, upper = np.percentile(voiced, [25, 75])
     lowest = max(LOWEST_HZ, BELOW_FIRST_QUARTILE * float(lower))
-    return _praat_pitch(wave, audio, lowest, min(HIGHEST_HZ, ABOVE_THIRD_QUARTILE * float(upper)))
+    return find(wave, audio, lowest, min(HIGHEST_HZ, ABOVE_THIRD_QUARTILE * float(upper)))
 
 
 def continuous_log_pitch(pitch: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
@@ -59,14 +71,17 @@ def energy(log_mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarra
     return np.linalg.norm(np.exp(log_mel), axis=1).astype(np.float32)
 
 
+def _own_pitch(wave: np.ndarray, audio: AudioConfig, lowest: float, highest: float) -> np.ndarray:
+    return track_pitch(wave, audio.sample_rate, audio.hop_samples, lowest, highest)
+
+
 def _praat_pitch(wave: np.ndarray, audio: AudioConfig, lowest: float, highest: float) -> np.ndarray:
     """Return Praat's pitch (frames,), the sound padded so that Praat's frames fall on ours.
 
     Praat lays as many frames as fit, window and all, symmetrically about the middle of the sound. A quarter of a hop
     to spare at each end makes that number exactly ours whatever the rounding, and symmetry puts each in its place.
     """
-    import parselmouth
-
+    parselmouth = import_extra("parselmouth", "Praat's pitch")
     frames = len(wave) // audio.hop_samples
     if not frames:
         return np.zeros(0, dtype=np.float32)

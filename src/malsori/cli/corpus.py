@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.files import atomic_file
 
 if TYPE_CHECKING:
     from malsori.text.tokenizer import Tokenizer
@@ -41,6 +42,10 @@ def prepare_corpus(
     layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognisers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
+    pitch: Annotated[
+        str | None,
+        typer.Option(help="autocorrelation, or praat (pip install 'malsori[praat]'). [default: what OUT began with]"),
+    ] = None,
     align_with: Annotated[
         str | None, typer.Option(help="Recogniser that finds durations; none for no durations. [default: the built-in]")
     ] = None,
@@ -58,7 +63,7 @@ def prepare_corpus(
     """
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
 
-    values = {"layout": layout, "audio": audio_at(rate), "workers": workers}
+    values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
     scratch = align_from is AlignFrom.scratch
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
@@ -125,21 +130,23 @@ def check_corpus(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Examine a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
+    """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
-    Example: malsori corpus check recordings/ --listen --html doctor.html
+    Example: malsori corpus check recordings/ --listen --html check.html
     """
     from malsori.asr.recognizer import load_recognizer
-    from malsori.corpus.doctor import examine
+    from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
     tokenizer = _tokenizer(whisper) if whisper else None
-    listener = load_recognizer(model).model if listen or model else None
-    found = examine(source, audio_at(rate), workers, layout, tokenizer=tokenizer, listener=listener, watch=watched)
+    recognizer = load_recognizer(model).model if listen or model else None
+    found = check.check_corpus(
+        source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
+    )
     if html:
-        from malsori.report.doctor_page import save_doctor_page
+        from malsori.report.check_page import save_check_page
 
-        save_doctor_page(found, html)
+        save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.can_train else 2)
@@ -155,7 +162,6 @@ def show_utterances(
 
     Example: malsori corpus show work/voice lmy00001 -o pictures
     """
-    from malsori.audio.io import written_whole
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
@@ -164,7 +170,7 @@ def show_utterances(
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):
         if name not in cuts:
             raise CorpusError(f"'{name}' is no utterance of {folder}; it has {len(cuts)}, such as {next(iter(cuts))}")
-        with written_whole(out / f"{name}.png") as temporary:
+        with atomic_file(out / f"{name}.png") as temporary:
             temporary.write_bytes(as_png(utterance_figure(corpus, cuts[name])))
         print(out / f"{name}.png")
 

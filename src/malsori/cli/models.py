@@ -16,7 +16,7 @@ def list_models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List models with their system, sample rate, size and licence.
+    """List models with their system, sample rate, size and license.
 
     Example: malsori models · malsori models runs/voice
     """
@@ -29,7 +29,7 @@ def list_models(
         return
     for model in models:
         size, rate = f"{model.bytes / 1e6:.1f} MB", model.facts.audio.sample_rate
-        print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.licence}")
+        print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}")
 
 
 @app.command("import")
@@ -40,19 +40,19 @@ def import_checkpoint(
         list[Path] | None,
         typer.Option(help="The author's settings, JSON or YAML; repeats. The config.json beside FILE without."),
     ] = None,
-    licence: Annotated[str, typer.Option(help="What the author says the weights may be used for.")] = "unknown",
+    license: Annotated[str, typer.Option(help="What the author says the weights may be used for.")] = "unknown",
 ) -> None:
     """Make a model folder of a public checkpoint; no code in the file is run.
 
-    Example: malsori import g_02500000 -o models/hifigan --config config_v1.json --licence MIT
+    Example: malsori import g_02500000 -o models/hifigan --config config_v1.json --license MIT
     """
     from malsori.pretrained.folder import save_model
     from malsori.pretrained.hub import import_public
 
-    model = import_public(file, config or [], licence)
+    model = import_public(file, config or [], license)
     save_model(model, out)
     print(
-        f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. Licence: {model.facts.licence}."
+        f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. License: {model.facts.license}."
     )
 
 

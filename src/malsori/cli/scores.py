@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malsori.cli.terminal import watched
-from malsori.errors import MalsoriError, MetricError
+from malsori.errors import MetricError
 
 if TYPE_CHECKING:
     from malsori.metrics.score_card import ScoreCard
-    from malsori.metrics.speech import SpeechDifference
+    from malsori.metrics.speech import PairResult
 
 app = typer.Typer()
 
 
 class Punctuation(enum.StrEnum):
-    """What becomes of punctuation before texts are compared."""
+    """What becomes of punctuation before texts are scored."""
 
     kept = "kept"
     removed = "removed"
@@ -49,9 +49,9 @@ _Case = Annotated[Case, typer.Option(help="Tell capital letters from small ones,
 @app.command("score")
 def score(
     reference: Annotated[
-        str, typer.Argument(help="What was said: a file (a text a line, id<TAB>text, .jsonl), or text.")
+        str, typer.Argument(help="Reference: a file (a text a line, id<TAB>text, .jsonl), or a text.")
     ],
-    hypothesis: Annotated[str, typer.Argument(help="What was heard: the same.")],
+    hypothesis: Annotated[str, typer.Argument(help="Hypothesis, as recognized: the same.")],
     as_json: _Json = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page: confusions, groups, worst utterances.")] = None,
     punctuation: _Punctuation = Punctuation.kept,
@@ -62,17 +62,17 @@ def score(
     Example: malsori score 사랑해 사량해
     Example: malsori score said.txt heard.txt --json --html score.html
     """
-    from malsori.metrics.error_rate import TextRules
+    from malsori.metrics.error_rate import TextNormalizer
     from malsori.metrics.score_card import score as score_texts
     from malsori.metrics.transcripts import read_pairs
 
     pairs = read_pairs(reference, hypothesis)
-    rules = TextRules(punctuation=punctuation.value, case=case.value)
-    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, rules)
+    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
+    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, normalizer)
     if html:
         from malsori.report.score_page import save_score_page
 
-        save_score_page(card, pairs, rules, html)
+        save_score_page(card, pairs, normalizer, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(card.as_json(), ensure_ascii=False) if as_json else _card_as_text(card))
 
@@ -92,23 +92,23 @@ def _card_as_text(card: "ScoreCard") -> str:
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation (folder or file), or a file of transcripts.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="The same, of the other system.")],
-    reference: Annotated[Path | None, typer.Option(help="What was said, when A and B are transcripts.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Reference transcript, when A and B are transcripts.")] = None,
     metric: Annotated[str, typer.Option(help="cer, cer_no_space, wer, swer, jamo_error_rate, mcd_db, ...")] = "cer",
     as_json: _Json = False,
     punctuation: _Punctuation = Punctuation.kept,
     case: _Case = Case.kept,
 ) -> None:
-    """Say whether two systems differ on the same utterances: difference, interval, p and a verdict.
+    """Say whether two systems differ on the same utterances: difference, interval, p and a conclusion.
 
     Example: malsori compare heard_by_a.txt heard_by_b.txt --reference said.txt --metric wer
     Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
     """
-    from malsori.metrics.error_rate import TextRules
-    from malsori.metrics.verdict import compare_outputs
+    from malsori.metrics.comparison import compare_outputs
+    from malsori.metrics.error_rate import TextNormalizer
 
-    rules = TextRules(punctuation=punctuation.value, case=case.value)
-    found = compare_outputs(a, b, metric, reference, rules)
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.verdict)
+    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
+    found = compare_outputs(a, b, metric, reference, normalizer)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.conclusion)
 
 
 @app.command("mcd")
@@ -140,24 +140,23 @@ def mcd(
     pairs = pair_folders(reference, hypothesis)
     jobs = workers or min(os.cpu_count() or 1, len(pairs))
     results = compare_folders(pairs, rate, definition.value, order, include_c0, jobs)
-    _tell_folder([*watched(results, len(pairs))], as_json)
+    _print_folder([*watched(results, len(pairs))], as_json)
 
 
-def _tell_folder(results: "list[tuple[str, SpeechDifference | MalsoriError]]", as_json: bool) -> None:
-    """Print each pair and the means; pairs that could not be measured are told and make the command fail."""
-    from malsori.metrics.speech import mean_of
+def _print_folder(results: "list[PairResult]", as_json: bool) -> None:
+    """Print each pair and the means; pairs that could not be measured are reported and make the command fail."""
+    from malsori.metrics.speech import mean_difference
 
-    failed = {name: found for name, found in results if isinstance(found, MalsoriError)}
-    measured = {name: found for name, found in results if not isinstance(found, MalsoriError)}
-    for error in failed.values():
-        print(f"malsori: {error}", file=sys.stderr)
+    measured = {each.name: each.difference for each in results if each.difference}
+    failed = {each.name: each.failure for each in results if not each.difference}
+    for failure in failed.values():
+        print(f"malsori: {failure}", file=sys.stderr)
     if not measured:
         raise MetricError(f"none of {len(failed)} pairs could be measured")
-    means = mean_of([*measured.values()])
+    means = mean_difference([*measured.values()])
     if as_json:
         rows = [{"id": name} | found.as_json() for name, found in measured.items()]
-        skipped = {name: str(error) for name, error in failed.items()}
-        print(json.dumps(means | {"rows": rows, "failed": skipped}, ensure_ascii=False))
+        print(json.dumps(means | {"rows": rows, "failed": failed}, ensure_ascii=False))
     else:
         for name, found in measured.items():
             print(f"{name}\t{found.mcd_db:.3f} dB")

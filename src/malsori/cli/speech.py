@@ -90,8 +90,8 @@ def transcribe(
 
     Example: malsori transcribe talk.m4a --format srt
     """
-    from malsori.asr.listeners import ListenOptions
     from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.whisper import ListenOptions
 
     recognizer = load_recognizer(model, ListenOptions(beam=beam, language=language, task=task))
     if language not in recognizer.languages:

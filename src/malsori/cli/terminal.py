@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from malsori.errors import TextError
+from malsori.files import write_text
 
 
 def text_of(argument: str) -> str:
@@ -33,7 +34,7 @@ def write(text: str, out: Path | None) -> None:
     if out is None:
         print(text, end="")
     else:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
 
 
 def watched(items: Iterable[Any], total: int | None = None) -> Iterable[Any]:

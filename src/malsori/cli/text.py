@@ -53,10 +53,10 @@ def phonemes(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morpho
 def count_language_model(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text, a sentence a line; digits are read out.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="language_model.safetensors in a recogniser's folder.")],
-    order: Annotated[int, typer.Option(help="Jamo in the longest sequence that is remembered, 2 to 9.")] = 6,
-    least: Annotated[int, typer.Option(help="Longer sequences are kept from so many occurrences on.")] = 2,
+    order: Annotated[int, typer.Option(help="Jamo in the longest n-gram, 2 to 9.")] = 6,
+    min_count: Annotated[int, typer.Option(help="Occurrences from which n-grams of four jamo and more are kept.")] = 2,
 ) -> None:
-    """Count the language model that a recogniser leans on where the sound is unclear.
+    """Count the n-gram language model that the beam search of a recogniser consults.
 
     Example: malsori text model sentences.txt -o runs/recogniser/model/language_model.safetensors
     """
@@ -70,9 +70,9 @@ def count_language_model(
             texts.append(only_hangul(normalized(line).text) if line.strip() else "")
         except TextError:
             refused += 1
-    model = count_model(texts, order, least)
+    model = count_model(texts, order, min_count)
     save_ngram(model, out)
-    print(f"{out}: {len(texts)} lines counted, {refused} left out that cannot be read, {len(model)} sequences kept")
+    print(f"{out}: {len(texts)} lines counted, {refused} skipped that cannot be read, {len(model)} n-grams kept")
 
 
 @app.command("explain", context_settings=_ANY_TEXT)

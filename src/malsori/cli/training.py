@@ -35,7 +35,7 @@ def train_system(
         bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
     ] = False,
 ) -> None:
-    """Train a system; broken off anywhere, the same command with --resume goes on as if it had not been.
+    """Train a system; interrupted anywhere, the same command with --resume goes on as if it had not been.
 
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
@@ -75,7 +75,7 @@ def show_runs(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, finished or still going.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Page to write.")] = Path("runs.html"),
 ) -> None:
-    """Draw what runs have written down: curves, balance of the losses, the doctor's warnings, in one HTML page.
+    """Draw the logs of runs: curves, contributions of the losses, warnings, in one HTML page.
 
     Example: malsori runs runs/voice runs/voice-2 -o runs.html
     """

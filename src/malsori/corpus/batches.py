@@ -94,7 +94,7 @@ class ListenBatch:
 
 @dataclass(frozen=True)
 class Target:
-    """What a recogniser should write for an utterance: the text, its jamo, its phonemes."""
+    """A recognizer's targets for an utterance: the text, its jamo, its phonemes."""
 
     text: str
     jamo_ids: list[int]
@@ -164,7 +164,7 @@ class SpeakCollator:
 
 @dataclass(frozen=True)
 class ListenCollator:
-    """Whole utterances at a drawn speed, masked here and there, with what should be written."""
+    """Whole utterances with speed perturbation and SpecAugment, and their transcripts."""
 
     corpus_rate: int
     audio: AudioConfig
@@ -182,22 +182,25 @@ class ListenCollator:
         return ListenBatch(mel, mel_lengths, jamo, jamo_lengths, phonemes, phoneme_lengths, texts)
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = at_some_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
         return log_mel(torch.from_numpy(wave)[None], self.audio)[0]
 
 
-def at_some_speed(
-    wave: np.ndarray, corpus_rate: int, sample_rate: int, config: DataConfig, random: np.random.Generator
+def perturb_speed(
+    wave: np.ndarray, corpus_rate: int, sample_rate: int, speeds: tuple[float, ...], random: np.random.Generator
 ) -> np.ndarray:
-    """Return a wave at another rate, heard at one of the speeds of the config."""
-    speed = float(random.choice(config.speeds))
+    """Return a wave at sample_rate, played at one of the speeds, drawn at random; tempo and pitch change together.
+
+    Source: Ko et al. 2015, Audio Augmentation for Speech Recognition (speed perturbation).
+    """
+    speed = float(random.choice(speeds))
     if speed == 1.0 and corpus_rate == sample_rate:
         return wave
     return soxr.resample(wave, corpus_rate, sample_rate / speed)
 
 
 def masked_mel(mel: Tensor, config: DataConfig, random: np.random.Generator) -> Tensor:
-    """Return the mel (frames, mel_channels) itself, two bands and two stretches of it at its mean.
+    """Return the mel (frames, mel_channels) itself, up to two bands and two spans of frames set to its mean.
 
     Source: SpecAugment (Park et al. 2019, arXiv:1904.08779).
     """

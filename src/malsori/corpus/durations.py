@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malsori.alignment.boundaries import LEAST_SECONDS, Sound, adapt, learn, place, some_of, sound_of
-from malsori.alignment.gmm import PhoneModels, built_in
+from malsori.alignment.boundaries import (
+    MIN_SECONDS,
+    AlignmentInput,
+    alignment_input,
+    force_align,
+    map_adapt,
+    select_recordings,
+    train_flat_start,
+)
+from malsori.alignment.gmm import GmmHmm, built_in
 from malsori.alignment.phonemes import frames_of, time_phonemes
 from malsori.corpus.folder import Corpus, add_ground_truth, read_keys
 from malsori.errors import AlignmentError, TextError
@@ -58,14 +66,14 @@ def add_durations(
 
 @dataclass
 class _Aligner:
-    """What aligns a corpus: it learns or adapts its phone models when they are first needed."""
+    """What aligns a corpus: it trains or adapts its phone model when it is first needed."""
 
     corpus: Corpus
     recognizer: "SavedModel | None"
     frontend: Frontend = field(default_factory=lambda: Frontend())
     cuts: dict[str, list[Any]] = field(init=False)
-    _adapted: dict[str, PhoneModels] = field(default_factory=dict)  # of the last speaker only
-    _heard: dict[str, Sound] = field(default_factory=dict)  # learnt from, and not yet aligned
+    _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
+    _heard: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
 
     def __post_init__(self) -> None:
         self.cuts = {}
@@ -75,7 +83,7 @@ class _Aligner:
 
     @cached_property
     def key(self) -> str:
-        """What the durations depend on, in short: the models, and the recordings that they learn from."""
+        """What the durations depend on, in short: the models, and the recordings that they are trained on."""
         keys = (read_keys(self.corpus.ground_truth_path(cut))[0] for cuts in self.cuts.values() for cut in cuts)
         digest = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:12]
         name = self.recognizer.facts.fingerprint() if self.recognizer else "scratch"
@@ -83,40 +91,40 @@ class _Aligner:
 
     def align(self, cut: Any) -> dict[str, np.ndarray]:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""
-        models = self._models_of(_speaker(cut))
+        model = self._model_of(_speaker(cut))
         sound = self._sound(cut)
         self._heard.pop(cut.id, None)
-        audio, ends = self.corpus.audio, place(models, sound)
+        audio, ends = self.corpus.audio, force_align(model, sound)
         durations = frames_of(ends, sound.reading, audio, round(cut.duration / audio.frame_seconds))
         token_ids = PHONEMES.encode(sound.reading.phonemes)
         return {"durations": durations, "token_ids": np.array(token_ids, dtype=np.int32)}
 
     @cached_property
-    def _models(self) -> PhoneModels:
-        """Phone models of the whole corpus, where there is enough of it; else those that come with malsori."""
+    def _model(self) -> GmmHmm:
+        """A phone model of the whole corpus, where there is enough of it; else the one that comes with malsori."""
         sounds = self._sounds([cut for cuts in self.cuts.values() for cut in cuts])
-        little = sum(sound.seconds for sound in sounds) < LEAST_SECONDS
-        return built_in() if little and self.recognizer else learn(sounds)
+        little = sum(sound.seconds for sound in sounds) < MIN_SECONDS
+        return built_in() if little and self.recognizer else train_flat_start(sounds)
 
-    def _models_of(self, speaker: str) -> PhoneModels:
+    def _model_of(self, speaker: str) -> GmmHmm:
         if speaker not in self._adapted:
-            self._adapted = {speaker: adapt(self._models, self._sounds(self.cuts[speaker]))}
+            self._adapted = {speaker: map_adapt(self._model, self._sounds(self.cuts[speaker]))}
         return self._adapted[speaker]
 
-    def _sounds(self, cuts: list[Any]) -> list[Sound]:
-        """Return as many recordings as there is anything to learn from, without those that cannot be aligned."""
+    def _sounds(self, cuts: list[Any]) -> list[AlignmentInput]:
+        """Return as many recordings as models are trained on, without those that cannot be aligned."""
         sounds = []
-        for number in some_of([cut.duration for cut in cuts]):
+        for number in select_recordings([cut.duration for cut in cuts]):
             try:
                 sound = self._sound(cuts[number])
-                sound.chain()
+                sound.state_graph()
             except (AlignmentError, TextError):  # told when its own turn comes
                 continue
             self._heard[cuts[number].id] = sound
             sounds.append(sound)
         return sounds
 
-    def _sound(self, cut: Any) -> Sound:
+    def _sound(self, cut: Any) -> AlignmentInput:
         from malsori.asr.encode import hear
         from malsori.audio.io import load_audio
 
@@ -126,10 +134,10 @@ class _Aligner:
         rate = self.corpus.audio.sample_rate
         wave = load_audio(Path(cut.recording.sources[0].source), rate)
         if self.recognizer is None:
-            return sound_of(reading, wave, rate)
+            return alignment_input(reading, wave, rate)
         heard = hear(self.recognizer, wave, rate)
         times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
-        return sound_of(reading, wave, rate, times.ends)
+        return alignment_input(reading, wave, rate, times.ends)
 
 
 def _speaker(cut: Any) -> str:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malsori.audio.io import written_whole
-from malsori.config import AudioConfig, read_json
+from malsori.config import AudioConfig
 from malsori.corpus.layouts import SPLITS
 from malsori.errors import CorpusError
+from malsori.files import atomic_file, read_json
 
 if TYPE_CHECKING:
     from lhotse import CutSet, MonoCut
@@ -31,16 +31,23 @@ if TYPE_CHECKING:
 #: Written into corpus.json; raised when a reader of the older kind would misread the folder.
 FORMAT = "malsori-corpus-1"
 
+#: Who found F0 in the corpora that do not say so.
+OLD_TRACKER = "praat"
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty)."""
+    """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty).
+
+    `pitch_tracker` says who found F0: what was learnt of one tracker's pitch is not quite that of another's.
+    """
 
     path: Path
     name: str
     audio: AudioConfig
     cuts: "dict[str, CutSet]"
     speakers: tuple[str, ...]
+    pitch_tracker: str = OLD_TRACKER
 
     def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
         """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
@@ -69,7 +76,8 @@ def load_corpus(path: Path | str) -> Corpus:
         split = cut.supervisions[0].custom["split"]
         cuts[split].append(cut.with_recording_path_prefix(path))
     by_split = {split: CutSet.from_cuts(found) for split, found in cuts.items()}
-    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]))
+    tracker = facts.get("pitch_tracker", OLD_TRACKER)
+    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]), tracker)
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -89,16 +97,10 @@ def read_facts(path: Path) -> dict[str, Any]:
 MARKER = ".preparing.json"
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as indented JSON with Hangul kept readable, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
 def write_cuts(path: Path, cuts: "Iterable[MonoCut]") -> None:
     """Write cuts as gzipped JSON lines; the same cuts give the same bytes (no time stamp, no file name inside)."""
     lines = b"".join(json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n" for cut in cuts)
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(lines, mtime=0))
 
 
@@ -119,7 +121,7 @@ def write_ground_truth(path: Path, arrays: dict[str, np.ndarray], key: str, alig
 
     # one entry: safetensors writes several in an order that changes from run to run, and so would the bytes
     notes = {"keys": f"{key} {aligned_by}"}
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, notes)
 
 

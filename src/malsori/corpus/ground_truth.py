@@ -22,11 +22,14 @@ import numpy as np
 from jaxtyping import Float
 
 from malsori.audio.io import load_audio, save_audio
-from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config, read_json
+from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
+from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus import folder
+from malsori.corpus.folder import OLD_TRACKER
 from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
+from malsori.files import read_json, write_json
 
 if TYPE_CHECKING:
     from lhotse import MonoCut
@@ -57,10 +60,14 @@ _LEVEL_SECONDS = 0.01  # length of the pieces whose loudness is compared
 
 
 class PrepareOptions(Config):
-    """How `prepare` works; the command line and Python read the same defaults."""
+    """How `prepare` works; the command line and Python read the same defaults.
+
+    pitch_tracker: who finds F0; None goes on with whoever began the corpus, and is our own for a new one.
+    """
 
     layout: Literal["auto", "emotiontts", "librispeech", "ljspeech"] = "auto"
     audio: AudioConfig = AudioConfig()
+    pitch_tracker: PitchTracker | None = None
     workers: int = 0  # 0: one for each processor
 
 
@@ -127,6 +134,7 @@ class _Job:
     utterance: Utterance
     out: Path
     audio: AudioConfig
+    tracker: PitchTracker
     file_id: str
 
 
@@ -140,8 +148,9 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     """
     options = options or PrepareOptions()
     listing = read_layout(source, options.layout)
-    _claim(source, out, options.audio)
-    jobs = [_Job(item, out, options.audio, safe_name(item.id)) for item in listing.utterances]
+    tracker = options.pitch_tracker or _tracker_of(out)
+    origin = _claim(source, out, options.audio, tracker)
+    jobs = [_Job(item, out, options.audio, tracker, safe_name(item.id)) for item in listing.utterances]
     results = list(run_in_order(_make, jobs, options.workers, "preparing"))
     made = [item for item in results if isinstance(item, _Made)]
     refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
@@ -151,7 +160,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     if not made:
         counts = ", ".join(f"{reason} {len(ids)}" for reason, ids in summary.skipped.items())
         raise CorpusError(f"{source}: none of {len(refused)} utterances can be used: {counts}")
-    _finish(summary, made, source, listing.layout, options.audio)
+    _finish(summary, made, {"layout": listing.layout, **origin}, options.audio)
     return summary
 
 
@@ -180,7 +189,9 @@ def trimmed(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> Float[np
     return kept
 
 
-def measure(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> dict[str, np.ndarray]:
+def measure(
+    wave: Float[np.ndarray, " samples"], audio: AudioConfig, tracker: PitchTracker = DEFAULT_TRACKER
+) -> dict[str, np.ndarray]:
     """Return mel (frames, mel_channels), pitch_hz (frames,) and energy (frames,) of a wave, all float32."""
     import torch
 
@@ -188,7 +199,7 @@ def measure(wave: Float[np.ndarray, " samples"], audio: AudioConfig) -> dict[str
     from malsori.audio.pitch import energy, pitch_hz
 
     mel = log_mel(torch.from_numpy(wave)[None], audio)[0].numpy()
-    return {"mel": mel, "pitch_hz": pitch_hz(wave, audio), "energy": energy(mel)}
+    return {"mel": mel, "pitch_hz": pitch_hz(wave, audio, tracker), "energy": energy(mel)}
 
 
 def reading(text: str) -> "Reading":
@@ -245,7 +256,7 @@ def _make(job: _Job) -> _Made | Refusal:
         return wave
     # Measured is what is written: 16 bits.
     wave = (np.rint(wave * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
-    arrays = measure(wave, job.audio)
+    arrays = measure(wave, job.audio, job.tracker)
     if not arrays["pitch_hz"].any():
         return Refusal(item.id, "no voice", f"{item.audio_path}: no frame has a pitch: noise or a whisper")
     save_audio(wave_path, wave, job.audio.sample_rate)
@@ -263,15 +274,27 @@ def _key(job: _Job) -> str:
     except OSError:
         return ""
     trim = (GROUND_TRUTH_VERSION, SILENCE_DB, KEPT_SILENCE_SECONDS)
-    settings = f"{job.audio.fingerprint()} {trim} {job.utterance.spoken}"
+    tracker = "" if job.tracker == OLD_TRACKER else f"{job.tracker} "  # the first one, once the only one: no trace
+    settings = f"{tracker}{job.audio.fingerprint()} {trim} {job.utterance.spoken}"
     return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
 
 
-def _claim(source: Path, out: Path, audio: AudioConfig) -> None:
-    """Mark `out` as being made from this source. Raises: CorpusError if it holds anything else."""
+def _tracker_of(out: Path) -> PitchTracker:
+    """Return the pitch tracker that a corpus folder was begun with; our own for a new one."""
+    for place in (out / folder.MARKER, out / "corpus.json"):
+        if place.is_file():
+            return read_json(place).get("pitch_tracker", OLD_TRACKER)
+    return DEFAULT_TRACKER
+
+
+def _claim(source: Path, out: Path, audio: AudioConfig, tracker: PitchTracker) -> dict[str, Any]:
+    """Mark `out` as being made from this source, and return what the mark says.
+
+    Raises: CorpusError if it holds anything else.
+    """
     if out.resolve() == source.resolve():
         raise CorpusError(f"{out}: is the source itself; {_ELSEWHERE}")
-    wanted = {"source": source.resolve().name, "audio": audio.model_dump(mode="json")}
+    wanted = {"source": source.resolve().name, "audio": audio.model_dump(mode="json"), "pitch_tracker": tracker}
     marker, facts = out / folder.MARKER, out / "corpus.json"
     if marker.is_file() or facts.is_file():
         found = read_json(marker if marker.is_file() else facts)
@@ -284,13 +307,18 @@ def _claim(source: Path, out: Path, audio: AudioConfig) -> None:
             raise CorpusError(
                 f"{out}: was made at {rate} Hz, not {audio.sample_rate}, or with other bands; {_ELSEWHERE}"
             )
+        if (before := _tracker_of(out)) != tracker:
+            raise CorpusError(
+                f"{out}: its pitch is by '{before}', not '{tracker}': leave the tracker out, or {_ELSEWHERE}"
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CorpusError(f"{out}: exists and is not a corpus; {_ELSEWHERE}")
-    folder.write_json(marker, wanted)
+    write_json(marker, wanted)
     facts.unlink(missing_ok=True)
+    return wanted
 
 
-def _finish(summary: Summary, made: list[_Made], source: Path, layout: str, audio: AudioConfig) -> None:
+def _finish(summary: Summary, made: list[_Made], origin: dict[str, Any], audio: AudioConfig) -> None:
     """Write cuts.jsonl.gz and corpus.json, remove what belongs to no utterance, and lift the marker."""
     from malsori.text.frontend import FRONTEND_VERSION
 
@@ -300,9 +328,7 @@ def _finish(summary: Summary, made: list[_Made], source: Path, layout: str, audi
     folder.write_cuts(out / "cuts.jsonl.gz", (_cut(item, audio) for item in made))
     facts = {
         "format": folder.FORMAT,
-        "layout": layout,
-        "source": source.resolve().name,
-        "audio": audio.model_dump(mode="json"),
+        **origin,
         "fingerprint": audio.fingerprint(),
         "frontend": FRONTEND_VERSION,
         "speakers": list(summary.speakers),
@@ -310,7 +336,7 @@ def _finish(summary: Summary, made: list[_Made], source: Path, layout: str, audi
         "hours": {split: round(hours, 4) for split, hours in summary.hours.items()},
         "skipped": summary.skipped,
     }
-    folder.write_json(out / "corpus.json", facts)
+    write_json(out / "corpus.json", facts)
     (out / folder.MARKER).unlink()
 
 

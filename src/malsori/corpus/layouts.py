@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from malsori.audio.io import SOUND_SUFFIXES
+from malsori.audio.io import SOUND_SUFFIXES, sound_files
 from malsori.errors import CorpusError
 
 #: The three parts of a corpus, by the names that split files, recipes and reports use.
@@ -138,8 +138,8 @@ def read_text(path: Path) -> str:
 def _emotiontts(source: Path) -> Found:
     for folder in _emotiontts_folders(source):
         speaker = unicodedata.normalize("NFC", folder.name)
-        heard = {path.stem for path in _sounds(folder / "wav")}
-        for path in _sounds(folder / "wav"):
+        heard = {path.stem for path in sound_files(folder / "wav")}
+        for path in sound_files(folder / "wav"):
             yield _from_siblings(folder, path, speaker)
         for path in sorted((folder / "transcript").glob("*.txt")):
             if path.stem not in heard:
@@ -164,7 +164,7 @@ def _librispeech(source: Path) -> Found:
         folders = table.parent.relative_to(source).parts
         # SPEAKER/CHAPTER/*.trans.txt, perhaps inside train-clean-100 and the like.
         speaker = folders[-2] if len(folders) > 1 else folders[0] if folders else source.resolve().name
-        sounds = {path.stem: path for path in _sounds(table.parent)}
+        sounds = {path.stem: path for path in sound_files(table.parent)}
         for line in _lines(table):
             if isinstance(line, Refusal):
                 yield line
@@ -257,10 +257,6 @@ def _is_table(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return b"|" in file.read(4096)
-
-
-def _sounds(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_SUFFIXES)
 
 
 def _by_id(item: Refusal) -> tuple[str, str]:

@@ -23,13 +23,13 @@ from jaxtyping import Float
 from pydantic import Field
 
 from malsori.alignment.textgrid import load_textgrid, save_textgrid
-from malsori.audio.io import save_audio, written_whole
-from malsori.config import Config, read_json
+from malsori.audio.io import save_audio
+from malsori.config import Config
 from malsori.corpus.espeak import SpokenText, check_voice, speak
-from malsori.corpus.folder import write_json
 from malsori.corpus.layouts import SPLITS, read_text, text_key
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AlignmentError, CorpusError, TextError
+from malsori.files import read_json, write_json, write_text
 from malsori.text.frontend import Frontend, Reading
 
 #: The shortest sentences last about a second: an hour of speech is asked for with no more than these.
@@ -205,10 +205,9 @@ def _write(out: Path, line: _Line, spoken: SpokenText, told: _Told) -> None:
     speaker = line.voice.replace("+", "-")
     name = f"{speaker}-{line.number:06d}-{line.speed}"
     folder, seconds = out / speaker, len(spoken.wave) / spoken.rate
-    with written_whole(folder / "textgrid" / f"{name}.TextGrid") as path:
-        save_textgrid(path, {"phones": spoken.phones, "espeak": spoken.own_phones}, seconds)
-    with written_whole(folder / "transcript" / f"{name}.txt") as path:
-        path.write_text(line.text + "\n", encoding="utf-8")
+    tiers = {"phones": spoken.phones, "espeak": spoken.own_phones}
+    save_textgrid(folder / "textgrid" / f"{name}.TextGrid", tiers, seconds)
+    write_text(folder / "transcript" / f"{name}.txt", line.text + "\n")
     save_audio(folder / "wav" / f"{name}.flac", spoken.wave, spoken.rate)
     sounded = sum(word >= 0 for word in line.reading.phoneme_words)
     told.ids[name], told.seconds, told.phonemes = line.split, told.seconds + seconds, told.phonemes + sounded
@@ -221,8 +220,8 @@ def _write(out: Path, line: _Line, spoken: SpokenText, told: _Told) -> None:
 
 def _finish(out: Path, told: _Told) -> Synthesized:
     for split in SPLITS:
-        with written_whole(out / "splits" / f"{split}.txt") as path:
-            path.write_text("".join(f"{name}\n" for name, of in told.ids.items() if of == split), encoding="utf-8")
+        names = [name for name, of in told.ids.items() if of == split]
+        write_text(out / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names))
     counts = Counter(told.ids.values())
     return Synthesized(
         {split: counts[split] for split in SPLITS},

@@ -1,4 +1,4 @@
-"""A language model over written jamo, counted from plain text: what a recogniser leans on where the sound is unclear.
+"""A language model over written jamo, counted from plain text: what a recogniser consults where the sound is unclear.
 
 Interpolated Witten-Bell estimates (Witten and Bell 1991, The zero-frequency problem), kept as back-off tables:
 
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from malsori.audio.io import written_whole
 from malsori.errors import ModelError, TextError
+from malsori.files import atomic_file
 from malsori.text.hangul import to_jamo
 from malsori.text.symbols import JAMO
 
@@ -29,7 +29,7 @@ _EDGE = 0
 
 
 @dataclass(frozen=True)
-class _Table:
+class _NgramTable:
     """The n-grams of one order: sorted keys, log P(last | rest), and the back-off weight of the whole as a context."""
 
     keys: list[int]
@@ -45,7 +45,7 @@ class _Table:
 class NgramModel:
     """Answers `decode.ctc.LanguageModel`; a state is the packed ids of the last order - 1 tokens, and their number."""
 
-    def __init__(self, tables: list[_Table]) -> None:
+    def __init__(self, tables: list[_NgramTable]) -> None:
         self._tables = tables
 
     def __len__(self) -> int:
@@ -63,8 +63,8 @@ class NgramModel:
     def step(self, state: tuple[int, int], token_id: int) -> tuple[float, tuple[int, int]]:
         """Return the log-probability of a token after a state, and the state behind the token."""
         packed, length = state
-        longest = min(length + 1, self.order - 1)
-        behind = ((packed << _BITS | token_id) & _mask(longest), longest)
+        kept = min(length + 1, self.order - 1)
+        behind = ((packed << _BITS | token_id) & _mask(kept), kept)
         return self._log_prob(packed, length, token_id), behind
 
     def finish(self, state: tuple[int, int]) -> float:
@@ -91,13 +91,13 @@ class NgramModel:
         return penalty + self._tables[0].log_probs[token_id]
 
 
-def count_model(texts: Iterable[str], order: int, least: int = 2) -> NgramModel:
+def count_model(texts: Iterable[str], order: int, min_count: int = 2) -> NgramModel:
     """Return the model of a text.
 
     Args:
         texts: sentences of Hangul and spaces.
         order: tokens in the longest n-gram, 2 to 9.
-        least: n-grams of four tokens and more are kept from so many occurrences on.
+        min_count: n-grams of four tokens and more are kept from so many occurrences on.
     Raises: TextError if the order is out of range or there is no text.
     """
     if not 2 <= order <= MAX_ORDER:
@@ -107,7 +107,7 @@ def count_model(texts: Iterable[str], order: int, least: int = 2) -> NgramModel:
     if len(stream) < 2:
         raise TextError("no text to count: every line is empty")
     singles = np.arange(len(JAMO)), np.bincount(stream, minlength=len(JAMO))  # every symbol, seen or not
-    counted = [singles, *(_count(stream, size, least if size > 3 else 1) for size in range(2, order + 1))]
+    counted = [singles, *(_count(stream, size, min_count if size > 3 else 1) for size in range(2, order + 1))]
     return NgramModel(_estimate(counted))
 
 
@@ -118,7 +118,7 @@ def save_ngram(model: NgramModel, path: Path) -> None:
         arrays[f"{size}.keys"] = np.array(table.keys, dtype=np.int64)
         for name, values in (("log_probs", table.log_probs), ("backoffs", table.backoffs)):
             arrays[f"{size}.{name}"] = np.clip(np.round(-16 * np.array(values)), 0, 255).astype(np.uint8)
-    with written_whole(path) as temporary:
+    with atomic_file(path) as temporary:
         save_file(arrays, temporary)
 
 
@@ -131,7 +131,7 @@ def load_ngram(path: Path) -> NgramModel:
     except (FileNotFoundError, SafetensorError) as error:
         raise ModelError(f"{path}: not a language model that can be read ({error})") from error
     tables = [
-        _Table(
+        _NgramTable(
             arrays[f"{size}.keys"].tolist(),
             (arrays[f"{size}.log_probs"] / -16.0).tolist(),
             (arrays[f"{size}.backoffs"] / -16.0).tolist(),
@@ -141,7 +141,7 @@ def load_ngram(path: Path) -> NgramModel:
     return NgramModel(tables)
 
 
-def _count(stream: np.ndarray, size: int, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _count(stream: np.ndarray, size: int, min_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the packed n-grams of a stream that do not cross an edge, sorted, and how often each occurs."""
     windows = len(stream) - size + 1
     packed = np.zeros(windows, dtype=np.int64)
@@ -150,23 +150,23 @@ def _count(stream: np.ndarray, size: int, least: int) -> tuple[np.ndarray, np.nd
     edges = np.concatenate([[0], np.cumsum(stream == _EDGE)])
     inner = edges[size - 1 : size - 1 + windows] - edges[1 : 1 + windows] if size > 2 else np.zeros(windows)
     keys, counts = np.unique(packed[inner == 0], return_counts=True)
-    return keys[counts >= least], counts[counts >= least]
+    return keys[counts >= min_count], counts[counts >= min_count]
 
 
-def _estimate(counted: list[tuple[np.ndarray, np.ndarray]]) -> list[_Table]:
+def _estimate(counted: list[tuple[np.ndarray, np.ndarray]]) -> list[_NgramTable]:
     """Return the back-off tables of counted n-grams, from the shortest up."""
-    tables: list[_Table] = []
+    tables: list[_NgramTable] = []
     shorter, shorter_keys = np.array([1 / len(JAMO)]), np.array([0])
     for size, (keys, counts) in enumerate(counted):
         contexts, first, which = np.unique(keys >> _BITS, return_index=True, return_inverse=True)
         totals, kinds = np.add.reduceat(counts, first), np.diff(np.append(first, len(keys)))
         if tables:
             given_back = dict(zip(contexts.tolist(), np.log(kinds / (totals + kinds)).tolist(), strict=True))
-            longest = tables[-1]
-            tables[-1] = _Table(longest.keys, longest.log_probs, [given_back.get(key, 0.0) for key in longest.keys])
+            last = tables[-1]
+            tables[-1] = _NgramTable(last.keys, last.log_probs, [given_back.get(key, 0.0) for key in last.keys])
         below = shorter[np.searchsorted(shorter_keys, keys & _mask(size))]
         found = (counts + kinds[which] * below) / (totals + kinds)[which]
-        tables.append(_Table(keys.tolist(), np.log(found).tolist(), [0.0] * len(keys)))
+        tables.append(_NgramTable(keys.tolist(), np.log(found).tolist(), [0.0] * len(keys)))
         shorter, shorter_keys = found, keys
     return tables
 

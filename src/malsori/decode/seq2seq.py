@@ -90,11 +90,11 @@ def rules_of(
     Raises: TextError as `Tokenizer.prefix`, or if timestamps are asked of a model that has none; ModelError if the
         tokenizer is none of this decoder's.
     """
-    if vocab <= max(tokenizer.end, tokenizer.plain):
+    if vocab <= max(tokenizer.end, tokenizer.no_timestamps):
         raise ModelError(f"the decoder knows {vocab} tokens, its tokenizer more: they do not belong together")
     if timestamps and vocab <= tokenizer.first_timestamp:
         raise TextError("the model has no tokens for times; ask it for a text without timestamps")
-    prefix, forbidden = tokenizer.prefix(language, task, timestamps), tokenizer.forbidden
+    prefix, suppressed_ids = tokenizer.prefix(language, task, timestamps), tokenizer.suppressed_ids
     behind = range(min(tokenizer.start, tokenizer.end), vocab)  # the special tokens, and the times unless asked for
     spared = behind[tokenizer.first_timestamp - behind.start :] if timestamps else ()
     steering = tuple(index for index in behind if index != tokenizer.end and index not in spared)
@@ -102,8 +102,8 @@ def rules_of(
         prefix=prefix,
         end=tokenizer.end,
         longest=positions - len(prefix),
-        never=(*forbidden("suppress_tokens"), *steering),
-        never_first=forbidden("begin_suppress_tokens"),
+        never=(*suppressed_ids("suppress_tokens"), *steering),
+        never_first=suppressed_ids("begin_suppress_tokens"),
         no_speech=tokenizer.no_speech,
         first_timestamp=tokenizer.first_timestamp if timestamps else None,
     )

@@ -26,10 +26,10 @@ from malsori.errors import MetricError
 DECIBELS = 10.0 / math.log(10.0) * math.sqrt(2.0)
 
 #: A wave that never exceeds half a step of 16 bits is silence.
-SILENT = 0.5 / 32768
+SILENCE_PEAK = 0.5 / 32768
 
 #: Less than a window of the analysis is no speech.
-SHORTEST_SECONDS = 0.025
+MIN_SECONDS = 0.025
 
 #: Whose definition is used: ours, or another tool's to the letter.
 Preset = Literal["malsori", "espnet", "pymcd"]
@@ -139,13 +139,13 @@ def _check(name: str, wave: np.ndarray, sample_rate: int) -> None:
         raise MetricError(f"the {name} is of shape {wave.shape}: one channel of samples is needed")
     if not len(wave):
         raise MetricError(f"the {name} holds 0 samples: nothing to measure")
-    if len(wave) < SHORTEST_SECONDS * sample_rate:
+    if len(wave) < MIN_SECONDS * sample_rate:
         raise MetricError(
-            f"the {name} lasts {len(wave) / sample_rate:.4f} s: at least {SHORTEST_SECONDS} s, a window, are needed"
+            f"the {name} lasts {len(wave) / sample_rate:.4f} s: at least {MIN_SECONDS} s, a window, are needed"
         )
     if not np.isfinite(wave).all():
         raise MetricError(f"the {name} holds NaN or infinity at sample {int(np.argmin(np.isfinite(wave)))}")
-    if np.abs(wave).max() < SILENT:
+    if np.abs(wave).max() < SILENCE_PEAK:
         raise MetricError(f"the {name} is silent (peak {np.abs(wave).max():.1e}): a distortion would mean nothing")
 
 

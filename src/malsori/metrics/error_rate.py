@@ -1,11 +1,11 @@
-"""How far a transcript is from what was said: character, word and jamo error rates, counts first.
+"""How far a transcript is from its reference: character, word and jamo error rates, counts first.
 
     rate = (substitutions + deletions + insertions) / reference_length
 
 A corpus's rate is the rate of its summed counts, never the mean of its utterances' rates. Text is NFC before anything
 is compared: in NFD one wrong syllable of five (20 %) becomes one wrong jamo of twelve (8.3 %). Runs of white space are
-one space, and none stands at the ends. An empty reference has no length of its own: what was heard there is counted as
-insertions, and the rate is taken over one unit (0 if nothing was heard), so that silence is scored and never fails.
+one space, and none stands at the ends. An empty reference has no length of its own: its hypothesis counts as
+insertions, and the rate is taken over one unit (0 if that is empty too), so that silence is scored and never fails.
 """
 
 import unicodedata
@@ -62,14 +62,14 @@ class ErrorRate:
         return self.substitutions, self.deletions, self.insertions, self.reference_length
 
 
-class TextRules(Config):
-    """What is made alike before texts are compared, besides NFC and white space."""
+class TextNormalizer(Config):
+    """Normalization before scoring, besides NFC and white space: what of punctuation and capital letters counts."""
 
     punctuation: Literal["kept", "removed"] = "kept"
     case: Literal["kept", "folded"] = "kept"
 
     def apply(self, texts: Sequence[str]) -> list[str]:
-        """Return the texts in NFC, under these rules."""
+        """Return the texts in NFC, normalized."""
         joined = "\n".join(texts)
         nfc = list(texts) if joined.isascii() or unicodedata.is_normalized("NFC", joined) else list(map(_nfc, texts))
         if self.punctuation == "removed":
@@ -78,52 +78,52 @@ class TextRules(Config):
 
 
 #: Texts as they are, NFC and white space apart.
-AS_WRITTEN = TextRules()
+AS_WRITTEN = TextNormalizer()
 
 
-def cer(reference: _Text, hypothesis: _Text, spaces: bool = True, rules: TextRules = AS_WRITTEN) -> ErrorRate:
+def cer(reference: _Text, hypothesis: _Text, spaces: bool = True, normalizer: TextNormalizer = AS_WRITTEN) -> ErrorRate:
     """Return the character error rate; for lists, of the whole corpus.
 
     Args:
-        reference: what was said: one text, or a list of them.
-        hypothesis: what was heard: the same.
+        reference: one text, or a list of them.
+        hypothesis: the recognizer's: the same.
         spaces: whether a space between words counts as a character.
-        rules: what is made alike first.
+        normalizer: applied to both sides first.
     Raises: MetricError if the lists are of different lengths.
 
     >>> cer("사랑해", "사량해")
     ErrorRate(substitutions=1, deletions=0, insertions=0, reference_length=3)
     """
-    return total(count_utterances(reference, hypothesis, "characters" if spaces else "letters", rules))
+    return total(count_utterances(reference, hypothesis, "characters" if spaces else "letters", normalizer))
 
 
-def wer(reference: _Text, hypothesis: _Text, rules: TextRules = AS_WRITTEN) -> ErrorRate:
+def wer(reference: _Text, hypothesis: _Text, normalizer: TextNormalizer = AS_WRITTEN) -> ErrorRate:
     """Return the word error rate; words (eojeol) are what stands between spaces. Arguments as in `cer`.
 
     >>> wer("I love you", "I like you")
     ErrorRate(substitutions=1, deletions=0, insertions=0, reference_length=3)
     """
-    return total(count_utterances(reference, hypothesis, "words", rules))
+    return total(count_utterances(reference, hypothesis, "words", normalizer))
 
 
-def jamo_error_rate(reference: _Text, hypothesis: _Text, rules: TextRules = AS_WRITTEN) -> ErrorRate:
+def jamo_error_rate(reference: _Text, hypothesis: _Text, normalizer: TextNormalizer = AS_WRITTEN) -> ErrorRate:
     """Return the error rate over jamo: onset and coda ㄱ differ, the silent onset ㅇ counts, spaces do not.
 
     >>> jamo_error_rate("사랑해", "사량해").reference_length
     7
     """
-    return total(count_utterances(reference, hypothesis, "jamo", rules))
+    return total(count_utterances(reference, hypothesis, "jamo", normalizer))
 
 
 def count_utterances(
-    reference: _Text, hypothesis: _Text, unit: Unit, rules: TextRules = AS_WRITTEN
+    reference: _Text, hypothesis: _Text, unit: Unit, normalizer: TextNormalizer = AS_WRITTEN
 ) -> Int[np.ndarray, "utterances 4"]:
     """Return substitutions, deletions, insertions and reference length, a row for each pair.
 
     Raises: MetricError if the lists are of different lengths.
     """
     references, hypotheses = paired(reference, hypothesis)
-    references, hypotheses = rules.apply(references), rules.apply(hypotheses)
+    references, hypotheses = normalizer.apply(references), normalizer.apply(hypotheses)
     if unit == "jamo":
         references, hypotheses = list(map(to_jamo, references)), list(map(to_jamo, hypotheses))
         unit = "letters"
@@ -148,7 +148,7 @@ def paired(reference: _Text, hypothesis: _Text) -> tuple[Sequence[str], Sequence
     if len(references) != len(hypotheses):
         raise MetricError(
             f"{len(references)} references, {len(hypotheses)} hypotheses: each reference needs one hypothesis "
-            "(an empty one where nothing was heard)"
+            "(an empty one where nothing was recognized)"
         )
     return references, hypotheses
 
@@ -179,7 +179,7 @@ def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-class _Table(dict[int, str]):
+class _TranslationTable(dict[int, str]):
     """A table for str.translate that asks what becomes of a character when it first meets it."""
 
     def __init__(self, becomes: Callable[[str], str]) -> None:
@@ -191,7 +191,11 @@ class _Table(dict[int, str]):
         return self[code]
 
 
-_JAMO = _Table(lambda character: unicodedata.normalize("NFD", character) if "가" <= character <= "힣" else character)
+_JAMO = _TranslationTable(
+    lambda character: unicodedata.normalize("NFD", character) if "가" <= character <= "힣" else character
+)
 
 #: Punctuation and symbols (Unicode categories P and S) become nothing.
-_WITHOUT_PUNCTUATION = _Table(lambda character: "" if unicodedata.category(character)[0] in "PS" else character)
+_WITHOUT_PUNCTUATION = _TranslationTable(
+    lambda character: "" if unicodedata.category(character)[0] in "PS" else character
+)

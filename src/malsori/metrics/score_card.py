@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from malsori.errors import MetricError
-from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextRules, Unit, count_utterances, paired, total
+from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextNormalizer, Unit, count_utterances, paired, total
 from malsori.metrics.significance import CONFIDENCE, DRAWS, SEED, bootstrap_intervals
-from malsori.metrics.spacing import count_spaces, space_alike
+from malsori.metrics.spacing import count_spaces, match_spacing
 
 #: The card's rates that compare the two texts as they are, and their units.
 UNITS: dict[str, Unit] = {"cer": "characters", "cer_no_space": "letters", "wer": "words", "jamo_error_rate": "jamo"}
@@ -49,16 +49,16 @@ class ScoreCard:
 def score(
     references: str | Sequence[str],
     hypotheses: str | Sequence[str],
-    rules: TextRules = AS_WRITTEN,
+    normalizer: TextNormalizer = AS_WRITTEN,
     draws: int = DRAWS,
     seed: int = SEED,
 ) -> ScoreCard:
     """Return the score card of hypotheses against references.
 
     Args:
-        references: what was said: one text, or one for each utterance.
-        hypotheses: what was heard: as many.
-        rules: what is made alike before texts are compared.
+        references: one text, or one for each utterance.
+        hypotheses: as many.
+        normalizer: applied to both sides first.
         draws: bootstrap samples for the intervals.
         seed: makes the intervals the same each time.
     Raises: MetricError if the numbers of texts differ or there are none.
@@ -69,9 +69,9 @@ def score(
     references, hypotheses = paired(references, hypotheses)
     if not references:
         raise MetricError("0 references and 0 hypotheses: nothing to score")
-    references, hypotheses = rules.apply(references), rules.apply(hypotheses)
+    references, hypotheses = normalizer.apply(references), normalizer.apply(hypotheses)
     counts = {name: count_utterances(references, hypotheses, unit) for name, unit in UNITS.items()}
-    alike = [space_alike(*pair) for pair in zip(references, hypotheses, strict=True)]
+    alike = [match_spacing(*pair) for pair in zip(references, hypotheses, strict=True)]
     counts["swer"] = count_utterances(references, alike, "words")
     counts["sentence_error_rate"] = _whole_sentences(counts["cer"])
     counts = {name: counts[name] for name in RATES}
@@ -81,14 +81,14 @@ def score(
     rates = {name: total(count) for name, count in counts.items()}
     return ScoreCard(
         rates=rates,
-        intervals={name: _told(name, rates[name], ends) for name, ends in zip(counts, intervals, strict=True)},
+        intervals={name: _clip_interval(name, rates[name], ends) for name, ends in zip(counts, intervals, strict=True)},
         spacing_f1=_spacing_f1(references, hypotheses),
-        signature=signature(len(references), rules, draws),
+        signature=signature(len(references), normalizer, draws),
         counts=counts,
     )
 
 
-def signature(utterances: int, rules: TextRules, draws: int) -> str:
+def signature(utterances: int, normalizer: TextNormalizer, draws: int) -> str:
     """Return the line that says what was counted and how.
 
     >>> signature(2, AS_WRITTEN, 1000)
@@ -98,8 +98,8 @@ def signature(utterances: int, rules: TextRules, draws: int) -> str:
         f"n:{utterances}",
         "norm:NFC",
         "space:collapsed",
-        f"punct:{rules.punctuation}",
-        f"case:{rules.case}",
+        f"punct:{normalizer.punctuation}",
+        f"case:{normalizer.case}",
         "empty-ref:1",  # the rate of an empty reference is taken over one unit
         f"ci:{CONFIDENCE:.0%}-bootstrap-t-{draws}",
         "malsori:1",  # the version of these definitions, not of the package
@@ -107,8 +107,8 @@ def signature(utterances: int, rules: TextRules, draws: int) -> str:
     return "|".join(parts)
 
 
-def _told(name: str, rate: ErrorRate, interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return an interval as the card tells it: a share of sentences ends at 1; nothing wrong is not never wrong.
+def _clip_interval(name: str, rate: ErrorRate, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval within what a rate can be: a share of sentences ends at 1; no error seen is not none ever.
 
     Where no unit is wrong, or every one, the draws have nothing to tell: the end is the exact binomial one.
     """

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals by resampling utterances, and a verdict between two systems on the same utterances.
+"""How sure a number is: intervals by resampling utterances, and the comparison of two systems on the same utterances.
 
 A measure is a ratio of sums over utterances: edits over units for error rates, a value over 1 for a mean. Utterances,
 not words, are drawn again, because errors inside one utterance hang together.
@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from malsori.errors import MetricError
 
-CONFIDENCE, DRAWS, EXCHANGES, SEED = 0.95, 1000, 10_000, 20240
+CONFIDENCE, DRAWS, PERMUTATIONS, SEED = 0.95, 1000, 10_000, 20240
 
 #: Draws made at a time are of so many utterances, to bound the memory they take.
 _BLOCK = 1_000_000
@@ -49,8 +49,8 @@ def bootstrap_intervals(
     spread = np.sqrt(np.square(sums - found * sizes).sum(axis=0)) / np.maximum(sizes.sum(axis=0), 1.0)
     ends = found + _ends(away, spreads, spread, len(sums), confidence)
     # Where no utterance lies beyond 0, no end does.
-    least, most = np.where((sums >= 0).all(axis=0), 0.0, -np.inf), np.where((sums <= 0).all(axis=0), 0.0, np.inf)
-    return [(low, high) for low, high in np.clip(ends, least, np.maximum(most, least)).T.tolist()]
+    lower, upper = np.where((sums >= 0).all(axis=0), 0.0, -np.inf), np.where((sums <= 0).all(axis=0), 0.0, np.inf)
+    return [(low, high) for low, high in np.clip(ends, lower, np.maximum(upper, lower)).T.tolist()]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Comparison:
         low, high: the difference's interval, by paired bootstrap.
         bootstrap_p: twice the smaller share of draws on either side of no difference.
         matched_pairs_p: how often a difference as large arises when A and B are exchanged at random, utterance by
-            utterance; the verdict goes by this one.
+            utterance; the conclusion goes by this one.
     """
 
     measure: str
@@ -81,7 +81,7 @@ class Comparison:
         return self.matched_pairs_p < 1.0 - self.confidence
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """The finding in a sentence."""
         interval = f"{self.confidence:.0%} interval of the difference {self.low:+.4f} to {self.high:+.4f}"
         found = f"p = {self.matched_pairs_p:.4f}, {interval}, {self.utterances} utterances"
@@ -92,8 +92,8 @@ class Comparison:
         return f"{better} is better in {self.measure}: A {self.a:.4f}, B {self.b:.4f}{part} ({found})."
 
     def as_json(self) -> dict[str, Any]:
-        """Return every number and the verdict."""
-        return asdict(self) | {"different": self.different, "verdict": self.verdict}
+        """Return every number, and the conclusion as "verdict"."""
+        return asdict(self) | {"different": self.different, "verdict": self.conclusion}
 
 
 def compare(
@@ -107,7 +107,7 @@ def compare(
     """Return the difference between two systems and how sure it is.
 
     Args:
-        measure: its name, for the verdict.
+        measure: its name, for the conclusion.
         sums_a, sums_b: what each utterance adds (edits, or a value), in the same order.
         sizes: what is divided by, the same for both; 1 each when not given.
         confidence: of the interval; a difference is called when its p lies below 1 - confidence.
@@ -133,7 +133,7 @@ def compare(
         low=ends[0] if ends else difference,
         high=ends[1] if ends else difference,
         bootstrap_p=float(min(1.0, 2.0 * side)),
-        matched_pairs_p=_exchange(gained, seed),
+        matched_pairs_p=_matched_pairs_p(gained, seed),
         confidence=confidence,
     )
 
@@ -189,7 +189,7 @@ def _ends(
     return np.stack([np.minimum(ends[0], 0.0), np.maximum(ends[1], 0.0)])
 
 
-def _exchange(differences: np.ndarray, seed: int) -> float:
+def _matched_pairs_p(differences: np.ndarray, seed: int) -> float:
     """Return the share of random exchanges (signs) whose summed difference is as large as the one seen."""
     seen = abs(differences.sum())
     changed = differences[differences != 0]
@@ -197,10 +197,10 @@ def _exchange(differences: np.ndarray, seed: int) -> float:
         return 1.0
     generator = np.random.default_rng(seed + 1)
     as_large, drawn = 0, 0
-    while drawn < EXCHANGES:
-        block = min(EXCHANGES - drawn, max(1, _BLOCK // len(changed)))
+    while drawn < PERMUTATIONS:
+        block = min(PERMUTATIONS - drawn, max(1, _BLOCK // len(changed)))
         signs = generator.integers(0, 2, size=(block, len(changed)), dtype=np.int8)
         sums = changed.sum() - 2.0 * (signs @ changed)
         as_large += int((np.abs(sums) >= seen - 1e-9 * max(seen, 1.0)).sum())
         drawn += block
-    return (as_large + 1) / (EXCHANGES + 1)
+    return (as_large + 1) / (PERMUTATIONS + 1)

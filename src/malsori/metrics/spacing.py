@@ -9,19 +9,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from malsori.metrics.error_rate import AS_WRITTEN, TextRules, paired
+from malsori.metrics.error_rate import AS_WRITTEN, TextNormalizer, paired
 
 
-def space_alike(reference: str, hypothesis: str) -> str:
+def match_spacing(reference: str, hypothesis: str) -> str:
     """Return the hypothesis with the reference's spacing wherever its characters answer the reference's.
 
     In a gap where the reference has a space there is one: the hypothesis's own (characters that were added may be
     words of their own), or, lacking that, one before the next answering character. In any other gap inside the
     reference there is none.
 
-    >>> space_alike("아버지가 방에 들어가신다", "아버지 가방에 들어 가신다")
+    >>> match_spacing("아버지가 방에 들어가신다", "아버지 가방에 들어 가신다")
     '아버지가 방에 들어가신다'
-    >>> space_alike("나는 간다", "나는 막 간다")
+    >>> match_spacing("나는 간다", "나는 막 간다")
     '나는 막 간다'
     """
     ours, theirs = _Spaced(reference), _Spaced(hypothesis)
@@ -35,14 +35,18 @@ def space_alike(reference: str, hypothesis: str) -> str:
     return "".join((" " if place in spaces else "") + letter for place, letter in enumerate(theirs.letters))
 
 
-def spacing_f1(reference: str | Sequence[str], hypothesis: str | Sequence[str], rules: TextRules = AS_WRITTEN) -> float:
+def spacing_f1(
+    reference: str | Sequence[str], hypothesis: str | Sequence[str], normalizer: TextNormalizer = AS_WRITTEN
+) -> float:
     """Return the F1 of spaces: of those in either text, how many stand in the same gap of both; 1 if there are none.
 
     >>> spacing_f1("아버지가 방에 들어가신다", "아버지 가방에 들어가신다")
     0.5
     """
     references, hypotheses = paired(reference, hypothesis)
-    counts = [count_spaces(*pair) for pair in zip(rules.apply(references), rules.apply(hypotheses), strict=True)]
+    counts = [
+        count_spaces(*pair) for pair in zip(normalizer.apply(references), normalizer.apply(hypotheses), strict=True)
+    ]
     right, ours, theirs = np.sum(counts, axis=0) if counts else (0, 0, 0)
     return float(2 * right / (ours + theirs)) if ours + theirs else 1.0
 

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from malsori.audio.io import audio_info, load_audio
-from malsori.errors import AudioError, MalsoriError, MetricError
+from malsori.audio.io import SOUND_SUFFIXES, audio_info, load_audio, sound_files
+from malsori.errors import AudioError, MetricError
 from malsori.metrics.cepstral import CepstralDistortion, Preset, mcd
 from malsori.metrics.prosody import ProsodyDifference, compare_prosody
-
-SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".mp4", ".aac"})
 
 #: STOI and PESQ compare sample by sample: only where both sounds last equally long, to 1 %, do they mean anything.
 SAME_LENGTH = 0.01
@@ -37,6 +35,15 @@ class SpeechDifference:
         """Return one flat object; stoi and pesq stand in it where they could be measured."""
         head = {"mcd_db": self.mcd_db, "definition": self.definition, "path_frames": self.path_frames}
         return head | asdict(self.prosody) | {"mel_l1": self.mel_l1} | self.intelligibility
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What came of one pair of a folder: the difference, or else the reason why it could not be measured."""
+
+    name: str
+    difference: SpeechDifference | None
+    failure: str = ""
 
 
 def compare_speech(
@@ -92,9 +99,10 @@ def compare_files(
 def pair_folders(reference: Path, hypothesis: Path) -> dict[str, tuple[Path, Path]]:
     """Return the pairs of sound files of equal names (endings aside), by name.
 
-    Raises: MetricError naming the first files that have no partner: nothing is left out in silence.
+    Raises: MetricError naming the first files that have no partner, a name that two files of a folder share, or a
+        folder without sound files: none is skipped silently.
     """
-    ours, theirs = _sounds(reference), _sounds(hypothesis)
+    ours, theirs = _sounds_by_name(reference), _sounds_by_name(hypothesis)
     alone = sorted(ours.keys() ^ theirs.keys())
     if alone:
         names = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
@@ -112,8 +120,8 @@ def compare_folders(
     order: int = 24,
     include_c0: bool = False,
     workers: int = 1,
-) -> Iterator[tuple[str, SpeechDifference | MalsoriError]]:
-    """Yield each pair's name and what was measured, or the error that says why not, in order.
+) -> Iterator[PairResult]:
+    """Yield the result of each pair, in order; one that cannot be measured carries the reason and stops nothing.
 
     Args:
         pairs: from `pair_folders`.
@@ -128,10 +136,10 @@ def compare_folders(
         yield from pool.map(_measure, jobs, chunksize=4)
 
 
-def mean_of(found: list[SpeechDifference]) -> dict[str, Any]:
+def mean_difference(differences: list[SpeechDifference]) -> dict[str, Any]:
     """Return the mean of each measure over the pairs that have it, under the same names, and their number."""
-    rows = [each.as_json() for each in found]
-    means: dict[str, Any] = {"pairs": len(rows), "definition": found[0].definition}
+    rows = [each.as_json() for each in differences]
+    means: dict[str, Any] = {"pairs": len(rows), "definition": differences[0].definition}
     for name in rows[0]:
         values = [value for row in rows if isinstance(value := row.get(name), (int, float)) and math.isfinite(value)]
         if name != "definition":
@@ -141,16 +149,20 @@ def mean_of(found: list[SpeechDifference]) -> dict[str, Any]:
 
 def _measure(
     job: tuple[str, tuple[Path, Path], tuple[int | None, Preset, int, bool]],
-) -> tuple[str, SpeechDifference | MalsoriError]:
+) -> PairResult:
     name, (reference, hypothesis), settings = job
     try:
-        return name, compare_files(reference, hypothesis, *settings)
+        return PairResult(name, compare_files(reference, hypothesis, *settings))
     except (MetricError, AudioError) as error:
-        return name, error
+        return PairResult(name, None, str(error))
 
 
-def _sounds(folder: Path) -> dict[str, Path]:
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SOUND_SUFFIXES}
+def _sounds_by_name(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sound_files(folder):
+        if path.stem in found:
+            raise MetricError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
+        found[path.stem] = path
     if not found:
         raise MetricError(f"{folder}: holds no sound files ({', '.join(sorted(SOUND_SUFFIXES))})")
     return found

@@ -1,4 +1,4 @@
-"""Reading what was said and what was heard: lines, id and text, TSV or JSON lines, paired without losing any."""
+"""Reading references and hypotheses: lines, id and text, TSV or JSON lines, paired without losing any."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ ID_NAMES, TEXT_NAMES = ("id", "file"), ("text", "heard", "hypothesis", "transcri
 
 
 @dataclass(frozen=True)
-class Utterance:
+class TranscriptLine:
     """One text of a file, with what else its line tells: a speaker, a duration in seconds."""
 
     id: str
@@ -26,17 +26,17 @@ class Utterance:
 class TextPairs:
     """References and hypotheses in the same order."""
 
-    references: tuple[Utterance, ...]
-    hypotheses: tuple[Utterance, ...]
+    references: tuple[TranscriptLine, ...]
+    hypotheses: tuple[TranscriptLine, ...]
 
     @property
     def reference_texts(self) -> list[str]:
-        """What was said."""
+        """The references' texts."""
         return [utterance.text for utterance in self.references]
 
     @property
     def hypothesis_texts(self) -> list[str]:
-        """What was heard."""
+        """The hypotheses' texts."""
         return [utterance.text for utterance in self.hypotheses]
 
 
@@ -46,21 +46,21 @@ def read_pairs(reference: str, hypothesis: str) -> TextPairs:
     Files: `.jsonl` with an id (or file) and a text in each line; `id<TAB>text` in each line, or a table with a header
     that names such columns; else a text in each line, empty ones included.
     Raises: MetricError if one is a file and the other is none, if the numbers of lines differ, or if an id stands in
-        one file only or twice in one: nothing is left out in silence.
+        one file only or twice in one: none is skipped silently.
     """
     files = [_is_file(side) for side in (reference, hypothesis)]
     if not any(files):
         for side in (reference, hypothesis):
             if Path(side).suffix.lower() in (".txt", ".tsv", ".jsonl", ".json"):
                 raise MetricError(f"{side}: no such file")
-        return TextPairs((Utterance("1", reference),), (Utterance("1", hypothesis),))
+        return TextPairs((TranscriptLine("1", reference),), (TranscriptLine("1", hypothesis),))
     if not all(files):
         text, file = (hypothesis, reference) if files[0] else (reference, hypothesis)
         raise MetricError(f"{file} is a file, but there is no file '{text[:40]}': give two files or two texts")
-    return pair(reference, read_utterances(Path(reference)), hypothesis, read_utterances(Path(hypothesis)))
+    return pair(reference, read_transcript(Path(reference)), hypothesis, read_transcript(Path(hypothesis)))
 
 
-def pair(reference: str, ours: list[Utterance], hypothesis: str, theirs: list[Utterance]) -> TextPairs:
+def pair(reference: str, ours: list[TranscriptLine], hypothesis: str, theirs: list[TranscriptLine]) -> TextPairs:
     """Return the utterances of two files paired by id, or by line where either has no ids."""
     if all(each.id for each in ours) and all(each.id for each in theirs):
         by_id = _by_id(hypothesis, theirs)
@@ -72,12 +72,12 @@ def pair(reference: str, ours: list[Utterance], hypothesis: str, theirs: list[Ut
     if len(ours) != len(theirs):
         raise MetricError(
             f"{reference} has {len(ours)} lines, {hypothesis} has {len(theirs)}: each line needs its partner "
-            "(an empty one where nothing was heard)"
+            "(an empty one where nothing was recognized)"
         )
     return TextPairs(tuple(ours), tuple(theirs))
 
 
-def read_utterances(path: Path) -> list[Utterance]:
+def read_transcript(path: Path) -> list[TranscriptLine]:
     """Return the utterances of one file; ids are empty where it has none. Raises: MetricError naming file and line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
@@ -90,19 +90,19 @@ def read_utterances(path: Path) -> list[Utterance]:
         return [_from_json(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     if all("\t" in line for line in lines if line.strip()) and any("\t" in line for line in lines):
         return _from_table(path, lines)
-    return [Utterance("", line) for line in lines]
+    return [TranscriptLine("", line) for line in lines]
 
 
-def _from_table(path: Path, lines: list[str]) -> list[Utterance]:
+def _from_table(path: Path, lines: list[str]) -> list[TranscriptLine]:
     rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     header = [cell.strip().lower() for cell in rows[0]]
     if set(ID_NAMES) & set(header) and set(TEXT_NAMES) & set(header):
         named = [(number, dict(zip(header, row, strict=False))) for number, row in enumerate(rows[1:], 2) if row]
         return [_from_mapping(f"{path}:{number}", row) for number, row in named]
-    return [Utterance(row[0].strip(), row[1]) for row in rows if row]
+    return [TranscriptLine(row[0].strip(), row[1]) for row in rows if row]
 
 
-def _from_json(place: str, line: str) -> Utterance:
+def _from_json(place: str, line: str) -> TranscriptLine:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
@@ -114,7 +114,7 @@ def _from_json(place: str, line: str) -> Utterance:
     return _from_mapping(place, values)
 
 
-def _from_mapping(place: str, values: dict[str, Any]) -> Utterance:
+def _from_mapping(place: str, values: dict[str, Any]) -> TranscriptLine:
     """Return the utterance of named cells; a file's name without folder and ending is its id."""
     text = next((values[name] for name in TEXT_NAMES if values.get(name) is not None), None)
     if not isinstance(text, str):
@@ -122,11 +122,11 @@ def _from_mapping(place: str, values: dict[str, Any]) -> Utterance:
     identity = str(values["id"]) if values.get("id") else Path(str(values.get("file", ""))).stem
     seconds = values.get("seconds") or values.get("duration")
     speaker = values.get("speaker")
-    return Utterance(identity, text, str(speaker) if speaker else None, float(seconds) if seconds else None)
+    return TranscriptLine(identity, text, str(speaker) if speaker else None, float(seconds) if seconds else None)
 
 
-def _by_id(path: str, utterances: list[Utterance]) -> dict[str, Utterance]:
-    found: dict[str, Utterance] = {}
+def _by_id(path: str, utterances: list[TranscriptLine]) -> dict[str, TranscriptLine]:
+    found: dict[str, TranscriptLine] = {}
     for utterance in utterances:
         if utterance.id in found:
             raise MetricError(f"{path}: id '{utterance.id}' stands there twice")

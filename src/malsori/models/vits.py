@@ -122,7 +122,7 @@ class VitsSpeech:
     frame_lengths: Tensor
 
 
-class EncoderBlock(nn.Module):
+class VitsEncoderBlock(nn.Module):
     """Attention and two convolutions, each added to its input and normalised behind it."""
 
     def __init__(self, config: VitsConfig) -> None:
@@ -152,7 +152,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(config.vocab, config.features)
         nn.init.normal_(self.embedding.weight, std=config.features**-0.5)
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.encoder_layers))
+        self.blocks = nn.ModuleList(VitsEncoderBlock(config) for _ in range(config.encoder_layers))
         self.project = nn.Conv1d(config.features, 2 * config.latent_channels, 1)
 
     def forward(
@@ -196,7 +196,7 @@ class PosteriorEncoder(nn.Module):
         return mean, log_deviation
 
 
-class Decoder(Hifigan):
+class VitsDecoder(Hifigan):
     """HiFi-GAN's generator, told who speaks; its last convolution has no bias (public code)."""
 
     def __init__(self, config: VitsConfig) -> None:
@@ -238,7 +238,7 @@ class Vits(nn.Module):
         )
         predictor = StochasticDurationPredictor if config.durations.stochastic else DurationPredictor
         self.duration_predictor = predictor(config.features, config.speaker_features, config.durations)
-        self.decoder = Decoder(config)
+        self.decoder = VitsDecoder(config)
 
     def forward(
         self,

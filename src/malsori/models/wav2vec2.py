@@ -5,7 +5,7 @@
                                    │                                                        └─► c ◄─┐
                                    └─► quantiser: one of 320 x 320 codes ─────────────────────► q ◄─┴─ contrast
 
-`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both begin with the same `Encoder`. Its norms
+`Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both on a `Wav2Vec2Encoder`. Its norms
 stand on the first convolution and after each block (the paper), or on every convolution and before each block (XLS-R).
 
 Differences from the paper:
@@ -198,7 +198,7 @@ class RelativePositions(nn.Module):
         return nn.functional.gelu(around)
 
 
-class EncoderBlock(nn.Module):
+class Wav2Vec2EncoderBlock(nn.Module):
     """Self-attention and a feed-forward layer, each added to its input; norms before or after."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -227,7 +227,7 @@ class EncoderBlock(nn.Module):
         return self.dropout(self.narrow(self.inner_dropout(nn.functional.gelu(self.widen(hidden)))))
 
 
-class Encoder(nn.Module):
+class Wav2Vec2Encoder(nn.Module):
     """From a wave to a vector every 20 ms: convolutions, masks, positions, Transformer."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -240,7 +240,7 @@ class Encoder(nn.Module):
         if config.masked:
             self.mask_vector = nn.Parameter(torch.rand(config.features))
         self.positions = RelativePositions(config.features, config.position_kernel, config.position_groups)
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Wav2Vec2EncoderBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.features, config.norm_epsilon)
 
     def forward(
@@ -297,7 +297,7 @@ class Wav2Vec2(nn.Module):
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.final_dropout)
         self.head = _start_small(nn.Linear(config.features, config.vocab))
 
@@ -308,7 +308,7 @@ class Wav2Vec2(nn.Module):
         frame_mask: Bool[Tensor, "batch frames"] | None = None,
         channel_mask: Bool[Tensor, "batch features"] | None = None,
     ) -> Wav2Vec2Output:
-        """Return the letters' scores of each 20 ms; arguments as for `Encoder`."""
+        """Return the letters' scores of each 20 ms; arguments as for `Wav2Vec2Encoder`."""
         encoded = self.encoder(wave, sample_lengths, frame_mask, channel_mask)
         return Wav2Vec2Output(self.head(self.dropout(encoded.hidden)), encoded.frame_lengths)
 
@@ -353,7 +353,7 @@ class Wav2Vec2Pretraining(nn.Module):
     def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.code_dropout)
         self.quantizer = Quantizer(config)
         self.project_context = nn.Linear(config.features, config.contrast_features)
@@ -366,7 +366,7 @@ class Wav2Vec2Pretraining(nn.Module):
         frame_mask: Bool[Tensor, "batch frames"] | None = None,
         temperature: float = 2.0,
     ) -> Wav2Vec2PretrainingOutput:
-        """Return context and target of every frame; arguments as for `Encoder`, temperature: of the Gumbel draw."""
+        """Return context and target of every frame; arguments as `Wav2Vec2Encoder`, temperature: of Gumbel."""
         encoded = self.encoder(wave, sample_lengths, frame_mask)
         vectors, probabilities = self.quantizer(self.dropout(encoded.latent), temperature)
         context, target = self.project_context(encoded.hidden), self.project_target(vectors)

@@ -106,7 +106,7 @@ class Attention(nn.Module):
         return hidden.view(batch, time, self.heads, features // self.heads).transpose(1, 2)
 
 
-class EncoderBlock(nn.Module):
+class WhisperEncoderBlock(nn.Module):
     """Self-attention over the sound, then two layers with GELU between."""
 
     def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
@@ -132,7 +132,7 @@ class EncoderBlock(nn.Module):
         return hidden + self.dropout(self.feed_out(inner))
 
 
-class DecoderBlock(EncoderBlock):
+class WhisperDecoderBlock(WhisperEncoderBlock):
     """Attention to the tokens so far, attention to the sound, then two layers with GELU between."""
 
     def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
@@ -177,7 +177,7 @@ class LayerMemory:
         return LayerMemory(*kept, self.keys[rows], self.values[rows])
 
 
-class Encoder(nn.Module):
+class WhisperEncoder(nn.Module):
     """Two convolutions, the second with stride 2, and a stack of blocks."""
 
     def __init__(self, config: WhisperConfig) -> None:
@@ -187,7 +187,7 @@ class Encoder(nn.Module):
         self.positions: Tensor
         self.register_buffer("positions", _sinusoids(config.encoder_positions, config.features))
         sizes = config.features, config.encoder_heads, config.encoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(EncoderBlock(*sizes) for _ in range(config.encoder_layers))
+        self.blocks = nn.ModuleList(WhisperEncoderBlock(*sizes) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.features)
 
     def forward(
@@ -209,7 +209,7 @@ class Encoder(nn.Module):
         return self.norm(hidden), mask
 
 
-class Decoder(nn.Module):
+class WhisperDecoder(nn.Module):
     """Token embeddings, which are the output layer too, learned positions, and a stack of blocks."""
 
     def __init__(self, config: WhisperConfig) -> None:
@@ -219,13 +219,13 @@ class Decoder(nn.Module):
         for weight in (self.embedding.weight, self.positions):
             nn.init.normal_(weight, std=0.02)
         sizes = config.features, config.decoder_heads, config.decoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(DecoderBlock(*sizes) for _ in range(config.decoder_layers))
+        self.blocks = nn.ModuleList(WhisperDecoderBlock(*sizes) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.features)
 
     @property
-    def layers(self) -> list[DecoderBlock]:
+    def layers(self) -> list[WhisperDecoderBlock]:
         """The blocks, from the first to the last."""
-        return cast(list[DecoderBlock], list(self.blocks))
+        return cast(list[WhisperDecoderBlock], list(self.blocks))
 
     def remember(self, heard: Float[Tensor, "batch time features"]) -> list[LayerMemory]:
         """Return each block's keys and values of a sound, with no token yet."""
@@ -259,7 +259,7 @@ class Whisper(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder, self.decoder = WhisperEncoder(config), WhisperDecoder(config)
 
     def forward(
         self,
@@ -351,7 +351,7 @@ class Whisper(nn.Module):
 class Writer:
     """Texts being written under sounds: what was said so far is remembered, only new tokens are worked through."""
 
-    decoder: Decoder
+    decoder: WhisperDecoder
     memory: list[LayerMemory]
     sound_mask: Tensor | None
 

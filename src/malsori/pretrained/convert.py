@@ -10,6 +10,7 @@ A layout is a file `malsori/layouts/<origin>-<system>.toml`:
     [[keys]]                   in order, the first that matches a whole name wins:
         theirs = 'conv_pre\\.(.*)'      a regular expression
         ours = 'conv_in.\\1'           the name here; tensors of one name with part = 0, 1, 2 are joined in that order
+        shares = ['a.\\1', '', 'b.\\1']  or: cut into equal parts along its first axis, one name each; '' is not needed
         dropped = "why"               or: not needed here
 
 Both spellings of weight norm are the one of `torch.nn.utils.parametrizations` before a name is looked up, and weights
@@ -31,8 +32,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from malsori.config import AudioConfig, Config, read_json, read_toml
+from malsori.config import AudioConfig, Config
 from malsori.errors import ModelError
+from malsori.files import read_json, read_toml
 from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, read_weights
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
@@ -43,18 +45,24 @@ _NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.wei
 
 
 class KeyRule(Config):
-    """What becomes of the tensors whose whole name matches `theirs`: they are called `ours`, or dropped, saying why."""
+    """What becomes of the tensors whose whole name matches `theirs`: they get new names, or are dropped, saying why."""
 
     theirs: str
     ours: str = ""
     part: int = 0
+    shares: tuple[str, ...] = ()
     dropped: str = ""
 
     @model_validator(mode="after")
     def _one_fate(self) -> "KeyRule":
-        if bool(self.ours) == bool(self.dropped):
-            raise ValueError(f"'{self.theirs}' must say either ours or dropped")
+        if (bool(self.ours), bool(self.shares), bool(self.dropped)).count(True) != 1:
+            raise ValueError(f"'{self.theirs}' must say one of ours, shares and dropped")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the equal parts of a tensor are called here, or the whole of it; "" for a part that is not needed."""
+        return self.shares or (self.ours,)
 
 
 class Layout(Config):
@@ -98,12 +106,12 @@ class Layout(Config):
             name = re.sub(pattern, replacement, name)
         return name
 
-    def rule_of(self, theirs: str) -> tuple[KeyRule, str] | None:
-        """Return the rule that a name of theirs falls under, and the name it gives here; None if there is none."""
+    def rule_of(self, theirs: str) -> tuple[KeyRule, tuple[str, ...]] | None:
+        """Return the rule that a name of theirs falls under, and the names it gives here; None if there is none."""
         spelled = self.spelled(theirs)
         for rule in self.keys:
             if match := re.fullmatch(rule.theirs, spelled):
-                return rule, match.expand(rule.ours)
+                return rule, tuple(match.expand(name) for name in rule.names)
         return None
 
 
@@ -159,6 +167,11 @@ def layouts() -> tuple[Layout, ...]:
     return tuple(Layout.parse(read_toml(path), path.name) for path in sorted(folder.glob("*.toml")))
 
 
+def layout_by_name(name: str) -> Layout:
+    """Return the layout whose file has this name, without its ending."""
+    return next(layout for layout in layouts() if layout.name == name)
+
+
 def layout_of_type(model_type: str) -> Layout | None:
     """Return the layout of a transformers folder by its model_type; None if there is none."""
     return next((layout for layout in layouts() if model_type in layout.model_types), None)
@@ -178,8 +191,8 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     card = public.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = re.search(r"^license:\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
-    licence = stated[1] if stated and empty.facts.licence == "unknown" else empty.facts.licence
-    facts = empty.facts.model_copy(update={"licence": licence})
+    license = stated[1] if stated and empty.facts.license == "unknown" else empty.facts.license
+    facts = empty.facts.model_copy(update={"license": license})
     return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
 
 
@@ -191,14 +204,21 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
         found = layout.rule_of(theirs)
         if found is None:
             raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
-        rule, ours = found
+        rule, names = found
         if rule.dropped:
             continue
-        if rule.part in parts.setdefault(ours, {}):
-            raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
-        parts[ours][rule.part], templates[ours] = tensor, rule.ours
+        if rule.shares and (not tensor.dim() or len(tensor) % len(names)):
+            shape = tuple(tensor.shape)
+            raise ModelError(f"{place}: weight '{theirs}' of shape {shape} is not {len(names)} equal parts")
+        shares = tensor.chunk(len(names)) if rule.shares else (tensor,)
+        for ours, template, share in zip(names, rule.names, shares, strict=True):
+            if not ours:
+                continue
+            if rule.part in parts.setdefault(ours, {}):
+                raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
+            parts[ours][rule.part], templates[ours] = share, template
     for ours, given in parts.items():
-        wanted = {rule.part for rule in layout.keys if rule.ours == templates[ours]}
+        wanted = {rule.part for rule in layout.keys if templates[ours] in rule.names}
         if wanted != set(given):
             absent = next((name for name in names_there(layout, ours, weights) if name not in weights), ours)
             raise ModelError(f"{place}: weight '{absent}' is missing")
@@ -226,8 +246,9 @@ def names_there(layout: Layout, ours: str, weights: Iterable[str]) -> list[str]:
         return re.sub(r"\d+", "#", name) in kinds, name.rpartition(".")[0] in modules
 
     names: dict[int, list[str]] = {}
-    for rule in layout.keys:
-        spelled = _undone(rule.theirs, rule.ours, ours, whole=True)
+    templates = [(rule, template) for rule in layout.keys for template in rule.names if template]
+    for rule, template in templates:
+        spelled = _undone(rule.theirs, template, ours, whole=True)
         for name in _ways_to_spell(layout, spelled) if spelled else ():
             end = next((end for end in norms if name.endswith(end)), "")
             names.setdefault(rule.part, []).append(name.removesuffix(end) + norms.get(end, ""))
@@ -248,7 +269,7 @@ def _undone(pattern: str, replacement: str, name: str, whole: bool) -> str | Non
     plain = pattern.removeprefix("^").removesuffix("$")
     groups, texts = re.findall(r"\([^()]*\)", plain), re.split(r"\([^()]*\)", plain)
     used = [int(number) for number in re.findall(r"\\(\d)", replacement)]
-    readable = all(re.fullmatch(r"(\w|\\\.)*", text) for text in texts)
+    readable = all(re.fullmatch(r"(\w|/|\\\.)*", text) for text in texts)
     if not readable or sorted(used) != list(range(1, len(groups) + 1)):
         return None
     pieces = [re.escape(piece) for piece in re.split(r"\\\d", replacement)]

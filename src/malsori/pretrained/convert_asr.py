@@ -3,14 +3,18 @@
 Each returns the model with an untrained network; `layouts.adopt` puts the weights in.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import ModelError
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.convert import Public, describe
+from malsori.pretrained.ctranslate2 import generation_config
 from malsori.pretrained.folder import SavedModel, kept_files
 from malsori.text.hangul import to_nfc
 from malsori.text.letters import LETTERS
@@ -37,6 +41,14 @@ _WAV2VEC2_SETTINGS: dict[str, tuple[str, Any]] = {
     "input_dropout": ("feat_proj_dropout", 0.0),
     "layer_drop": ("layerdrop", 0.1),
 }
+#: Setting in CTranslate2's model.bin → the only value a Whisper has; 3 is their GELU, 1 would be the approximate one.
+_CTRANSLATE2_FIXED = {
+    "decoder/activation": 3,
+    "decoder/alibi": 0,
+    "decoder/pre_norm": 1,
+    "decoder/scale_embeddings": 0,
+    "decoder/start_from_zero_embedding": 0,
+}
 
 
 def transformers_whisper(public: Public) -> SavedModel:
@@ -57,6 +69,38 @@ def transformers_whisper(public: Public) -> SavedModel:
         decoder_hidden=public["decoder_ffn_dim"],
         decoder_positions=public["max_target_positions"],
     )
+    return _whisper(public, config, kept_files(public.folder))
+
+
+def ctranslate2_whisper(public: Public) -> SavedModel:
+    """Return a Whisper of any size from faster-whisper's folder, with its tokenizer and what it must never write."""
+    for name, only in _CTRANSLATE2_FIXED.items():
+        if public.config.get(name, only) != only:
+            raise ModelError(f"{public.folder}: {name} is {public.config[name]}; a Whisper has {only}")
+    embedding, first = public.tensor("decoder/embeddings/weight"), public.tensor("encoder/conv1/weight")
+    if not torch.equal(public.weights.get("decoder/projection/weight", embedding), embedding):
+        raise ModelError(f"{public.folder}: 'decoder/projection/weight' is not the embedding; a Whisper's is")
+    blocks = {found[0] for name in public.weights if (found := re.match(r"(en|de)coder/layer_\d+/", name))}
+    encoder_layers = sum(block.startswith("en") for block in blocks)
+    config = WhisperConfig(
+        vocab=len(embedding),
+        mel_channels=first.shape[1],
+        features=len(first),
+        encoder_layers=encoder_layers,
+        encoder_heads=public["encoder/num_heads"],
+        encoder_hidden=len(public.tensor("encoder/layer_0/ffn/linear_0/bias")),
+        encoder_positions=len(public.tensor("encoder/position_encodings/encodings")),
+        decoder_layers=len(blocks) - encoder_layers,
+        decoder_heads=public["decoder/num_heads"],
+        decoder_hidden=len(public.tensor("decoder/layer_0/ffn/linear_0/bias")),
+        decoder_positions=len(public.tensor("decoder/position_encodings/encodings")),
+    )
+    own = {"generation_config.json": generation_config(public)}
+    return _whisper(public, config, own | kept_files(public.folder))
+
+
+def _whisper(public: Public, config: WhisperConfig, files: dict[str, bytes]) -> SavedModel:
+    """Return an untrained Whisper with the mel that the folder's files ask for, or the paper's."""
     heard = public.json("preprocessor_config.json") or public.json("processor_config.json").get("feature_extractor", {})
     audio = AudioConfig(
         sample_rate=heard.get("sampling_rate", 16000),
@@ -66,7 +110,7 @@ def transformers_whisper(public: Public) -> SavedModel:
         mel_channels=config.mel_channels,
         log_floor=1e-10,
     )
-    return SavedModel(describe("whisper", config, audio), {}, Whisper(config), files=kept_files(public.folder))
+    return SavedModel(describe("whisper", config, audio), {}, Whisper(config), files=files)
 
 
 def transformers_wav2vec2(public: Public) -> SavedModel:
@@ -135,6 +179,7 @@ def _letters(public: Public, vocab: int) -> tuple[SymbolTable | None, int]:
 
 #: Layout → what its settings ask for.
 READERS: dict[str, Callable[[Public], SavedModel]] = {
+    "ctranslate2-whisper": ctranslate2_whisper,
     "transformers-wav2vec2": transformers_wav2vec2,
     "transformers-whisper": transformers_whisper,
 }

@@ -4,15 +4,10 @@ config.json         the system's name, its sizes, the AudioConfig it was trained
                     and the facts about the corpus that it needs to speak or listen
 symbols.json        the alphabets it reads or writes
 model.safetensors   weights; float16 on disk when asked, float32 in memory always
-card.md             for a person: what it is, what it learnt from, under which licence
+card.md             for a person: what it is, what it learnt from, under which license
 """
 
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,35 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from malsori.config import AudioConfig, Config, read_json
-from malsori.errors import ModelError
-from malsori.models.conformer import Conformer, ConformerConfig
-from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
-from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.hifigan import Hifigan, HifiganConfig
-from malsori.models.tacotron import Tacotron, TacotronConfig
-from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
-from malsori.models.vits import Vits, VitsConfig
-from malsori.models.vocos import Vocos, VocosConfig
-from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
-from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.config import AudioConfig, Config
+from malsori.errors import FileError, ModelError
+from malsori.files import atomic_folder, read_json, write_json, write_text
+from malsori.pretrained.legacy import current_facts
+from malsori.systems import SYSTEMS
 from malsori.text.symbols import SymbolTable
-
-#: System name → the class of its sizes and the network they build.
-NETWORKS: dict[str, tuple[type[Config], type[nn.Module]]] = {
-    "conformer": (ConformerConfig, Conformer),
-    "fastspeech": (FastSpeechConfig, FastSpeech),
-    "fastspeech2": (FastSpeech2Config, FastSpeech2),
-    "hifigan": (HifiganConfig, Hifigan),
-    "tacotron": (TacotronConfig, Tacotron),
-    "tacotron2": (Tacotron2Config, Tacotron2),
-    "vits": (VitsConfig, Vits),
-    "vocos": (VocosConfig, Vocos),
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2),
-    "wav2vec2-pretrain": (Wav2Vec2PretrainingConfig, Wav2Vec2Pretraining),
-    "whisper": (WhisperConfig, Whisper),
-}
-
 
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
 KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
@@ -76,7 +48,7 @@ class ModelFacts(Config):
     frontend: dict[str, Any] = Field(default_factory=dict)
     speakers: tuple[str, ...] = ()
     statistics: dict[str, Statistics] = Field(default_factory=dict)
-    licence: str = "unknown"
+    license: str = "unknown"
     trained: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -114,11 +86,11 @@ def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
     symbols = {
         kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()
     }
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         for name, values in (("config.json", saved.facts.model_dump(mode="json")), ("symbols.json", symbols)):
-            (partial / name).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        save_file(weights, partial / "model.safetensors")
-        (partial / "card.md").write_text(saved.card, encoding="utf-8")
+            write_json(partial / name, values)
+        save_tensors(partial / "model.safetensors", weights)
+        write_text(partial / "card.md", saved.card)
         for name, content in saved.files.items():
             (partial / name).write_bytes(content)
 
@@ -131,18 +103,24 @@ def open_model(folder: Path) -> SavedModel:
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
-    facts = ModelFacts.parse(read_json(folder / "config.json"), str(folder / "config.json"))
+    facts = read_model_facts(folder)
     if facts.audio_fingerprint != facts.audio.fingerprint():
         raise ModelError(f"{folder}: its audio settings were changed since it was trained (another fingerprint)")
-    if facts.system not in NETWORKS:
-        raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(NETWORKS))}")
-    config_class, network_class = NETWORKS[facts.system]
+    if facts.system not in SYSTEMS:
+        raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(SYSTEMS))}")
+    config_class, network_class = (SYSTEMS[facts.system].resolve(part) for part in ("config", "network"))
     network = network_class(config_class.parse(facts.model, f"{folder / 'config.json'}: model"))
     load_exactly(network, read_weights(folder / "model.safetensors"), str(folder))
     symbols = _read_symbols(folder / "symbols.json")
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return SavedModel(facts, symbols, network.eval(), text, kept_files(folder))
+
+
+def read_model_facts(folder: Path) -> ModelFacts:
+    """Return what a model's config.json says. Raises: ConfigError naming what is wrong with it."""
+    place = str(folder / "config.json")
+    return ModelFacts.parse(current_facts(read_json(folder / "config.json"), place), place)
 
 
 def kept_files(folder: Path) -> dict[str, bytes]:
@@ -159,6 +137,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors by name as safetensors. Raises: FileError if the disk does not take them."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise FileError(f"{path}: cannot be written: {error}") from error
 
 
 def load_exactly(
@@ -181,29 +167,6 @@ def load_exactly(
     if unknown is not None:
         raise ModelError(f"{place}: weight '{called(unknown)}' belongs to no part of {type(network).__name__}")
     network.load_state_dict(weights)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of `folder` once the block ends without an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-    try:
-        yield partial
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        partial.chmod(0o755)
-        if folder.exists():
-            retired = partial.with_suffix(".old")
-            folder.rename(retired)
-            partial.rename(folder)
-            shutil.rmtree(retired)
-        else:
-            partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

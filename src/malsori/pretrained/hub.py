@@ -11,26 +11,26 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from malsori.config import nearest, read_json
+from malsori.config import nearest
 from malsori.errors import ConfigError, ModelError
-from malsori.pretrained import convert_asr, convert_tts
+from malsori.files import read_json
 from malsori.pretrained.convert import (
     PICKLES,
     Layout,
     Public,
     adopt,
+    layout_by_name,
     layout_of_type,
     layouts,
     public_weights,
     read_author_file,
     recognise,
 )
-from malsori.pretrained.folder import ModelFacts, SavedModel, open_model
+from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_model_facts
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
-_HUB_FILES = ["*.json", "*.safetensors", "card.md", "README.md", "merges.txt", "vocab.txt"]
-#: Layout → what reads its settings.
-_READERS = convert_tts.READERS | convert_asr.READERS
+_HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ def built_in() -> list[Entry]:
 def entry(name: str) -> Entry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
     folder = locate(name)
-    values = read_json(folder / "config.json")
-    ours = "model_type" not in values
-    facts = ModelFacts.parse(values, str(folder / "config.json")) if ours else open_public(folder).facts
+    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
+    facts = open_public(folder).facts if public else read_model_facts(folder)
     return Entry(name, facts, sum(path.stat().st_size for path in folder.iterdir() if path.is_file()))
 
 
@@ -101,35 +100,60 @@ def load_model(name: str) -> nn.Module:
 
 def open_folder(folder: Path) -> SavedModel:
     """Return the model in a folder, ours or a public one."""
-    public = "model_type" in read_json(folder / "config.json")
+    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     return open_public(folder) if public else open_model(folder)
 
 
 def open_public(folder: Path) -> SavedModel:
-    """Return the model in a folder of transformers, as one of ours.
+    """Return the model in a folder of transformers or of CTranslate2, as one of ours.
 
     Raises: ModelError if malsori has no such system, or naming the first tensor that does not fit.
     """
+    if is_ctranslate2(folder):
+        return adopt_public(layout_by_name("ctranslate2-whisper"), read_ctranslate2(folder))
     config = read_json(folder / "config.json")
     return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
 
 
-def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> SavedModel:
+def import_public(path: Path, configs: list[Path], license: str = "unknown") -> SavedModel:
     """Return the model in an author's own file, its pickle opened without running any code in it.
 
     Args:
         path: the file; or a folder, or a hub id of one, that has it as model.safetensors or pytorch_model.bin.
         configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
             none is named.
-        licence: what the author says, for the card.
+        license: what the author says, for the card.
     Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
     """
-    if path.is_dir() or (not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))):
-        folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
-        whole = folder / "model.safetensors"
-        path = whole if whole.is_file() else folder / "pytorch_model.bin"
-    content = read_author_file(path)
+    path = _weights_file(path)
+    layout, public = _read_checkpoint(path, configs)
+    model = adopt_public(layout, public)
+    told = license if license != "unknown" else model.facts.license
+    facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
+    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
+    return replace(model, facts=facts, card=card)
+
+
+def _weights_file(path: Path) -> Path:
+    """Return the file that holds the weights of what is imported: itself, or the one in a folder or a hub id's."""
+    on_hub = not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))
+    if not path.is_dir() and not on_hub:
+        return path
+    folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
+    if is_ctranslate2(folder):
+        return folder / MODEL_FILE
+    whole = folder / "model.safetensors"
+    return whole if whole.is_file() else folder / "pytorch_model.bin"
+
+
+def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[Layout, Public]:
+    """Return whose a file of weights is, and what it holds with its settings."""
     beside = path.parent / "config.json"
+    if path.name == MODEL_FILE and beside.is_file() and is_ctranslate2(path.parent):
+        if configs:
+            raise ModelError(f"{path}: its settings stand in it; --config {configs[0]} has nothing to say")
+        return layout_by_name("ctranslate2-whisper"), read_ctranslate2(path.parent)
+    content = read_author_file(path)
     config: dict[str, Any] = {}
     for place in configs or [beside] * beside.is_file():
         config |= _read_settings(place)
@@ -142,17 +166,15 @@ def import_public(path: Path, configs: list[Path], licence: str = "unknown") -> 
         for name, tensor in weights.items()
         if isinstance(tensor, Tensor)
     }
-    model = adopt_public(layout, Public(path.parent, config, weights))
-    told = licence if licence != "unknown" else model.facts.licence
-    facts = model.facts.model_copy(update={"licence": told, "trained": {"imported": path.name, "layout": layout.name}})
-    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
-    return replace(model, facts=facts, card=card)
+    return layout, Public(path.parent, config, weights)
 
 
 def adopt_public(layout: Layout, public: Public) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
+    from malsori.pretrained import convert_asr, convert_tts
+
     try:
-        empty = _READERS[layout.name](public)
+        empty = (convert_asr.READERS | convert_tts.READERS)[layout.name](public)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""
@@ -200,7 +222,7 @@ def push(name: str, hub_id: str, private: bool = False) -> str:
 
     folder = locate(name)
     model = open_model(folder)
-    page = f"---\nlicense: {model.facts.licence.lower()}\nlibrary_name: malsori\n---\n\n{model.card}"
+    page = f"---\nlicense: {model.facts.license.lower()}\nlibrary_name: malsori\n---\n\n{model.card}"
     contents: dict[str, Path | bytes] = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     contents["README.md"] = page.encode()
     operations = [CommitOperationAdd(name, content) for name, content in contents.items()]

@@ -1,4 +1,4 @@
-"""What runs wrote down, drawn as curves into one HTML page (`malsori runs`)."""
+"""The logs of runs, drawn as curves into one HTML page (`malsori runs`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from malsori.errors import TrainingError
 from malsori.report.fonts import use_korean_font
 from malsori.report.page import Page, paragraph, picture, table
 from malsori.report.plots import as_png
-from malsori.train.journal import read_lines
+from malsori.train.run_log import read_lines, read_warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7f3fbf", "#8c564b")
 _ACROSS = 3  # curves side by side
-_BACKSTAGE = ("gradient_norm", "learning_rate", "steps_per_second")
+_OPTIMIZATION = ("gradient_norm", "learning_rate", "steps_per_second")
 
 
 def save_curves(runs: Sequence[Path], path: Path) -> None:
@@ -28,18 +28,18 @@ def save_curves(runs: Sequence[Path], path: Path) -> None:
     page = Page("Runs", " · ".join(f"{run.name}: step {lines[-1]['step']}" for run, lines in metrics.items()))
     groups: dict[str, list[str]] = {
         "Validation 검증": [],
-        "Losses and signs 손실과 징후": [],
+        "Losses and diagnostics 손실과 진단값": [],
         "Gradients and speed 기울기와 속도": [],
     }
-    validation, losses, backstage = groups.values()
+    validation, losses, optimization = groups.values()
     for name in names:
-        behind = backstage if name.rsplit("/", 1)[-1] in _BACKSTAGE else losses
-        (validation if name.startswith("validation/") else behind).append(name)
+        group = optimization if name.rsplit("/", 1)[-1] in _OPTIMIZATION else losses
+        (validation if name.startswith("validation/") else group).append(name)
     for title, wanted in groups.items():
         if wanted:
             page.section(title, picture(_curves(metrics, wanted), ", ".join(wanted)))
     for run in runs:
-        _about_one(page, run)
+        _add_run(page, run)
     page.save(path)
 
 
@@ -52,18 +52,17 @@ def _metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _about_one(page: Page, run: Path) -> None:
-    """Add what belongs to one run alone: the balance of its losses, what the doctor said, its starts."""
-    balance = read_lines(run / "balance.jsonl")
-    for turn in dict.fromkeys(entry["turn"] for entry in balance):
-        entries = [entry for entry in balance if entry["turn"] == turn]
+def _add_run(page: Page, run: Path) -> None:
+    """Add what belongs to one run alone: the contributions of its losses, its warnings, its starts."""
+    logged = read_lines(run / "balance.jsonl")
+    for turn in dict.fromkeys(entry["turn"] for entry in logged):
+        entries = [entry for entry in logged if entry["turn"] == turn]
         shares = picture(_shares(entries), f"shares of the losses of {turn}")
-        page.section(f"{run.name}: balance of '{turn}' 손실의 비중", shares, _balance_table(entries))
-    told = read_lines(run / "doctor.jsonl")
-    rows = [[str(entry["step"]), entry["illness"], entry["message"]] for entry in told]
+        page.section(f"{run.name}: contributions to '{turn}' 손실의 비중", shares, _contribution_table(entries))
+    rows = [[str(entry["step"]), entry["warning"], entry["message"]] for entry in read_warnings(run)]
     page.section(
-        f"{run.name}: doctor 진단",
-        table(["step", "illness", "what to do"], rows) if rows else paragraph("Nothing to tell."),
+        f"{run.name}: warnings 경고",
+        table(["step", "warning", "what to do"], rows) if rows else paragraph("None."),
     )
     starts = read_lines(run / "starts.jsonl")
     if starts:
@@ -72,7 +71,7 @@ def _about_one(page: Page, run: Path) -> None:
         page.section(f"{run.name}: starts 시작", table(columns, cells))
 
 
-def _balance_table(entries: list[dict[str, Any]]) -> str:
+def _contribution_table(entries: list[dict[str, Any]]) -> str:
     last = [entry for entry in entries if entry["step"] == entries[-1]["step"]]
     rows = [[e["loss"], f"{e['value']:.4g}", f"{e['share']:.1%}", f"{e['gradient_norm']:.3g}"] for e in last]
     return table(["loss", f"value at step {last[0]['step']}", "share", "gradient norm"], rows)

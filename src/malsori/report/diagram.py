@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from torch import nn
 
-from malsori.config import nearest, read_json
+from malsori.config import nearest
 from malsori.errors import ConfigError
+from malsori.files import atomic_file, read_json, write_text
 from malsori.report.canvas import INK, PAPER, QUIET, Box, Curve, Dot, Label, Picture, Shape, fitted, text_width
-from malsori.report.layout import Arrangement, arrange
+from malsori.report.graph_layout import Arrangement, arrange
 from malsori.report.terms import term
-from malsori.report.trace import Place, TracedTurn, trace
-from malsori.train.balance import LossBalance
-from malsori.train.journal import read_lines
+from malsori.report.trace import DiagramNode, TracedTurn, trace
+from malsori.systems import SYSTEMS
+from malsori.train.contributions import LossContribution
 from malsori.train.optim import OptimizerConfig
 from malsori.train.recipe import Recipe, read_recipe, recipe_names
-from malsori.train.systems import SYSTEMS, build_task, parse_recipe
+from malsori.train.run_log import read_lines
+from malsori.train.systems import build_task, parse_recipe
 
 Language = Literal["en", "ko"]
 
@@ -39,7 +41,7 @@ class Schematic:
         turns: traced from the task.
         weights: turn → loss → weight.
         optimizers: turn → settings.
-        measured: (turn, loss) → the last balance of a run; empty without one.
+        measured: (turn, loss) → the last measurement of a run; empty without one.
         step: of the measurement.
     """
 
@@ -47,7 +49,7 @@ class Schematic:
     turns: list[TracedTurn]
     weights: dict[str, dict[str, float]]
     optimizers: dict[str, OptimizerConfig]
-    measured: dict[tuple[str, str], LossBalance] = field(default_factory=dict)
+    measured: dict[tuple[str, str], LossContribution] = field(default_factory=dict)
     step: int = 0
 
 
@@ -61,7 +63,7 @@ def schematic(name: str) -> Schematic:
     run = Path(name)
     if (run / "recipe.json").is_file():
         recipe = parse_recipe(read_json(run / "recipe.json"), str(run / "recipe.json"))
-        step, measured = last_balance(run)
+        step, measured = last_contributions(run)
         title = f"{recipe.system}, {run.name}" + (f", step {step}" if step else "")
     elif name.endswith(".toml") or name in recipe_names():
         recipe, title, step, measured = parse_recipe(read_recipe(name), name), Path(name).stem, 0, {}
@@ -78,14 +80,14 @@ def schematic_of(task: nn.Module, weights: dict[str, dict[str, float]], title: s
     return Schematic(title, turns, weights, {turn.name: OptimizerConfig(learning_rate=1e-3) for turn in turns})
 
 
-def last_balance(run: Path) -> tuple[int, dict[tuple[str, str], LossBalance]]:
-    """Return the step of a run's last measured balance, and (turn, loss) → balance; 0 and {} if none was measured."""
+def last_contributions(run: Path) -> tuple[int, dict[tuple[str, str], LossContribution]]:
+    """Return the step of a run's last measured contributions, and these by (turn, loss); 0 and {} if there are none."""
     entries = read_lines(run / "balance.jsonl")
     step = entries[-1]["step"] if entries else 0
     measured = {}
     for entry in (entry for entry in entries if entry["step"] == step):
         values = {name: entry[name] for name in ("value", "share", "gradient_norm", "modules")}
-        measured[entry["turn"], entry["loss"]] = LossBalance(**values)
+        measured[entry["turn"], entry["loss"]] = LossContribution(**values)
     return step, measured
 
 
@@ -108,10 +110,8 @@ def markdown(what: Schematic, language: Language = "en") -> str:
     lines = [f"# {what.title}: {term('how the losses are combined', language)}"]
     for turn in what.turns:
         lines += ["", f"## {term('turn', language)}: {term(turn.name, language)}", "", "```mermaid", "flowchart LR"]
-        keys = {
-            key: f"n{number}" for number, key in enumerate([*turn.places, *(f"loss:{x.name}" for x in turn.losses)])
-        }
-        lines += [f'  {keys[key]}["{place.name}"]' for key, place in turn.places.items()]
+        keys = {key: f"n{number}" for number, key in enumerate([*turn.nodes, *(f"loss:{x.name}" for x in turn.losses)])}
+        lines += [f'  {keys[key]}["{node.name}"]' for key, node in turn.nodes.items()]
         for loss in turn.losses:
             weight = what.weights.get(turn.name, {}).get(loss.name, 0.0)
             lines.append(f'  {keys[f"loss:{loss.name}"]}(["{loss.name}"]) -->|"× {weight:g}"| total["Σ {turn.name}"]')
@@ -126,23 +126,23 @@ def save(what: Schematic, path: Path, language: Language = "en") -> None:
     """Write a schematic as .svg, .png or .md. Raises: ConfigError for another ending."""
     if path.suffix not in (".svg", ".png", ".md"):
         raise ConfigError(f"{path}: a diagram is written as .svg, .png or .md")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        draw(what, language).save_png(path)
+        with atomic_file(path) as temporary:
+            draw(what, language).save_png(temporary)
     else:
         text = markdown(what, language) if path.suffix == ".md" else draw(what, language).svg()
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 class _Panel:
-    """One turn: boxes in their places, and the way from its losses to its optimizer."""
+    """One turn: boxes where the layout puts them, and the way from its losses to its optimizer."""
 
     def __init__(self, what: Schematic, turn: TracedTurn, language: Language) -> None:
         self.what, self.turn, self.language = what, turn, language
         self.colors = {loss.name: COLORS[index % len(COLORS)] for index, loss in enumerate(turn.losses)}
         self.losses = {f"loss:{loss.name}": loss for loss in turn.losses}
-        sizes = {key: self._size(place) for key, place in turn.places.items()}
-        sizes |= {key: (138.0, 58.0 if self._balance(loss.name) else 44.0) for key, loss in self.losses.items()}
+        sizes = {key: self._size(node) for key, node in turn.nodes.items()}
+        sizes |= {key: (138.0, 58.0 if self._contribution(loss.name) else 44.0) for key, loss in self.losses.items()}
         self.sizes = sizes
         self.plan: Arrangement = arrange(sizes, list(turn.arrows), list(self.losses))
         self.width = self.plan.width + _SIDE + 2 * _GAP
@@ -157,8 +157,8 @@ class _Panel:
         shapes.append(Label((left + 18, top + 29), name, 15, bold=True, anchor="start"))
         for (start, end), flow in self.turn.arrows.items():
             shapes += self._arrow(start, end, flow)
-        for key, place in self.turn.places.items():
-            shapes += self._place(self._corner(key), self.sizes[key], place)
+        for key, node in self.turn.nodes.items():
+            shapes += self._draw_node(self._corner(key), self.sizes[key], node)
         for key, loss in self.losses.items():
             shapes += self._loss(self._corner(key), self.sizes[key], loss.name, loss.against)
         return shapes + self._total()
@@ -167,53 +167,53 @@ class _Panel:
         x, y = self.plan.corners[key]
         return x + self.x, y + self.y
 
-    def _balance(self, loss: str) -> LossBalance | None:
+    def _contribution(self, loss: str) -> LossContribution | None:
         return self.what.measured.get((self.turn.name, loss))
 
-    def _size(self, place: Place) -> tuple[float, float]:
-        shown = term(place.name, self.language)
-        if place.kind == "input":
+    def _size(self, node: DiagramNode) -> tuple[float, float]:
+        shown = term(node.name, self.language)
+        if node.kind == "input":
             return text_width(shown, 11.5) + 18, 24.0
-        if place.kind == "output":
-            return max(text_width(shown, 12) + 26, 96.0 if place.made_from else 74.0), 42.0 if place.made_from else 28.0
-        rows = 0 if not place.losses else -(-len(place.losses) // 2) if self.what.measured else 1
-        widest = max(text_width(shown, 13, True) + 24, text_width(_about(place, self.language), 10) + 16)
-        narrowest = 128.0 if self.what.measured and len(place.losses) > 1 else 108.0
+        if node.kind == "output":
+            return max(text_width(shown, 12) + 26, 96.0 if node.made_from else 74.0), 42.0 if node.made_from else 28.0
+        rows = 0 if not node.losses else -(-len(node.losses) // 2) if self.what.measured else 1
+        widest = max(text_width(shown, 13, True) + 24, text_width(_about(node, self.language), 10) + 16)
+        narrowest = 128.0 if self.what.measured and len(node.losses) > 1 else 108.0
         return max(narrowest, min(196.0, widest)), 44.0 + 18.0 * rows
 
     def _arrow(self, start: str, end: str, flow: str) -> list[Shape]:
         points = tuple((x + self.x, y + self.y) for x, y in self.plan.routes[start, end])
         return _flowing(points, flow, self.colors[end.removeprefix("loss:")] if end in self.losses else _FLOW)
 
-    def _place(self, corner: tuple[float, float], size: tuple[float, float], place: Place) -> list[Shape]:
+    def _draw_node(self, corner: tuple[float, float], size: tuple[float, float], node: DiagramNode) -> list[Shape]:
         (x, y), (width, _) = corner, size
-        middle, shown = x + width / 2, term(place.name, self.language)
-        if place.kind == "input":
+        middle, shown = x + width / 2, term(node.name, self.language)
+        if node.kind == "input":
             return [Box(corner, size, PAPER, _FAINT, radius=4), Label((middle, y + 16), shown, 11.5, QUIET)]
-        if place.kind == "output":
+        if node.kind == "output":
             pill: list[Shape] = [Box(corner, size, PAPER, "#9aa5b1", radius=14), Label((middle, y + 18), shown, 12)]
-            of = f"{term('of', self.language)} {term(place.made_from.removeprefix('batch.'), self.language)}"
-            if place.made_from.startswith("batch."):
+            of = f"{term('of', self.language)} {term(node.made_from.removeprefix('batch.'), self.language)}"
+            if node.made_from.startswith("batch."):
                 of = term("of the recording", self.language)
-            return [*pill, fitted(Label((middle, y + 33), of, 10, QUIET), width - 8)] if place.made_from else pill
-        idle = place.state != "stepped"
-        box = Box(corner, size, _FROZEN if idle else PAPER, QUIET if idle else INK, idle, tip=", ".join(place.units))
+            return [*pill, fitted(Label((middle, y + 33), of, 10, QUIET), width - 8)] if node.made_from else pill
+        idle = node.state != "stepped"
+        box = Box(corner, size, _FROZEN if idle else PAPER, QUIET if idle else INK, idle, tip=", ".join(node.units))
         title = Label((middle, y + 19), shown, 13, QUIET if idle else INK, bold=True)
-        about = fitted(Label((middle, y + 35), _about(place, self.language), 10, QUIET), width - 8)
-        return [box, fitted(title, width - 12), about, *self._reach(x, y + 50, width, place)]
+        about = fitted(Label((middle, y + 35), _about(node, self.language), 10, QUIET), width - 8)
+        return [box, fitted(title, width - 12), about, *self._reach(x, y + 50, width, node)]
 
-    def _reach(self, x: float, y: float, width: float, place: Place) -> list[Shape]:
+    def _reach(self, x: float, y: float, width: float, node: DiagramNode) -> list[Shape]:
         """Return a dot for each loss that reaches a module, with its gradient's norm where a run has measured it."""
         shapes: list[Shape] = []
-        for index, loss in enumerate(place.losses):
-            balance = self._balance(loss)
+        for index, loss in enumerate(node.losses):
+            contribution = self._contribution(loss)
             if self.what.measured:
                 at = (x + 14 + index % 2 * (width / 2 - 4), y + index // 2 * 18)
-                norms = [balance.modules.get(unit, 0.0) for unit in place.units] if balance else []
+                norms = [contribution.modules.get(unit, 0.0) for unit in node.units] if contribution else []
                 norm = sum(value**2 for value in norms) ** 0.5
                 shapes.append(Label((at[0] + 8, at[1] + 4), f"{norm:.2g}", 10.5, INK, anchor="start"))
             else:
-                at = (x + width / 2 + (index - (len(place.losses) - 1) / 2) * 15, y)
+                at = (x + width / 2 + (index - (len(node.losses) - 1) / 2) * 15, y)
             shapes.append(Dot(at, 5, self.colors[loss]))
         return shapes
 
@@ -221,14 +221,14 @@ class _Panel:
         self, corner: tuple[float, float], size: tuple[float, float], name: str, against: tuple[str, ...]
     ) -> list[Shape]:
         (x, y), (width, _) = corner, size
-        middle, balance = x + width / 2, self._balance(name)
+        middle, contribution = x + width / 2, self._contribution(name)
         targets = ", ".join(term(target, self.language) for target in against)
         below = f"{term('against', self.language)} {targets}" if targets else ""
         shown = Label((middle, y + (19 if below else 27)), term(name, self.language), 13, PAPER, bold=True)
         shapes: list[Shape] = [Box(corner, size, self.colors[name], self.colors[name]), fitted(shown, width - 12)]
         shapes.append(fitted(Label((middle, y + 35), below, 10, PAPER), width - 10))
-        if balance:
-            shapes.append(Label((middle, y + 51), f"{balance.value:.4g}", 12, PAPER, bold=True))
+        if contribution:
+            shapes.append(Label((middle, y + 51), f"{contribution.value:.4g}", 12, PAPER, bold=True))
         return shapes
 
     def _total(self) -> list[Shape]:
@@ -238,22 +238,22 @@ class _Panel:
         y = sum(middles.values()) / len(middles)
         config, shapes = self.what.optimizers[self.turn.name], list[Shape]()
         for key, loss in self.losses.items():
-            color, balance = self.colors[loss.name], self._balance(loss.name)
+            color, contribution = self.colors[loss.name], self._contribution(loss.name)
             weight = self.what.weights.get(self.turn.name, {}).get(loss.name)
             pill = f"× {weight:g}" if weight is not None else "× ?"
-            thick = 1.6 + 5 * balance.share if balance else 1.6
+            thick = 1.6 + 5 * contribution.share if contribution else 1.6
             shapes.append(Curve(((right, middles[key]), (right + 112, middles[key]), (right + 168, y)), color, thick))
             shapes += [Box((right + 22, middles[key] - 12), (82, 24), PAPER, color, radius=12)]
-            text = f"{pill}  {balance.share:.0%}" if balance else pill
+            text = f"{pill}  {contribution.share:.0%}" if contribution else pill
             shapes.append(fitted(Label((right + 63, middles[key] + 4.5), text, 12, color, bold=True), 76))
         total = term("total", self.language)
         shapes.append(Box((right + 168, y - 22), (84, 44), PAPER, INK, radius=22))
         shapes.append(Label((right + 210, y + 5), f"Σ {total}", 13, bold=True))
         shapes.append(Curve(((right + 252, y), (right + 288, y)), INK, 1.6))
         about = f"{term(config.schedule, self.language)} · {term('peak', self.language)} {config.learning_rate:g}"
-        steps = f"{term('steps', self.language)}: {term(self.turn.part, self.language)}"
+        steps = f"{term('steps', self.language)}: {term(self.turn.optimized_module, self.language)}"
         if self.language == "ko":
-            steps = f"{term(self.turn.part, 'ko')} {term('steps', 'ko')}"
+            steps = f"{term(self.turn.optimized_module, 'ko')} {term('steps', 'ko')}"
         shapes.append(Box((right + 288, y - 34), (148, 68), PAPER, INK))
         shapes.append(Label((right + 362, y - 13), _OPTIMIZERS[config.name], 13, bold=True))
         lines = ((about, 4), (steps, 21))
@@ -297,12 +297,12 @@ def _table(what: Schematic, turn: TracedTurn, language: Language) -> list[str]:
     heads = ("loss", "weight", "share", "reaches")
     lines = ["| " + " | ".join(term(head, language) for head in heads) + " |", "|---|---|---|---|"]
     for loss in turn.losses:
-        balance = what.measured.get((turn.name, loss.name))
+        contribution = what.measured.get((turn.name, loss.name))
         weight = what.weights.get(turn.name, {}).get(loss.name, 0.0)
-        reached = [place.name for place in turn.places.values() if loss.name in place.losses]
-        share = f"{balance.share:.1%}" if balance else ""
+        reached = [node.name for node in turn.nodes.values() if loss.name in node.losses]
+        share = f"{contribution.share:.1%}" if contribution else ""
         lines.append(f"| {loss.name} | {weight:g} | {share} | {', '.join(reached)} |")
-    without = [place.name for place in turn.places.values() if place.state == "no gradient"]
+    without = [node.name for node in turn.nodes.values() if node.state == "no gradient"]
     return [*lines, *(["", f"{term('no gradient', language)}: {', '.join(without)}"] if without else [])]
 
 
@@ -326,9 +326,9 @@ def _system_of(name: str) -> str:
     return name
 
 
-def _about(place: Place, language: Language) -> str:
+def _about(node: DiagramNode, language: Language) -> str:
     """Return the small line in a module's box."""
-    return f"{place.made_from} · {_count(place.weights)}" if place.state == "stepped" else term(place.state, language)
+    return f"{node.made_from} · {_count(node.weights)}" if node.state == "stepped" else term(node.state, language)
 
 
 def _count(weights: int) -> str:

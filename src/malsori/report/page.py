@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from malsori.audio.io import written_whole
+from malsori.files import write_text
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d3557; --faint: #64748b; --line: #cbd5e1; --card: #f8fafc; }
@@ -49,8 +49,7 @@ class Page:
         text = (
             f'<!doctype html>\n<html lang="ko"><head>{head}<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
         )
-        with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 def paragraph(text: str) -> str:

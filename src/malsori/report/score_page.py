@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from malsori.metrics import breakdown
-from malsori.metrics.error_rate import TextRules
+from malsori.metrics import error_analysis
+from malsori.metrics.error_rate import TextNormalizer
 from malsori.metrics.score_card import RATES, ScoreCard
 from malsori.metrics.transcripts import TextPairs
 from malsori.report.page import Page, marked, paragraph, table
@@ -14,33 +14,33 @@ TITLES = {
     "cer": "CER · 글자",
     "cer_no_space": "CER, no spaces · 띄어쓰기 빼고",
     "wer": "WER · 어절",
-    "swer": "WER, spaces normalised · 띄어쓰기 맞추고",
+    "swer": "WER, spaces normalized · 띄어쓰기 맞추고",
     "jamo_error_rate": "Jamo · 자모",
     "sentence_error_rate": "Sentences · 문장",
 }
 
 
-def save_score_page(card: ScoreCard, pairs: TextPairs, rules: TextRules, path: Path) -> None:
+def save_score_page(card: ScoreCard, pairs: TextPairs, normalizer: TextNormalizer, path: Path) -> None:
     """Write one self-contained page about a score card and the texts it is of."""
     page = Page("성적표 · Score card", card.signature)
     page.section("오류율 · Error rates", _rates(card), paragraph(f"띄어쓰기 · spacing F1 {card.spacing_f1:.3f}"))
     page.section(
         "혼동 · Most frequent confusions",
-        _confusions(breakdown.confused_syllables(pairs, rules, 12)),
-        _confusions(breakdown.confused_jamo(pairs, rules, 12)),
+        _confusions(error_analysis.syllable_confusions(pairs, normalizer, 12)),
+        _confusions(error_analysis.jamo_confusions(pairs, normalizer, 12)),
     )
     groups = {
-        "화자 · By speaker": breakdown.by_speaker(pairs, rules),
-        "길이 · By length in syllables": breakdown.by_length(pairs, rules),
-        "빠르기 · By speaking rate": breakdown.by_speaking_rate(pairs, rules),
-        "표준 발음법 · Words misheard, by article of the pronunciation": breakdown.by_rule(
-            pairs, Frontend(morphology=False), rules
+        "화자 · By speaker": error_analysis.by_speaker(pairs, normalizer),
+        "길이 · By length in syllables": error_analysis.by_length(pairs, normalizer),
+        "빠르기 · By speaking rate": error_analysis.by_speaking_rate(pairs, normalizer),
+        "표준 발음법 · Words misrecognized, by article of the pronunciation": error_analysis.by_rule(
+            pairs, Frontend(morphology=False), normalizer
         ),
     }
     for title, members in groups.items():
         if members:
             page.section(title, _groups(members))
-    page.section("가장 틀린 발화 · Worst utterances", _worst(pairs, rules))
+    page.section("가장 틀린 발화 · Worst utterances", _worst(pairs, normalizer))
     page.save(path)
 
 
@@ -55,26 +55,29 @@ def _rates(card: ScoreCard) -> str:
     return table(header, rows)
 
 
-def _confusions(found: list[breakdown.Confusion]) -> str:
+def _confusions(found: list[error_analysis.Confusion]) -> str:
     names = {"": "", "onset": "초성", "nucleus": "중성", "coda": "종성"}
-    rows = [[each.said or "(none)", each.heard or "(none)", f"{each.count:,}", names[each.position]] for each in found]
+    rows = [
+        [each.reference or "(none)", each.hypothesis or "(none)", f"{each.count:,}", names[each.position]]
+        for each in found
+    ]
     return table(["said · 말한 것", "heard · 들은 것", "times", "place"], rows)
 
 
-def _groups(groups: list[breakdown.Group]) -> str:
+def _groups(groups: list[error_analysis.Group]) -> str:
     rows = [[group.name, f"{group.members:,}", f"{group.rate.rate:.2%}", f"{group.rate.edits:,}"] for group in groups]
     return table(["", "members", "rate", "errors"], rows)
 
 
-def _worst(pairs: TextPairs, rules: TextRules) -> str:
-    said, heard = rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts)
+def _worst(pairs: TextPairs, normalizer: TextNormalizer) -> str:
+    references, hypotheses = normalizer.apply(pairs.reference_texts), normalizer.apply(pairs.hypothesis_texts)
     rows = [
         [
             pairs.references[place].id or str(place + 1),
             f"{rate.rate:.0%}",
-            said[place],
-            marked(said[place], heard[place]),
+            references[place],
+            marked(references[place], hypotheses[place]),
         ]
-        for place, rate in breakdown.worst(pairs, rules)
+        for place, rate in error_analysis.worst_utterances(pairs, normalizer)
     ]
     return table(["utterance", "CER", "said", "heard"], rows)

@@ -3,8 +3,8 @@
     modules ─► named outputs ─► named losses          solid: a gradient comes back this way
                                                       cut: `detach` or `no_grad` lets none through
 
-Nothing here knows any system: `report.watch` notes while the task runs, and here the graph of single operations is
-contracted to boxes and arrows.
+Nothing here knows any system: `report.graph_recorder` records while the task runs, and here the graph of single
+operations is contracted to boxes and arrows.
 """
 
 from bisect import bisect_right
@@ -14,12 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from malsori.report.watch import NOT_SHOWN, Watch, is_cut
-from malsori.train.balance import unit_parameters, units
+from malsori.report.graph_recorder import NOT_SHOWN, GraphRecorder, is_cut
+from malsori.train.contributions import unit_parameters, units
 
 
 @dataclass(frozen=True)
-class Place:
+class DiagramNode:
     """One box of a turn: a module, a named output, or a part of the batch.
 
     Attributes:
@@ -56,39 +56,39 @@ class TracedTurn:
 
     Attributes:
         name: the turn's.
-        part: dotted name of what its optimizer steps.
-        places: key → box; keys of modules and outputs are unique in the turn.
+        optimized_module: dotted name of what its optimizer steps.
+        nodes: key → box; keys of modules and outputs are unique in the turn.
         losses: in the task's order.
         arrows: (from, to) → "gradient" where one comes back, "cut" where it is stopped, "data" where none would come
             anyway; `to` may be "loss:NAME".
     """
 
     name: str
-    part: str
-    places: dict[str, Place]
+    optimized_module: str
+    nodes: dict[str, DiagramNode]
     losses: tuple[TracedLoss, ...]
     arrows: dict[tuple[str, str], str]
 
 
 def trace(task: nn.Module, batch: Any) -> list[TracedTurn]:
     """Return every turn of a task, traced on one batch. The task's weights and their gradients stay as they are."""
-    watch = Watch(task, batch)
+    recorder = GraphRecorder(task, batch)
     turns = []
-    with watch.watching():
+    with recorder.recording():
         for turn in task.losses(batch):  # type: ignore[operator]
-            turns.append(_Turn(watch, turn.name, turn.losses).traced())
+            turns.append(_TurnGraph(recorder, turn.name, turn.losses).traced())
     return turns
 
 
-class _Turn:
+class _TurnGraph:
     """One turn's losses and what lies behind them, node by node; then contracted to boxes and arrows."""
 
-    def __init__(self, watch: Watch, name: str, losses: dict[str, Tensor]) -> None:
-        self.watch, self.name, self.losses = watch, name, losses
-        self.part = watch.parts[name]
-        calls = sorted(watch.calls, key=lambda call: call.start)
+    def __init__(self, recorder: GraphRecorder, name: str, losses: dict[str, Tensor]) -> None:
+        self.recorder, self.name, self.losses = recorder, name, losses
+        self.optimized_path = recorder.optimized_paths[name]
+        calls = sorted(recorder.calls, key=lambda call: call.start)
         self.starts, self.calls = [call.start for call in calls], calls
-        owned = {name: unit_parameters(watch.task.get_submodule(self.part))[name] for name in self._own_units()}
+        owned = unit_parameters(recorder.task.get_submodule(self.optimized_path))
         self.unit_of = {id(parameter): name for name, parameters in owned.items() for parameter in parameters}
         self.reached: dict[str, list[str]] = {name: [] for name in owned}
         for loss, tensor in losses.items():
@@ -101,27 +101,27 @@ class _Turn:
     def traced(self) -> TracedTurn:
         """Return the turn as boxes and arrows."""
         arrows = _without_unused_outputs(self._arrows())
-        merged = _merge_circles(arrows)
+        merged = _merge_cycles(arrows)
         arrows = _renamed(arrows, merged)
-        flows, places = _flows(arrows), {}
+        flows, nodes = _flows(arrows), {}
         wanted = {key for pair in flows for key in pair if not key.startswith("loss:")}
         wanted |= {merged.get(box, box) for box in self.boxes.values()}
         for key in sorted(wanted):
             members = [unit for unit, box in self.boxes.items() if merged.get(box, box) == key]
-            places[key] = self._place(key, members)
+            nodes[key] = self._diagram_node(key, members)
         losses = tuple(
-            TracedLoss(name, tensor.item(), _shown(self.watch.names(tensor))) for name, tensor in self.losses.items()
+            TracedLoss(name, tensor.item(), _shown(self.recorder.names(tensor))) for name, tensor in self.losses.items()
         )
-        return TracedTurn(self.name, self.part, places, losses, flows)
+        return TracedTurn(self.name, self.optimized_path, nodes, losses, flows)
 
     def _own_units(self) -> list[str]:
-        return list(unit_parameters(self.watch.task.get_submodule(self.part)))
+        return list(unit_parameters(self.recorder.task.get_submodule(self.optimized_path)))
 
     def _group(self) -> dict[str, str]:
         """Return unit → box: neighbours in a list that are of one class and meet the same losses share one."""
         boxes: dict[str, str] = {}
         last: tuple[Any, ...] = ()
-        found = units(self.watch.task.get_submodule(self.part))
+        found = units(self.recorder.task.get_submodule(self.optimized_path))
         for unit in self._own_units():
             stem = ".".join(word for word in unit.split(".") if not word.isdigit())
             kind = (stem, _class_name(found[unit]), tuple(self.reached[unit]))
@@ -132,10 +132,11 @@ class _Turn:
 
     def _key(self, unit_path: str) -> str:
         """Return the box of a module by its path in the task; one of another part is drawn as the whole part."""
-        if unit_path == self.part or unit_path.startswith(f"{self.part}."):
-            unit = unit_path.removeprefix(self.part).lstrip(".")
+        if unit_path == self.optimized_path or unit_path.startswith(f"{self.optimized_path}."):
+            unit = unit_path.removeprefix(self.optimized_path).lstrip(".")
             return self.boxes.get(unit, f"module:{unit}")
-        others = [path for path in self.watch.parts.values() if unit_path == path or unit_path.startswith(f"{path}.")]
+        paths = self.recorder.optimized_paths.values()
+        others = [path for path in paths if unit_path == path or unit_path.startswith(f"{path}.")]
         return f"part:{max(others, key=len) if others else unit_path}"
 
     def _owner(self, node: Any) -> str:
@@ -152,48 +153,48 @@ class _Turn:
     def _arrows(self) -> dict[tuple[str, str], bool]:
         """Return the arrows between boxes, True where cut; operations without a box are passed through."""
         arrows: dict[tuple[str, str], bool] = {}
-        within = {path: _Sources(self, path) for path in {*self.watch.parts.values(), ""}}
+        within = {path: _Sources(self, path) for path in {*self.recorder.optimized_paths.values(), ""}}
         everything: set[Any] = set()
         for name, loss in self.losses.items():
             _add(arrows, within[""].of(loss.grad_fn), f"loss:{name}")
             everything |= _behind(loss.grad_fn, past_cuts=True)
         for node in everything:
             owner = self._owner(node)
-            if node in self.watch.outputs:
-                made_by = {(owner, False)} if owner else within[self.watch.outputs[node][0]].before(node)
+            if node in self.recorder.outputs:
+                made_by = {(owner, False)} if owner else within[self.recorder.outputs[node][0]].before(node)
                 _add(arrows, made_by, within[""].output(node))
             if owner:
-                _add(arrows, within.get(self._part_of(owner), within[""]).before(node), owner)
-        for node, path in self.watch.feeds:
+                _add(arrows, within.get(self._module_of(owner), within[""]).before(node), owner)
+        for node, path in self.recorder.feeds:
             if self._key(path) in {key for pair in arrows for key in pair}:
                 _add(arrows, {(key, True) for key, _ in within[""].of(node)}, self._key(path))
         return arrows | self._from_batch(arrows)
 
-    def _part_of(self, box: str) -> str:
-        return self.part if box.startswith("module:") else box.removeprefix("part:")
+    def _module_of(self, box: str) -> str:
+        return self.optimized_path if box.startswith("module:") else box.removeprefix("part:")
 
     def _from_batch(self, arrows: dict[tuple[str, str], bool]) -> dict[tuple[str, str], bool]:
         boxes = {key for pair in arrows for key in pair}
-        fed = {(field, self._key(call.module)) for call in self.watch.calls for field in _shown(call.inputs)}
+        fed = {(field, self._key(call.module)) for call in self.recorder.calls for field in _shown(call.inputs)}
         return {(f"input:{field}", box): False for field, box in fed if box in boxes}
 
-    def _place(self, key: str, members: list[str]) -> Place:
+    def _diagram_node(self, key: str, members: list[str]) -> DiagramNode:
         kind, _, name = key.partition(":")
         if kind == "input":
-            return Place("input", name)
+            return DiagramNode("input", name)
         if kind == "output":
             part, field, fed = name.split("|")
-            several = len({other[2] for other in self.watch.outputs.values() if other[0] == part}) > 1
-            return Place("output", field, fed if several else "")
+            several = len({other[2] for other in self.recorder.outputs.values() if other[0] == part}) > 1
+            return DiagramNode("output", field, fed if several else "")
         if kind == "part" or not members:
-            module = self.watch.task.get_submodule(name if kind == "part" else f"{self.part}.{name}")
-            return Place("module", name, _class_name(module), _count([module]), state="frozen")
-        found = units(self.watch.task.get_submodule(self.part))
+            module = self.recorder.task.get_submodule(name if kind == "part" else f"{self.optimized_path}.{name}")
+            return DiagramNode("module", name, _class_name(module), _count([module]), state="frozen")
+        found = units(self.recorder.task.get_submodule(self.optimized_path))
         modules = [found[unit] for unit in members]
         losses = tuple(loss for loss in self.losses if any(loss in self.reached[unit] for unit in members))
         classes = " + ".join(dict.fromkeys(_class_name(module) for module in modules))
         state = "stepped" if losses else "no gradient"
-        return Place("module", _named(members), classes, _count(modules), losses, state, tuple(members))
+        return DiagramNode("module", _named(members), classes, _count(modules), losses, state, tuple(members))
 
 
 class _Sources:
@@ -202,12 +203,12 @@ class _Sources:
     Within a part its own outputs do not count: its modules are fed by its modules.
     """
 
-    def __init__(self, turn: _Turn, within: str) -> None:
+    def __init__(self, turn: _TurnGraph, within: str) -> None:
         self.turn, self.within, self.known = turn, within, dict[Any, set[tuple[str, bool]]]()
 
     def output(self, node: Any) -> str:
         """Return the key of a named output."""
-        return "output:" + "|".join(self.turn.watch.outputs[node])
+        return "output:" + "|".join(self.turn.recorder.outputs[node])
 
     def of(self, node: Any) -> set[tuple[str, bool]]:
         """Return the boxes that a node's value comes from: its own if it has one."""
@@ -217,7 +218,7 @@ class _Sources:
             if top is None or top in self.known:
                 stack.pop()
                 continue
-            outside = top in self.turn.watch.outputs and self.turn.watch.outputs[top][0] != self.within
+            outside = top in self.turn.recorder.outputs and self.turn.recorder.outputs[top][0] != self.within
             own = self.output(top) if outside else self.turn._owner(top)
             waiting = [] if own else [n for n, _ in top.next_functions if n is not None and n not in self.known]
             if waiting:
@@ -232,8 +233,8 @@ class _Sources:
         found: set[tuple[str, bool]] = set()
         for following, _ in node.next_functions:
             found |= self.of(following)
-        if node in self.turn.watch.cut_from:
-            found.add((self.turn._key(self.turn.watch.cut_from[node]), False))
+        if node in self.turn.recorder.cut_from:
+            found.add((self.turn._key(self.turn.recorder.cut_from[node]), False))
         if is_cut(node):
             return {(key, True) for key, _ in found}
         return found
@@ -276,8 +277,8 @@ def _flows(arrows: dict[tuple[str, str], bool]) -> dict[tuple[str, str], str]:
     return flows
 
 
-def _merge_circles(arrows: dict[tuple[str, str], bool]) -> dict[str, str]:
-    """Return box → box for modules that feed each other in a circle: lists whose members take turns."""
+def _merge_cycles(arrows: dict[tuple[str, str], bool]) -> dict[str, str]:
+    """Return box → box for modules that feed each other in a cycle: lists whose members take turns."""
     following: dict[str, set[str]] = {}
     for source, target in arrows:
         if source.startswith("module:") and target.startswith("module:"):
@@ -285,9 +286,9 @@ def _merge_circles(arrows: dict[tuple[str, str], bool]) -> dict[str, str]:
     reach = {box: _reachable(box, following) for box in following}
     merged: dict[str, str] = {}
     for box in following:
-        circle = [box, *(other for other in reach[box] if box in reach.get(other, ()) and other != box)]
-        if len(circle) > 1:
-            merged[box] = min(circle)
+        cycle = [box, *(other for other in reach[box] if box in reach.get(other, ()) and other != box)]
+        if len(cycle) > 1:
+            merged[box] = min(cycle)
     return merged
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from malsori.text.hangul import SILENT, compose
 from malsori.text.lexicon import Lexicon
-from malsori.text.morphology import Analyser
+from malsori.text.morphology import MorphologicalAnalyzer
 from malsori.text.normalize import Normalized, normalize
 from malsori.text.plan import PlannedWord, needs_morphemes, plan_reading
-from malsori.text.pronounce import INSIDE, STOP, WORD, RuleHit, Sounds, name_articles, sound
+from malsori.text.pronounce import INSIDE, STOP, WORD, Pronunciation, RuleHit, name_articles, pronounce
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 
 #: Changes whenever the same text may give other phonemes; saved with every model.
@@ -60,7 +60,7 @@ class Frontend:
 
     def __init__(self, lexicon: Path | None = None, morphology: bool = True) -> None:
         self._user_file = lexicon
-        self._analyser = Analyser() if morphology else None
+        self._analyzer = MorphologicalAnalyzer() if morphology else None
 
     @cached_property
     def _lexicon(self) -> Lexicon:
@@ -71,15 +71,15 @@ class Frontend:
         normalized = normalize(text)
         words, breaks = _eojeols(normalized)
         if not words:
-            return _reading(normalized, words, breaks, Sounds((), ()))
-        asks = self._analyser and needs_morphemes(normalized.text, self._lexicon)
-        tokens = self._analyser.tokens(normalized.text) if self._analyser and asks else []
+            return _reading(normalized, words, breaks, Pronunciation((), ()))
+        asks = self._analyzer and needs_morphemes(normalized.text, self._lexicon)
+        tokens = self._analyzer.tokens(normalized.text) if self._analyzer and asks else []
         plan = plan_reading(normalized.text, tokens, self._lexicon)
         kinds: list[str] = []
         for word, mark in zip(words, breaks, strict=True):
             kinds += [INSIDE] * (len(word.spoken) - 1) + [STOP if mark else WORD]
         written = "".join(word.spoken for word in words)
-        sounds = sound(written, plan.spelled, kinds, plan.marks)
+        sounds = pronounce(written, plan.spelled, kinds, plan.marks)
         return _reading(normalized, words, breaks, _with_words(sounds, plan.words))
 
     def ids(self, reading: Reading) -> list[int]:
@@ -87,13 +87,13 @@ class Frontend:
         return PHONEMES.encode(reading.phonemes)
 
 
-def _with_words(sounds: Sounds, words: Sequence[PlannedWord]) -> Sounds:
+def _with_words(sounds: Pronunciation, words: Sequence[PlannedWord]) -> Pronunciation:
     """Return sounds whose rule hits begin with the words that the lexicon respelled."""
     respelled = []
     for word in words:
         spoken = "".join(compose(*part) for part in sounds.syllables[word.start : word.end])
         respelled.append(RuleHit(word.entry.word, spoken, name_articles(word.entry.article.split(","))))
-    return Sounds(sounds.syllables, (*respelled, *sounds.hits))
+    return Pronunciation(sounds.syllables, (*respelled, *sounds.hits))
 
 
 def _eojeols(normalized: Normalized) -> tuple[list[Word], list[str]]:
@@ -125,7 +125,7 @@ def _reading(
     normalized: Normalized,
     words: list[Word],
     breaks: list[str],
-    sounds: Sounds,
+    sounds: Pronunciation,
 ) -> Reading:
     """Return the reading, its phonemes laid out with boundaries and indices."""
     rows: list[tuple[str, int, int]] = [(START, -1, -1)]

@@ -163,6 +163,6 @@ def _sounds(word: str) -> list[str]:
     spellings = mapping("graphemes.tsv")
     sounds: list[str] = []
     for grapheme in re.findall(rf"[AIOU]|{_GRAPHEMES.pattern}", word):
-        heard = _LONG[grapheme.lower()] if grapheme.isupper() else spellings[grapheme]
-        sounds += [heard] if heard.startswith("-") else heard
+        jamo = _LONG[grapheme.lower()] if grapheme.isupper() else spellings[grapheme]
+        sounds += [jamo] if jamo.startswith("-") else jamo
     return sounds

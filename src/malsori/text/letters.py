@@ -28,7 +28,7 @@ def syllable_table(texts: Iterable[str]) -> SymbolTable:
     return SymbolTable(LETTERS, "corpus", (BLANK, SPACE, _UNKNOWN[0], *by_count))
 
 
-def letters_of(table: SymbolTable, text: str) -> list[int]:
+def encode_letters(table: SymbolTable, text: str) -> list[int]:
     """Return the ids that spell a text in a table's letters; a character that has none is the table's <unk>.
 
     Raises: TextError naming the first character that cannot be spelt, where a table has no <unk>.
@@ -45,10 +45,10 @@ def letters_of(table: SymbolTable, text: str) -> list[int]:
     return table.encode(symbols)
 
 
-def text_of(table: SymbolTable, ids: Sequence[int]) -> str:
+def decode_letters(table: SymbolTable, ids: Sequence[int]) -> str:
     """Return the text that ids spell, with single spaces.
 
-    >>> text_of(SymbolTable("letters", "1", ("[PAD]", " ", "ㅇ", "ㅏ", "ㄴ", "ㅕ")), [2, 3, 4, 4, 5, 2, 1, 2, 3])
+    >>> decode_letters(SymbolTable("letters", "1", ("[PAD]", " ", "ㅇ", "ㅏ", "ㄴ", "ㅕ")), [2, 3, 4, 4, 5, 2, 1, 2, 3])
     '안녕 아'
     """
     symbols = [symbol for symbol in table.decode(ids) if not (len(symbol) > 1 and symbol[0] in "<[")]

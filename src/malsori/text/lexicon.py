@@ -17,7 +17,7 @@ from malsori.text.tables import read_rows, table
 
 
 @dataclass(frozen=True)
-class Entry:
+class LexiconEntry:
     """A word, how it is respelled (as many syllables), and the article of the regulation that says why."""
 
     word: str
@@ -31,17 +31,17 @@ class Match:
 
     start: int
     end: int
-    entry: Entry
+    entry: LexiconEntry
 
 
 class Lexicon:
     """Respelled words, longest first, and homographs that their neighbours tell apart."""
 
     def __init__(self, user_file: Path | None = None) -> None:
-        self._homographs: dict[str, list[tuple[Entry, re.Pattern[str], re.Pattern[str]]]] = {}
-        self._entries = {row[0]: Entry(*row) for row in table("lexicon.tsv", 3)}
+        self._homographs: dict[str, list[tuple[LexiconEntry, re.Pattern[str], re.Pattern[str]]]] = {}
+        self._entries = {row[0]: LexiconEntry(*row) for row in table("lexicon.tsv", 3)}
         for word, spoken, article, before, after in table("homographs.tsv", 5):
-            row = (Entry(word, spoken, article), re.compile(f"(?:{before})$"), re.compile(after))
+            row = (LexiconEntry(word, spoken, article), re.compile(f"(?:{before})$"), re.compile(after))
             self._homographs.setdefault(word, []).append(row)
         if user_file is not None:
             self._add(user_file)
@@ -62,12 +62,12 @@ class Lexicon:
                     f"{path}: {word!r} respelled {spoken!r}: accepted are as many Hangul syllables as the word has."
                 )
             self._homographs.pop(word, None)
-            self._entries[word] = Entry(word, spoken, article or "사전")
+            self._entries[word] = LexiconEntry(word, spoken, article or "사전")
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._homographs)
 
-    def entry(self, word: str) -> Entry | None:
+    def entry(self, word: str) -> LexiconEntry | None:
         """Return the entry of a word that is no homograph, None if there is none."""
         return self._entries.get(word)
 

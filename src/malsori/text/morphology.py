@@ -46,7 +46,7 @@ class Token:
     end: int
 
 
-class Analyser:
+class MorphologicalAnalyzer:
     """Cuts text into morphemes with Kiwi, loaded on first use; without Kiwi every text has none."""
 
     @cached_property

@@ -11,7 +11,6 @@ from functools import cache
 from malsori.text.tables import choice, table
 
 DIGITS = "영일이삼사오육칠팔구"
-TELEPHONE_DIGITS = "공일이삼사오육칠팔구"
 SMALL_SCALES = ("", "십", "백", "천")
 LARGE_SCALES = ("", "만", "억", "조", "경", "해", "자", "양", "구", "간", "정", "재", "극")
 MAX_DIGITS = 4 * len(LARGE_SCALES)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from malsori.text.hangul import CODAS, ONSETS, is_syllable
-from malsori.text.lexicon import Entry, Lexicon
+from malsori.text.lexicon import Lexicon, LexiconEntry
 from malsori.text.morphology import Marks, Token, mark
 from malsori.text.pronounce import STEM
 
@@ -59,7 +59,7 @@ class PlannedWord:
 
     start: int
     end: int
-    entry: Entry
+    entry: LexiconEntry
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
     spelled = list(text)
     offsets = [offset for offset, character in enumerate(text) if is_syllable(character)]
     place = {offset: index for index, offset in enumerate(offsets)}
-    starts, ends = _analysed_places(text, tokens) if tokens else _plain_places(text)
+    starts, ends = _analyzed_offsets(text, tokens) if tokens else _unanalyzed_offsets(text)
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
     words = _mark_clusters(text, spelled, marks, place)
     for match in lexicon.find(text, starts, ends):
@@ -107,11 +107,11 @@ def _mark_clusters(text: str, spelled: list[str], marks: Marks, place: dict[int,
     for match in _KEPT_B.finditer(text):
         spelled[match.start()] = "밥" if match[0] == "밟" else "넙"
         index = place[match.start()]
-        kept.append(PlannedWord(index, index + 1, Entry(match[0], spelled[match.start()], "10")))
+        kept.append(PlannedWord(index, index + 1, LexiconEntry(match[0], spelled[match.start()], "10")))
     return kept
 
 
-def _analysed_places(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[int]]:
+def _analyzed_offsets(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[int]]:
     """Return where words may begin and end: at morphemes, and within long nouns anywhere."""
     starts = {token.start for token in tokens}
     ends = {token.end for token in tokens}
@@ -125,7 +125,7 @@ def _analysed_places(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[
     return starts, ends
 
 
-def _plain_places(text: str) -> tuple[set[int], set[int]]:
+def _unanalyzed_offsets(text: str) -> tuple[set[int], set[int]]:
     """Return where words may begin and end without morphemes: at eojeols, and before what looks like a particle."""
     starts, ends = set(), set()
     for match in _EOJEOL.finditer(text):

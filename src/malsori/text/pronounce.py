@@ -212,14 +212,14 @@ Triple = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Sounds:
+class Pronunciation:
     """Sounded syllables (onset, nucleus, coda), one for each written syllable, and the rules that made them."""
 
     syllables: tuple[Triple, ...]
     hits: tuple[RuleHit, ...]
 
 
-def sound(written: str, spelled: str, kinds: Sequence[str], marks: Sequence[str]) -> Sounds:
+def pronounce(written: str, spelled: str, kinds: Sequence[str], marks: Sequence[str]) -> Pronunciation:
     """Return how a row of syllables sounds.
 
     Args:
@@ -246,7 +246,7 @@ def sound(written: str, spelled: str, kinds: Sequence[str], marks: Sequence[str]
             codas[index], onsets[after], nuclei[after] = junction.coda, junction.onset, junction.nucleus
             changed.append((index, junction.articles))
     sounded = tuple(zip(onsets[:-1], nuclei[:-1], codas[:-1], strict=True))
-    return Sounds(sounded, _hits(written, sounded, kinds, changed))
+    return Pronunciation(sounded, _hits(written, sounded, kinds, changed))
 
 
 def _hits(

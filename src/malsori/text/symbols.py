@@ -4,13 +4,13 @@ Ids are positions in a table and a saved model carries its table, so a table may
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from malsori.errors import TextError
+from malsori.files import write_json
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS
 
 BLANK = "_"
@@ -65,9 +65,7 @@ class SymbolTable:
     def save(self, path: Path) -> None:
         """Write the table as JSON; a reader sees the whole file or none."""
         content = {"kind": self.kind, "version": self.version, "symbols": list(self.symbols)}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_json(path, content)
 
     @staticmethod
     def load(path: Path) -> "SymbolTable":

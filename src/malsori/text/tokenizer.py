@@ -23,7 +23,7 @@ TASKS = ("transcribe", "translate")
 #: Seconds from one timestamp token to the next.
 TIMESTAMP_SECONDS = 0.02
 
-_START, _END, _PLAIN = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
+_START, _END, _NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
 
 
@@ -33,14 +33,14 @@ class Tokenizer:
     Attributes:
         files: name → content, as they are saved with a model.
         start, end: ids of the tokens that begin and end every text.
-        plain: id of the token that says: no timestamps. The timestamps' ids follow it.
+        no_timestamps: id of the token that says: no timestamps. The timestamps' ids follow it.
         no_speech: id of the token for a sound in which nobody speaks, or None where there is none.
     """
 
     def __init__(self, files: dict[str, bytes], place: str = "tokenizer") -> None:
         self.files, self._place = files, place
         self._pieces = _read_pieces(self.files, place)
-        self.start, self.end, self.plain = (self.special(name) for name in (_START, _END, _PLAIN))
+        self.start, self.end, self.no_timestamps = (self.special(name) for name in (_START, _END, _NO_TIMESTAMPS))
         known = [self._pieces.token_to_id(name) for name in _NO_SPEECH]
         self.no_speech: int | None = next((index for index in known if index is not None), None)
         self.settings: dict[str, Any] = _read_object(self.files.get("generation_config.json", b"{}"), place)
@@ -53,14 +53,14 @@ class Tokenizer:
     @property
     def first_timestamp(self) -> int:
         """Id of <|0.00|>, where the network has timestamps."""
-        return self.plain + 1
+        return self.no_timestamps + 1
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that can be asked for; English alone where none can."""
         if not self.multilingual:
             return ("en",)
-        names = (self._pieces.id_to_token(index) or "" for index in range(self.start + 1, self.plain))
+        names = (self._pieces.id_to_token(index) or "" for index in range(self.start + 1, self.no_timestamps))
         codes = tuple(name[2:-2] for name in names if name.startswith("<|") and 2 <= len(name) - 4 <= 3)
         return codes or ("en",)
 
@@ -71,13 +71,13 @@ class Tokenizer:
             raise ModelError(f"{self._place}: no token {name}: not a tokenizer of Whisper")
         return index
 
-    def knows(self, piece: str) -> bool:
+    def is_token(self, piece: str) -> bool:
         """Return whether a piece of text is a token by itself."""
         return self._pieces.token_to_id(piece) is not None
 
-    def forbidden(self, setting: str) -> tuple[int, ...]:
+    def suppressed_ids(self, setting: str) -> tuple[int, ...]:
         """Return the ids that one of the checkpoint's settings forbids; those beyond its alphabet forbid nothing."""
-        return tuple(index for index in self.settings.get(setting) or () if 0 <= index <= self.plain)
+        return tuple(index for index in self.settings.get(setting) or () if 0 <= index <= self.no_timestamps)
 
     def prefix(self, language: str = "ko", task: str = "transcribe", timestamps: bool = False) -> tuple[int, ...]:
         """Return the ids that every text begins with.
@@ -89,10 +89,10 @@ class Tokenizer:
             raise TextError(f"language '{language}' is none that the model writes; accepted: {known}")
         if task not in TASKS:
             raise TextError(f"task '{task}' is not known; accepted: {', '.join(TASKS)}")
-        plain = () if timestamps else (self.plain,)
+        no_timestamps = () if timestamps else (self.no_timestamps,)
         if not self.multilingual:
-            return (self.start, *plain)
-        return (self.start, self.special(f"<|{language}|>"), self.special(f"<|{task}|>"), *plain)
+            return (self.start, *no_timestamps)
+        return (self.start, self.special(f"<|{language}|>"), self.special(f"<|{task}|>"), *no_timestamps)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens. Raises: TextError naming what cannot be written."""
@@ -147,7 +147,7 @@ def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
     pieces = Pieces(models.BPE({letter: index for index, letter in enumerate(letters)}, []))
     pieces.normalizer, pieces.decoder = normalizers.NFD(), decoders.Fuse()
     asked = [*(f"<|{language}|>" for language in languages), *(f"<|{task}|>" for task in TASKS)]
-    pieces.add_special_tokens([_END, _START, *asked, _NO_SPEECH[0], _PLAIN])
+    pieces.add_special_tokens([_END, _START, *asked, _NO_SPEECH[0], _NO_TIMESTAMPS])
     settings = {"is_multilingual": True, "begin_suppress_tokens": [0, pieces.token_to_id(_END)], "suppress_tokens": []}
     return {
         "tokenizer.json": pieces.to_str().encode(),
@@ -155,7 +155,7 @@ def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
     }
 
 
-def vocabulary(files: dict[str, bytes]) -> int:
+def vocab_size(files: dict[str, bytes]) -> int:
     """Return how many ids the files know."""
     return _read_pieces(files, "tokenizer").get_vocab_size()
 

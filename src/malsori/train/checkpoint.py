@@ -1,7 +1,6 @@
 """Checkpoints of a run: everything a step needs to go on exactly, in safetensors, whole or not at all."""
 
 import fcntl
-import json
 import logging
 import shutil
 import zlib
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from malsori.config import read_json
-from malsori.errors import ConfigError, ModelError, TrainingError
-from malsori.pretrained.folder import load_exactly, read_weights, whole_folder
+from malsori.errors import ConfigError, FileError, ModelError, TrainingError
+from malsori.files import atomic_folder, clear_interrupted, read_json, write_json
+from malsori.pretrained.folder import load_exactly, read_weights, save_tensors
 from malsori.train.optim import Ema
 
 log = logging.getLogger("malsori")
@@ -61,21 +58,20 @@ class Checkpoints:
             "optimizers": _optimizer_tensors(trained.optimizers),
         }
         try:
-            with whole_folder(self._path(step)) as partial:
+            with atomic_folder(self._path(step)) as partial:
                 for name, tensors in parts.items():
-                    save_file(_plain(tensors), partial / f"{name}.safetensors")
+                    save_tensors(partial / f"{name}.safetensors", _plain(tensors))
                 files = {f"{name}.safetensors": _digest(partial / f"{name}.safetensors") for name in parts}
-                written = json.dumps({"step": step, **state, "files": files}, indent=1)
-                (partial / "state.json").write_text(written + "\n", encoding="utf-8")
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(f"{self._path(step)}: cannot be written: {error}. Make room on the disk.") from error
+                write_json(partial / "state.json", {"step": step, **state, "files": files})
+        except FileError as error:
+            raise TrainingError(f"{error}. Make room on the disk.") from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._path(old))
 
     def restore(self, trained: Trained) -> dict[str, Any] | None:
         """Put the last checkpoint that is undamaged back and return its state; None if nothing was saved yet.
 
-        Damaged ones are set aside as damaged_step_... and told of.
+        Damaged ones are set aside as damaged_step_..., and logged.
         Raises: TrainingError if all are damaged; ModelError if one is whole but of another model.
         """
         saved = self.steps()
@@ -112,22 +108,8 @@ def held(run: Path) -> Iterator[None]:
         except OSError as error:
             raise TrainingError(f"{run}: another process is training in it. Name another --out.") from error
         for folder in (run, run / "checkpoints"):
-            _clear(folder)
+            clear_interrupted(folder)
         yield
-
-
-def _clear(folder: Path) -> None:
-    """Undo or finish what `whole_folder` was in the middle of: .NAME.*.partial is new, .NAME.*.old was replaced."""
-    for left in sorted(folder.glob(".*.old")):
-        original = folder / left.name.split(".")[1]
-        if original.exists():
-            shutil.rmtree(left)
-        else:
-            left.replace(original)
-    for left in folder.glob(".*.partial"):
-        shutil.rmtree(left)
-    for left in folder.glob(".*.part"):  # of a single file
-        left.unlink()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

@@ -12,15 +12,15 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.metrics.error_rate import cer
 from malsori.models.conformer import Conformer, ConformerConfig
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo, only_hangul, to_jamo
 from malsori.text.symbols import JAMO, PHONEMES
 from malsori.train.examples import example_listening
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, model_facts
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 
 class ConformerRecipe(Recipe):
@@ -67,17 +67,16 @@ class ConformerTask(NetworkTask):
             for log_probs, length in zip(output.jamo, output.frame_lengths.tolist(), strict=True):
                 hypotheses.append(from_jamo(JAMO.decode(greedy(log_probs[:length].cpu().numpy()))))
             references.extend(batch.texts)
-        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
 
-def _conformer_task(recipe: ConformerRecipe) -> nn.Module:
+def _build_task(recipe: ConformerRecipe) -> nn.Module:
     return ConformerTask(Conformer(recipe.model), recipe.audio)
 
 
-def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
-    cuts, frontend = both_splits(recipe, corpus), Frontend()
-    left_out: dict[str, list[str]] = {}
+def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
+    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    skipped: dict[str, list[str]] = {}
     collators: dict[str, Collator] = {}
     plain = DataConfig()
     for split, found in cuts.items():
@@ -87,13 +86,22 @@ def _conformer(recipe: ConformerRecipe, corpus: Corpus) -> Setup:
             reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
             if target is None:
                 del found[name]
-                left_out.setdefault(reason, []).append(name)
+                skipped.setdefault(reason, []).append(name)
             else:
                 targets[name] = target
         collators[split] = ListenCollator(corpus.audio.sample_rate, recipe.audio, targets, data)
     facts = model_facts(recipe, recipe.model.model_dump(), corpus)
-    task, symbols = _conformer_task(recipe), {"phonemes": PHONEMES, "jamo": JAMO}
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, symbols, left_out)
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=_build_task(recipe),
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={"phonemes": PHONEMES, "jamo": JAMO},
+        skipped=skipped,
+    )
 
 
 def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) -> tuple[str, Target | None]:
@@ -119,4 +127,4 @@ def listening_target(frontend: Frontend, text: str) -> Target:
     return Target(plain, JAMO.encode(to_jamo(plain)), PHONEMES.encode(sounded))
 
 
-SYSTEMS = {"conformer": System(ConformerRecipe, _conformer_task, _conformer)}
+CONFORMER = SystemSpec(recipe=ConformerRecipe, build_task=_build_task, from_corpus=_from_corpus)

@@ -1,4 +1,4 @@
-"""Tiny batches of noise in each kind's shapes: what `malsori diagram` traces and the tests learn by heart."""
+"""Tiny batches of noise in each kind's shapes: what `malsori diagram` traces and the tests overfit."""
 
 import numpy as np
 import torch

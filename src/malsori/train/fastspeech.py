@@ -1,4 +1,4 @@
-"""FastSpeech and FastSpeech 2: what they are taught by, and from which corpora; FastSpeech by a teacher too."""
+"""FastSpeech and FastSpeech 2: their losses and training data; FastSpeech may be distilled from a teacher."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -19,15 +19,23 @@ from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
+from malsori.systems import systems_of
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
+from malsori.train.setup import (
+    SystemSpec,
+    TrainingSetup,
+    model_facts,
+    require_same_audio,
+    select_splits,
+    speakers_by_count,
+)
 from malsori.train.tasks import NetworkTask, Turn, mean_losses
-from malsori.tts.acoustic import ACOUSTIC_MODELS
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import SynthesisInput
+from malsori.tts.voice import open_synthesizer
 
 log = logging.getLogger("malsori")
 
@@ -51,8 +59,11 @@ class FastSpeech2Recipe(Recipe):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """How a teacher speaks one utterance: its log-mel (frames, mel_channels) and the frames each token lasts."""
+class TeacherTargets:
+    """What a teacher synthesizes of one utterance, or in its place the recording's own.
+
+    Attributes: log-mel (frames, mel_channels), durations in frames (tokens,).
+    """
 
     mel: np.ndarray
     durations: np.ndarray
@@ -72,17 +83,17 @@ class TimedBatch:
 
 @dataclass(frozen=True)
 class TimedCollator:
-    """Whole utterances with their durations, as they were recorded or as a teacher speaks them."""
+    """Whole utterances with mels and durations, the recording's or the teacher's."""
 
     speakers: tuple[str, ...]
-    lessons: dict[str, Lesson]
+    targets: dict[str, TeacherTargets]
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> TimedBatch:
         """Return the padded batch."""
         tokens, lengths = pad_stack([torch.from_numpy(e.truth["token_ids"]).long() for e in examples])
-        lessons = [self.lessons.get(e.id) or Lesson(e.truth["mel"], e.truth["durations"]) for e in examples]
-        durations, _ = pad_stack([torch.from_numpy(lesson.durations).long() for lesson in lessons])
-        mel, frame_lengths = pad_stack([torch.from_numpy(lesson.mel) for lesson in lessons])
+        targets = [self.targets.get(e.id) or TeacherTargets(e.truth["mel"], e.truth["durations"]) for e in examples]
+        durations, _ = pad_stack([torch.from_numpy(target.durations).long() for target in targets])
+        mel, frame_lengths = pad_stack([torch.from_numpy(target.mel) for target in targets])
         speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
         return TimedBatch(tokens, lengths, speaker_ids, durations, mel, frame_lengths)
 
@@ -116,7 +127,7 @@ class FastSpeechTask(NetworkTask):
         )
 
     def validate(self, batches: Iterable[TimedBatch]) -> dict[str, float]:
-        """Return the mean of each loss over held-out speech, with the durations of who is imitated."""
+        """Return the mean of each loss over held-out speech, with the recording's or the teacher's durations."""
         return mean_losses(self, batches)
 
 
@@ -160,76 +171,99 @@ def _fastspeech_task(recipe: FastSpeechRecipe) -> nn.Module:
     return FastSpeechTask(FastSpeech(recipe.model))
 
 
-def _fastspeech(recipe: FastSpeechRecipe, corpus: Corpus) -> Setup:
-    same_audio(recipe.audio, corpus)
-    cuts = both_splits(recipe, corpus)
-    left_out = {} if recipe.teacher else _leave_out_unaligned(cuts, corpus)
-    speakers = talkative_first(cuts["train"])
+def _fastspeech_from_corpus(recipe: FastSpeechRecipe, corpus: Corpus) -> TrainingSetup:
+    require_same_audio(recipe.audio, corpus)
+    cuts = select_splits(recipe, corpus)
+    skipped = {} if recipe.teacher else _remove_unaligned(cuts, corpus)
+    speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
-    lessons = lessons_of(load_saved(recipe.teacher), cuts, corpus) if recipe.teacher else {}
+    targets = distillation_targets(load_saved(recipe.teacher), cuts, corpus) if recipe.teacher else {}
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
-    task, collator = _fastspeech_task(recipe.model_copy(update={"model": sizes})), TimedCollator(speakers, lessons)
+    task, collator = _fastspeech_task(recipe.model_copy(update={"model": sizes})), TimedCollator(speakers, targets)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={"phonemes": PHONEMES},
+        skipped=skipped,
+    )
 
 
-def _fastspeech2(recipe: FastSpeech2Recipe, corpus: Corpus) -> Setup:
-    same_audio(recipe.audio, corpus)
-    cuts = both_splits(recipe, corpus)
-    left_out = _leave_out_unaligned(cuts, corpus)
+def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> TrainingSetup:
+    require_same_audio(recipe.audio, corpus)
+    cuts = select_splits(recipe, corpus)
+    skipped = _remove_unaligned(cuts, corpus)
     statistics = speaker_statistics(corpus, cuts["train"])
-    speakers = talkative_first(cuts["train"])
+    speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
     collator = SpeakCollator(speakers, statistics)
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers, statistics=statistics)
     task = _fastspeech2_task(recipe.model_copy(update={"model": sizes}))
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={"phonemes": PHONEMES},
+        skipped=skipped,
+    )
 
 
-def _leave_out_unaligned(cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, list[str]]:
-    """Take the cuts without durations out, and return their names. Raises: CorpusError if none of a split is left."""
-    left_out: list[str] = []
+def _remove_unaligned(cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, list[str]]:
+    """Remove the cuts without durations, and return their ids by reason.
+
+    Raises: CorpusError if none of a split is left.
+    """
+    skipped: list[str] = []
     for split in cuts:
         unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
         cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
-        left_out.extend(unaligned)
+        skipped.extend(unaligned)
         if not cuts[split]:
             raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
-    return {"without durations": left_out}
+    return {"without durations": skipped} if skipped else {}
 
 
-def lessons_of(teacher: SavedModel, cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, Lesson]:
-    """Return how a teacher speaks each utterance of all splits, by its name.
+def distillation_targets(
+    teacher: SavedModel, cuts: dict[str, dict[str, Any]], corpus: Corpus
+) -> dict[str, TeacherTargets]:
+    """Return what a teacher synthesizes of each utterance of all splits, by id.
 
     Raises: ConfigError if the teacher makes another mel than the corpus has, or no mel, or lacks one of the speakers.
     Source: FastSpeech (Ren et al. 2019, arXiv:1905.09263), 3.3, after sequence-level knowledge distillation.
     """
-    if teacher.facts.system not in ACOUSTIC_MODELS:
-        known = ", ".join(ACOUSTIC_MODELS)
+    if teacher.facts.system not in systems_of("acoustic model"):
+        known = ", ".join(systems_of("acoustic model"))
         raise ConfigError(f"a {teacher.facts.system} makes no mels: it cannot be the teacher; one of {known} can")
-    acoustic = ACOUSTIC_MODELS[teacher.facts.system](teacher, None)
-    same_audio(teacher.facts.audio, corpus, "teacher")
-    pupils = {name: cut for found in cuts.values() for name, cut in found.items()}
+    acoustic = open_synthesizer(teacher)
+    require_same_audio(teacher.facts.audio, corpus, "teacher")
+    wanted = {name: cut for found in cuts.values() for name, cut in found.items()}
     voices = teacher.facts.speakers
-    missing = {cut.supervisions[0].speaker for cut in pupils.values()} - set(voices)
+    missing = {cut.supervisions[0].speaker for cut in wanted.values()} - set(voices)
     if missing:
         raise ConfigError(f"the teacher has no speaker '{min(missing)}'; it has: {', '.join(voices) or 'none'}")
-    log.info("the teacher, a %s, speaks %d utterances", teacher.facts.system, len(pupils))
-    frontend, lessons = Frontend(), {}
-    for name, cut in pupils.items():
+    log.info("the teacher, a %s, speaks %d utterances", teacher.facts.system, len(wanted))
+    frontend, targets = Frontend(), {}
+    for name, cut in wanted.items():
         supervision = cut.supervisions[0]
         phonemes = PHONEMES.decode(corpus.ground_truth(cut)["token_ids"].tolist())
         sentence = SynthesisInput(tuple(phonemes), frontend.read(supervision.text).normalized)
         output = acoustic.synthesize(sentence, SayOptions(speaker=supervision.speaker))
         assert output.mel is not None, "an acoustic model gives a mel"
-        lessons[name] = Lesson(output.mel, output.durations)
-    return lessons
+        targets[name] = TeacherTargets(output.mel, output.durations)
+    return targets
 
 
-SYSTEMS = {
-    "fastspeech": System(FastSpeechRecipe, _fastspeech_task, _fastspeech),
-    "fastspeech2": System(FastSpeech2Recipe, _fastspeech2_task, _fastspeech2),
-}
+FASTSPEECH = SystemSpec(recipe=FastSpeechRecipe, build_task=_fastspeech_task, from_corpus=_fastspeech_from_corpus)
+FASTSPEECH2 = SystemSpec(recipe=FastSpeech2Recipe, build_task=_fastspeech2_task, from_corpus=_fastspeech2_from_corpus)

@@ -21,7 +21,8 @@ from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan,
 from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, require_same_audio, select_splits
+from malsori.train.systems import build_task
 from malsori.train.tasks import Turn, frozen
 
 
@@ -54,11 +55,11 @@ class VocoderTask(nn.Module):
         super().__init__()
         self.generator, self.discriminators, self.audio = generator, discriminators, audio
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"discriminator": self.discriminators, "generator": self.generator}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the generator."""
         return self.generator
 
@@ -67,8 +68,8 @@ class VocoderTask(nn.Module):
         fake = self.generator(batch.mel).wave
         real_scores = self.discriminators(batch.wave).scores
         fake_scores = self.discriminators(fake.detach()).scores
-        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
-        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
+        diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, diagnostics)
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(batch.wave)
@@ -92,9 +93,9 @@ class VocoderTask(nn.Module):
 
 
 class MelCopyTask(nn.Module):
-    """A vocoder's first lessons, without discriminators: log-mels at three resolutions, at a fraction of the cost.
+    """A vocoder trained on log-mels alone, at three resolutions, without discriminators, at a fraction of the cost.
 
-    What it learns is a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
+    Its weights are a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
     """
 
     def __init__(self, generator: nn.Module, audio: AudioConfig) -> None:
@@ -102,11 +103,11 @@ class MelCopyTask(nn.Module):
         self.generator, self.audio = generator, audio
         self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"generator": self.generator}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the generator."""
         return self.generator
 
@@ -152,20 +153,24 @@ def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
     return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.waves), recipe.audio)
 
 
-def _vocoder(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Setup:
-    same_audio(recipe.audio, corpus)
+def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> TrainingSetup:
+    require_same_audio(recipe.audio, corpus)
     if recipe.model.samples_a_frame != recipe.audio.hop_samples:
         made, wanted = recipe.model.samples_a_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     facts = model_facts(recipe, recipe.model.model_dump(), corpus)
-    return Setup(
-        recipe, corpus, SYSTEMS[recipe.system].build(recipe), both_splits(recipe, corpus), collators, False, facts
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=build_task(recipe),
+        cuts=select_splits(recipe, corpus),
+        collators=collators,
+        by_seconds=False,
+        facts=facts,
     )
 
 
-SYSTEMS = {
-    "hifigan": System(HifiganRecipe, _hifigan_task, _vocoder),
-    "vocos": System(VocosRecipe, _vocos_task, _vocoder),
-}
+HIFIGAN = SystemSpec(recipe=HifiganRecipe, build_task=_hifigan_task, from_corpus=_from_corpus)
+VOCOS = SystemSpec(recipe=VocosRecipe, build_task=_vocos_task, from_corpus=_from_corpus)

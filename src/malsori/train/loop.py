@@ -1,10 +1,10 @@
 """The one loop: every system trains here, GANs too.
 
     for each step: rates ─► batches ─► turns (losses ─► weights ─► backward ─► clip ─► step) ─► average ─► log
-    now and then:  balance of the losses ─► validate ─► keep the best as the run's model ─► save a checkpoint
+    now and then:  contributions of the losses ─► validate ─► keep the best as the run's model ─► save a checkpoint
 
-What a step does is a pure function of the weights, the seed and the step. So a run that was broken off and taken up
-again ends with the same weights, bit for bit on the same machine, as one that was not.
+What a step does is a pure function of the weights, the seed and the step. So a run that was interrupted and
+resumed ends with the same weights, bit for bit on the same machine, as one that was not.
 """
 
 import json
@@ -25,19 +25,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.io import written_whole
-from malsori.config import Config, nearest, read_json
+from malsori.config import Config, nearest
 from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
 from malsori.errors import ConfigError, TrainingError
-from malsori.pretrained.folder import SavedModel, save_model
+from malsori.files import read_json, write_json
+from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
+from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
-from malsori.train.balance import measure_balance
 from malsori.train.checkpoint import Checkpoints, Trained, held
-from malsori.train.doctor import Doctor
-from malsori.train.journal import Journal, read_lines
+from malsori.train.contributions import measure_contributions
+from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup
+from malsori.train.run_log import RunLogger, read_warnings
+from malsori.train.setup import TrainingSetup, warn_of_other_pitch
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
@@ -46,7 +47,7 @@ _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
 class RunOptions(Config):
-    """How a run is started: where, whether it goes on with an earlier one, and if so under a changed recipe.
+    """Where a run is written, whether it resumes an earlier one, and if so under a changed recipe.
 
     device: as `resolve_device` takes it; "auto" is CUDA or the CPU, as not all losses are there for MPS.
     """
@@ -57,14 +58,14 @@ class RunOptions(Config):
     device: str = "auto"
 
 
-def train(setup: Setup, options: RunOptions) -> dict[str, float]:
+def train(setup: TrainingSetup, options: RunOptions) -> dict[str, float]:
     """Train to the recipe's last step and return the last validation's numbers.
 
     Raises: TrainingError if the run folder is in use without --resume, the recipe changed, too many steps had a loss
         that is not finite, or it was asked to stop (it has saved then);
         ConfigError if the recipe's weights or optimizers do not name the task's losses and turns.
     """
-    _tell_what_is_learnt_from(setup)
+    _log_training_data(setup)
     with held(options.out):
         return _Run(setup, options).go()
 
@@ -74,34 +75,36 @@ class _NotFinite(Exception):
 
 
 class _Run:
-    """What one run holds while it goes."""
+    """The state of one run."""
 
-    def __init__(self, setup: Setup, options: RunOptions) -> None:
+    def __init__(self, setup: TrainingSetup, options: RunOptions) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
         self.device = resolve_device(options.device, accelerators=("cuda",))
         self.task = setup.task.to(self.device)
-        self.parts: dict[str, nn.Module] = self.task.parts()
-        check_names("optimizers", set(self.recipe.optimizers), set(self.parts))
-        optimizers = {turn: build_optimizer(part, self.recipe.optimizers[turn]) for turn, part in self.parts.items()}
-        self.trained = Trained(self.task, Ema(self.task.product(), self.recipe.train.ema_decay), optimizers)
+        self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
+        check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
+        settings = self.recipe.optimizers
+        optimizers = {turn: build_optimizer(module, settings[turn]) for turn, module in self.optimized.items()}
+        self.trained = Trained(self.task, Ema(self.task.exported_model(), self.recipe.train.ema_decay), optimizers)
         self.checkpoints = Checkpoints(self.out, self.recipe.train.keep)
         self.measured: list[float] = []  # the deciding number of each validation so far
         self.broken: list[int] = []  # steps that were skipped lately
         self.start = self._open(options)
 
     def _open(self, options: RunOptions) -> int:
-        """Return the step to start from: 0 in a new folder, the last checkpoint's in one that is taken up again."""
+        """Return the step to start from: 0 in a new folder, the last checkpoint's in one that is resumed."""
         saved, path = self.checkpoints.steps(), self.out / "recipe.json"
         if saved and not options.resume:
             raise TrainingError(
                 f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
             )
         if saved and path.is_file() and not options.accept_changes:
-            refuse_changes(type(self.recipe).parse(read_json(path), str(path)), self.recipe, self.out)
+            before = type(self.recipe).parse(current_recipe(read_json(path), str(path)), str(path))
+            refuse_changes(before, self.recipe, self.out)
+        if saved and (kept := self.out / "model" / "config.json").is_file():
+            warn_of_other_pitch(read_model_facts(kept.parent), self.setup.corpus, str(self.out))
         state = self.checkpoints.restore(self.trained)
-        with written_whole(path) as temporary:
-            written = json.dumps(self.recipe.model_dump(mode="json"), ensure_ascii=False, indent=1)
-            temporary.write_text(written + "\n", encoding="utf-8")
+        write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:
             return 0
         best = state.get("best")
@@ -116,14 +119,14 @@ class _Run:
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
             return latest
-        with Journal(self.out, self.start, total) as self.journal, _asked_to_stop() as asked:
-            told = {entry["illness"] for entry in read_lines(self.out / "doctor.jsonl")}
-            self.doctor = Doctor(told, self.journal.warning)
+        with RunLogger(self.out, self.start, total) as self.logger, _asked_to_stop() as asked:
+            warned = {entry["warning"] for entry in read_warnings(self.out)}
+            self.monitor = TrainingMonitor(warned, self.logger.warning)
             for step, batches in enumerate(self._batches(self.start, total), start=self.start):
                 values = self._step(step, batches)
                 done = step + 1
-                self.doctor.step(done, values)
-                self.journal.step(done, values, force=done % loop.log_every == 0 or done == total)
+                self.monitor.step(done, values)
+                self.logger.step(done, values, force=done % loop.log_every == 0 or done == total)
                 if done % loop.validate_every == 0 or done == total:
                     latest = self._validate(done)
                 if done % loop.save_every == 0 or done == total or asked:
@@ -145,7 +148,7 @@ class _Run:
                 buffer.copy_(value)
             self._skip(step, batches, str(broken))
             return {}
-        self.trained.ema.update(self.task.product(), step)
+        self.trained.ema.update(self.task.exported_model(), step)
         return values
 
     def _turns(self, step: int, batches: list[Any]) -> dict[str, float]:
@@ -177,7 +180,7 @@ class _Run:
         """Weigh a turn's losses, send their gradients back, and return what was measured."""
         weights = self.recipe.weights.get(turn.name, {})
         check_names(f"weights.{turn.name}", set(weights), set(turn.losses))
-        measured = turn.losses | turn.signs
+        measured = turn.losses | turn.diagnostics
         detached = [torch.as_tensor(value).detach().float().to(self.device) for value in measured.values()]
         values = dict(zip(measured, torch.stack(detached).tolist(), strict=True))
         broken = [name for name in turn.losses if not math.isfinite(values[name])]
@@ -187,7 +190,8 @@ class _Run:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
             every = self.recipe.train.balance_every
             if every and (step + 1) % every == 0:
-                self.journal.balance(step + 1, turn.name, measure_balance(turn.losses, weights, self.parts[turn.name]))
+                contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
+                self.logger.contributions(step + 1, turn.name, contributions)
         weighted = [loss * (weights[name] / count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
         return {f"{turn.name}/{name}": value for name, value in values.items()}
@@ -195,7 +199,7 @@ class _Run:
     def _update(self, turn: str, step: int) -> dict[str, float]:
         """Step a turn's optimizer by the gradients that have been gathered."""
         config, optimizer = self.recipe.optimizers[turn], self.trained.optimizers[turn]
-        norm = torch.nn.utils.clip_grad_norm_(self.parts[turn].parameters(), config.clip_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.optimized[turn].parameters(), config.clip_norm).item()
         if not math.isfinite(norm):
             raise _NotFinite(f"the gradient of '{turn}' is {norm}")
         rate = set_learning_rate(optimizer, config, step, self.recipe.train.steps)
@@ -211,7 +215,7 @@ class _Run:
         self.broken = [*(old for old in self.broken if old > step - _BROKEN_WINDOW), step]
         advice = f"{path} holds the batch ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})."
         log.warning("step %d: %s; skipped. %s", step, what, advice)
-        self.doctor.tell(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
+        self.monitor.warn(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
         if len(self.broken) > self.recipe.train.broken_steps:
             raise TrainingError(
                 f"{self.out}: {len(self.broken)} of the last {_BROKEN_WINDOW} steps were not finite, the last {step}: "
@@ -219,7 +223,7 @@ class _Run:
             )
 
     def _save(self, step: int, needed: bool) -> None:
-        """Save a checkpoint; a disk that refuses it is told of, and tried again at the next time."""
+        """Save a checkpoint; if the disk refuses it, warn, and try again at the next time."""
         best = min(self.measured, default=None)
         try:
             self.checkpoints.save(step, self.trained, {"best": best, "measured": self.measured, "broken": self.broken})
@@ -230,18 +234,18 @@ class _Run:
 
     def _validate(self, step: int) -> dict[str, float]:
         """Measure the averaged weights on held-out speech; keep them as the run's model if they are the best yet."""
-        product = self.task.product()
-        current = {name: tensor.clone() for name, tensor in product.state_dict().items()}
-        product.load_state_dict(self.trained.ema.weights)
+        model = self.task.exported_model()
+        current = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(self.trained.ema.weights)
         self.task.eval()
         measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
-        self.journal.validation(step, measured)
+        self.logger.validation(step, measured)
         decisive = next(iter(measured.values()))
         if decisive < min(self.measured, default=math.inf):
             self._keep(step, measured)
         self.measured.append(decisive)
-        self.doctor.validated(step, self.measured)
-        product.load_state_dict(current)
+        self.monitor.validated(step, self.measured)
+        model.load_state_dict(current)
         return measured
 
     def _keep(self, step: int, measured: dict[str, float]) -> None:
@@ -249,7 +253,7 @@ class _Run:
         trained = facts.trained | {"steps": step, "validation": {k: round(v, 5) for k, v in measured.items()}}
         facts = facts.model_copy(update={"trained": trained})
         card = f"# {facts.system}\n\nTrained by malsori for {step} steps on {facts.trained['corpus']}.\n"
-        saved = SavedModel(facts, self.setup.symbols, self.task.product(), card, self.setup.files)
+        saved = SavedModel(facts, self.setup.symbols, self.task.exported_model(), card, self.setup.files)
         try:
             save_model(saved, self.out / "model", half=self.recipe.half)
         except OSError as error:
@@ -343,13 +347,13 @@ def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: 
     return path
 
 
-def _tell_what_is_learnt_from(setup: Setup) -> None:
-    """Log how much there is to learn from, and what was left out, by reason."""
+def _log_training_data(setup: TrainingSetup) -> None:
+    """Log how much speech each split has, and what is skipped, by reason."""
     for split, cuts in setup.cuts.items():
         hours = sum(cut.duration for cut in cuts.values()) / 3600
         log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
-    for reason, ids in setup.left_out.items():
-        log.info("left out, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
+    for reason, ids in setup.skipped.items():
+        log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -4,9 +4,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from malsori.config import Config, nearest, read_toml
+from malsori.config import Config, nearest
 from malsori.corpus.batches import DataConfig
 from malsori.errors import ConfigError
+from malsori.files import read_toml
+from malsori.pretrained.legacy import current_key, current_recipe
 from malsori.train.optim import OptimizerConfig
 
 
@@ -35,7 +37,7 @@ class Recipe(Config):
 
     half: ship float16 weights.
     start_from: a model whose weights the network begins with, to fine-tune it; none when empty.
-    licence: of the recordings, and so of the model; stands in its card.
+    license: of the recordings, and so of the model; stands in its card.
     weights: turn → loss → weight; the names must be exactly those the task yields.
     optimizers: one for each turn.
     """
@@ -44,7 +46,7 @@ class Recipe(Config):
     seed: int = 1
     half: bool = False
     start_from: str = ""
-    licence: str = "unknown"
+    license: str = "unknown"
     data: DataConfig
     train: LoopConfig
     optimizers: dict[str, OptimizerConfig]
@@ -71,6 +73,7 @@ def read_recipe(name_or_path: str, overrides: list[str] | None = None) -> dict[s
         values = read_toml(Path(str(resources.files("malsori") / "recipes" / f"{name_or_path}.toml")))
     else:
         raise ConfigError(f"no recipe '{name_or_path}'.{nearest(name_or_path, recipe_names())}")
+    values = current_recipe(values, name_or_path)
     for override in overrides or []:
         _override(values, override)
     return values
@@ -86,7 +89,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *path, last = dotted.strip().split(".")
+    *path, last = current_key(values, dotted.strip()).split(".")
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):

@@ -1,5 +1,6 @@
-"""A recipe bound to a corpus, and what every system's binding has in common."""
+"""What the loop is given: a task with the batches of a corpus; and what every system's set-up has in common."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,17 +8,19 @@ from typing import Any
 
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, select
-from malsori.corpus.folder import Corpus
+from malsori.corpus.folder import OLD_TRACKER, Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import SymbolTable
 from malsori.train.recipe import Recipe
 
+log = logging.getLogger("malsori")
 
-@dataclass(frozen=True)
-class Setup:
-    """A task bound to a corpus, ready for the loop.
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetup:
+    """A task with the batches of a corpus, ready for the loop.
 
     Attributes:
         recipe: checked settings.
@@ -25,10 +28,11 @@ class Setup:
         task: the module that yields losses.
         cuts: split → id → lhotse cut.
         collators: split → what makes its batches.
-        by_seconds: batches hold so much speech, lengths alike; otherwise a fixed count.
-        facts, symbols: what the saved model will say of itself.
-        left_out: reason → ids that are not trained on.
-        files: what else the saved model cannot do without.
+        by_seconds: batches hold data.batch_seconds of speech, of similar lengths; otherwise data.batch_size utterances.
+        facts: written into the saved model's config.json.
+        symbols: kind → table, written into the saved model's symbols.json.
+        skipped: reason → ids that are not trained on.
+        files: name → content of what the saved model needs besides (a tokenizer's files).
     """
 
     recipe: Recipe
@@ -39,56 +43,72 @@ class Setup:
     by_seconds: bool
     facts: ModelFacts
     symbols: dict[str, SymbolTable] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class System:
-    """How a system is trained: its recipe's class, what builds its task, and what binds the task to a corpus.
+@dataclass(frozen=True, kw_only=True)
+class SystemSpec:
+    """How a system is trained.
 
-    starts: binding takes up the recipe's `start_from` by itself, sizes and alphabet too.
+    Attributes:
+        recipe: the class of its recipes.
+        build_task: recipe → task with new networks, without a corpus.
+        from_corpus: recipe and corpus → training set-up.
+        accepts_initial_weights: `from_corpus` reads the recipe's `start_from` itself, sizes and alphabet too; of other
+            systems only the weights are loaded, after it.
     """
 
     recipe: type[Recipe]
-    build: Callable[[Any], Any]
-    bind: Callable[[Any, Corpus], Setup]
-    starts: bool = False
+    build_task: Callable[[Any], Any]
+    from_corpus: Callable[[Any, Corpus], TrainingSetup]
+    accepts_initial_weights: bool = False
 
 
-def both_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:
-    """Return the cuts that the recipe wants: split → id → cut. Raises: CorpusError as `select`."""
+def select_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Return the cuts that the recipe selects: split → id → cut. Raises: CorpusError as `select`."""
     return {split: select(corpus, split, recipe.data) for split in ("train", "dev")}
 
 
-def same_audio(audio: AudioConfig, corpus: Corpus, whose: str = "recipe") -> None:
-    """Raise: ConfigError naming the first setting in which the recipe (or another) and the corpus disagree."""
+def require_same_audio(audio: AudioConfig, corpus: Corpus, source: str = "recipe") -> None:
+    """Check that audio settings are the corpus's.
+
+    Args:
+        source: whose settings they are, for the message.
+    Raises: ConfigError naming the first setting that differs, and both values.
+    """
     for name, wanted in audio.model_dump().items():
         found = getattr(corpus.audio, name)
         if found != wanted:
-            raise ConfigError(f"audio.{name} is {wanted} in the {whose} and {found} in {corpus.path}: prepare it anew")
+            raise ConfigError(f"audio.{name} is {wanted} in the {source} and {found} in {corpus.path}: prepare it anew")
 
 
 def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any) -> ModelFacts:
-    """Return what the saved model will say of itself; `model` holds its sizes."""
+    """Return the facts written into the saved model's config.json; `model` holds its sizes."""
     return ModelFacts(
         system=recipe.system,
         model=model,
         audio=recipe.audio,
         audio_fingerprint=recipe.audio.fingerprint(),
         frontend={"version": FRONTEND_VERSION},
-        licence=recipe.licence,
-        trained={"corpus": corpus.name, "recipe": recipe.fingerprint()},
+        license=recipe.license,
+        trained={"corpus": corpus.name, "recipe": recipe.fingerprint(), "pitch_tracker": corpus.pitch_tracker},
         **more,
     )
 
 
-def kept(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the reasons that left somebody out."""
-    return {reason: ids for reason, ids in reasons.items() if ids}
+def warn_of_other_pitch(before: ModelFacts, corpus: Corpus, place: str) -> None:
+    """Log it where a model that goes on learning a corpus's pitch has learnt it from another tracker's until now."""
+    tracker = before.trained.get("pitch_tracker", OLD_TRACKER)
+    if before.statistics and tracker != corpus.pitch_tracker:
+        log.warning(
+            "%s has learnt pitch found by '%s', %s holds that of '%s': they differ a little in voicing. "
+            "Prepare the corpus with --pitch %s to have the same.",
+            *(place, tracker, corpus.path, corpus.pitch_tracker, tracker),
+        )
 
 
-def talkative_first(cuts: dict[str, Any]) -> tuple[str, ...]:
-    """Return the speakers of some cuts, the one with most of them first: who speaks when nobody is named."""
-    spoken = Counter(cut.supervisions[0].speaker for cut in cuts.values())
-    return tuple(speaker for speaker, _ in spoken.most_common())
+def speakers_by_count(cuts: dict[str, Any]) -> tuple[str, ...]:
+    """Return the speakers of some cuts, the one with the most cuts first: a voice's default speaker."""
+    counts = Counter(cut.supervisions[0].speaker for cut in cuts.values())
+    return tuple(speaker for speaker, _ in counts.most_common())

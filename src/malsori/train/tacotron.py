@@ -1,4 +1,4 @@
-"""Tacotron and Tacotron 2: what they are taught by; a corpus needs texts and mels, no durations."""
+"""Tacotron and Tacotron 2: their losses and training data; a corpus needs texts and mels, no durations."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,15 @@ from malsori.shapes import length_mask, pad_stack
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, model_facts, same_audio, talkative_first
+from malsori.train.setup import (
+    SystemSpec,
+    TrainingSetup,
+    model_facts,
+    require_same_audio,
+    select_splits,
+    speakers_by_count,
+)
+from malsori.train.systems import build_task
 from malsori.train.tasks import NetworkTask, Turn
 
 
@@ -122,8 +130,8 @@ class TacotronTask(NetworkTask):
         config = self.network.config
         sizes = FastSpeech2Config(vocab=config.vocab, speakers=config.speakers, mel_channels=config.mel_channels)
         noise = example_speech(sizes)
-        told = noise.token_ids, noise.token_lengths, noise.speaker_ids
-        return ReadBatch(*told, noise.mel, noise.frame_lengths, noise.durations)
+        tokens = noise.token_ids, noise.token_lengths, noise.speaker_ids
+        return ReadBatch(*tokens, noise.mel, noise.frame_lengths, noise.durations)
 
     def _guided(self, output: TacotronOutput, batch: ReadBatch) -> Tensor:
         """Return the loss against the token that lasts in the middle of each step."""
@@ -138,7 +146,7 @@ class TacotronTask(NetworkTask):
     def validate(self, batches: Iterable[ReadBatch]) -> dict[str, float]:
         """Return means over held-out speech with the recording's own frames: losses, and attention off the diagonal."""
         turns = [next(self.losses(batch)) for batch in batches]
-        measured = [turn.losses | {"off_diagonal": 1 - turn.signs["attention_diagonality"]} for turn in turns]
+        measured = [turn.losses | {"off_diagonal": 1 - turn.diagnostics["attention_diagonality"]} for turn in turns]
         return {name: sum(values[name].item() for values in measured) / len(measured) for name in measured[0]}
 
 
@@ -150,23 +158,30 @@ def _tacotron2_task(recipe: Tacotron2Recipe) -> nn.Module:
     return TacotronTask(Tacotron2(recipe.model), recipe.guide, recipe.stop_weight)
 
 
-def _bind(recipe: Any, corpus: Corpus) -> Setup:
-    same_audio(recipe.audio, corpus)
-    cuts = both_splits(recipe, corpus)
+def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
+    require_same_audio(recipe.audio, corpus)
+    cuts = select_splits(recipe, corpus)
     guided = recipe.guide == "durations"
     if guided and any("durations" not in corpus.ground_truth(cut) for found in cuts.values() for cut in found.values()):
         raise CorpusError(f"{corpus.path}: not all has durations to guide attention. Set guide = 'diagonal'")
-    speakers = talkative_first(cuts["train"])
+    speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
-    task = SYSTEMS[recipe.system].build(recipe.model_copy(update={"model": sizes}))
+    task = build_task(recipe.model_copy(update={"model": sizes}))
     collator = ReadCollator(speakers, guided)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES})
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={"phonemes": PHONEMES},
+    )
 
 
-SYSTEMS = {
-    "tacotron": System(TacotronRecipe, _tacotron_task, _bind),
-    "tacotron2": System(Tacotron2Recipe, _tacotron2_task, _bind),
-}
+TACOTRON = SystemSpec(recipe=TacotronRecipe, build_task=_tacotron_task, from_corpus=_from_corpus)
+TACOTRON2 = SystemSpec(recipe=Tacotron2Recipe, build_task=_tacotron2_task, from_corpus=_from_corpus)

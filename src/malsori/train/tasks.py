@@ -1,9 +1,9 @@
-"""What each system minimises: a task yields its losses in turns, and the loop does the rest.
+"""What each system minimizes: a task yields its losses in turns, and the loop does the rest.
 
-task.losses(batch)   yields Turn after Turn; between two of them the loop steps the first one's optimizer
-task.parts()         turn → the module that its optimizer steps
-task.product()       the network that is shipped
-task.validate(...)   numbers on held-out speech; the first named is the one that decides which checkpoint is best
+task.losses(batch)           yields Turn after Turn; between two of them the loop steps the first one's optimizer
+task.optimized_modules()     turn → the module that its optimizer steps
+task.exported_model()        the network that is shipped
+task.validate(batches)       numbers on held-out speech; the first decides which weights are kept as the best
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,17 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Turn:
-    """One optimizer's share of a step: its name and its named losses, not yet weighted.
+    """One optimizer's step within a training step: a GAN has one for each of its players, a single network one.
 
-    signs: what the run doctor looks at beside the losses (`train.doctor`); no gradient is sent through them.
+    Attributes:
+        name: names the optimizer and the loss weights in the recipe.
+        losses: by name, not yet weighted.
+        diagnostics: what `train.monitor` checks beside the losses; no gradient is sent through them.
     """
 
     name: str
     losses: dict[str, Tensor]
-    signs: dict[str, Tensor] = field(default_factory=dict)
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -34,10 +37,10 @@ class Task(Protocol):
     def losses(self, batch: Any) -> Iterator[Turn]:
         """Yield the turns of one step."""
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the network that is shipped."""
 
     def validate(self, batches: Iterable[Any]) -> dict[str, float]:
@@ -59,11 +62,11 @@ class NetworkTask(nn.Module):
         super().__init__()
         self.network = network
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {self.turn: self.network}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the network that is shipped."""
         return self.network
 

@@ -28,7 +28,14 @@ from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts, same_audio, talkative_first
+from malsori.train.setup import (
+    SystemSpec,
+    TrainingSetup,
+    model_facts,
+    require_same_audio,
+    select_splits,
+    speakers_by_count,
+)
 from malsori.train.tasks import Turn, frozen
 
 
@@ -71,7 +78,7 @@ class VitsCollator:
 
 
 class VitsTask(nn.Module):
-    """The recording rebuilt, the latent told by the text, its durations predicted, the discriminators misled.
+    """Reconstruction, KL, duration, adversarial and feature losses.
 
     Source: VITS (Kim et al. 2021, arXiv:2106.06103), 2.4; the weights in its public configuration.
     """
@@ -81,11 +88,11 @@ class VitsTask(nn.Module):
         self.network, self.discriminators = network, discriminators
         self.audio, self.piece_frames = audio, piece_frames
 
-    def parts(self) -> dict[str, nn.Module]:
+    def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
         return {"discriminator": self.discriminators, "generator": self.network}
 
-    def product(self) -> nn.Module:
+    def exported_model(self) -> nn.Module:
         """Return the network without its discriminators."""
         return self.network
 
@@ -96,8 +103,8 @@ class VitsTask(nn.Module):
         output, wave = self._network(batch, pieces), self._wave(batch, pieces)
         real_scores = self.discriminators(wave).scores
         fake_scores = self.discriminators(output.wave.detach()).scores
-        signs = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
-        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, signs)
+        diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
+        yield Turn("discriminator", {"adversarial": discriminator_loss(real_scores, fake_scores)}, diagnostics)
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(wave)
@@ -175,8 +182,8 @@ class VitsTask(nn.Module):
         output = self._network(batch, pieces, noise=noise, duration_noise=duration_noise)
         wave, speaker = self._wave(batch, pieces), self.network.speaker_vectors(batch.speaker_ids)
         mask = length_mask(batch.frame_lengths, frames[1])
-        told = self.network.flow(output.prior_mean, mask, speaker, reverse=True)
-        spoken = self.network.decoder(_at(told, pieces), speaker).wave
+        prior = self.network.flow(output.prior_mean, mask, speaker, reverse=True)
+        spoken = self.network.decoder(_at(prior, pieces), speaker).wave
         losses = self._from_network(batch, output, wave)
         return {"mel": losses.pop("mel"), "mel_from_text": self._distance(spoken, wave)} | losses
 
@@ -199,7 +206,7 @@ def _at(values: Tensor, pieces: Tensor) -> Tensor:
     return values.gather(1, pieces[..., None].expand(-1, -1, values.shape[2]))
 
 
-def _build(recipe: VitsRecipe) -> VitsTask:
+def _build_task(recipe: VitsRecipe) -> VitsTask:
     made, wanted = recipe.model.decoder.samples_a_frame, recipe.audio.hop_samples
     if made != wanted:
         raise ConfigError(f"the decoder makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
@@ -209,28 +216,38 @@ def _build(recipe: VitsRecipe) -> VitsTask:
     return VitsTask(Vits(recipe.model), judges, recipe.audio, recipe.data.segment_frames)
 
 
-def _bind(recipe: VitsRecipe, corpus: Corpus) -> Setup:
-    same_audio(recipe.audio, corpus)
-    cuts, frontend = both_splits(recipe, corpus), Frontend()
-    speakers = talkative_first(cuts["train"])
+def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
+    require_same_audio(recipe.audio, corpus)
+    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     tokens: dict[str, list[int]] = {}
-    left_out: dict[str, list[str]] = {}
+    skipped: dict[str, list[str]] = {}
     for split, found in cuts.items():
         for name, cut in list(found.items()):
             reason, ids = _tokens(frontend, corpus, cut, recipe)
             if reason:
-                left_out.setdefault(reason, []).append(name)
+                skipped.setdefault(reason, []).append(name)
                 del found[name]
             tokens[name] = ids
         if not found:
-            raise CorpusError(f"{corpus.path}: split '{split}' has nothing to learn from: {', '.join(left_out)}")
+            raise CorpusError(f"{corpus.path}: split '{split}' has nothing to learn from: {', '.join(skipped)}")
     sizes = VitsConfig.parse(recipe.model.model_dump() | {"speakers": len(speakers)}, f"{corpus.path}: model")
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
-    task = _build(recipe.model_copy(update={"model": sizes}))
+    task = _build_task(recipe.model_copy(update={"model": sizes}))
     collator: Collator = VitsCollator(recipe.audio, speakers, tokens)
     collators = dict.fromkeys(("train", "dev"), collator)
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {"phonemes": PHONEMES}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={"phonemes": PHONEMES},
+        skipped=skipped,
+    )
 
 
 def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) -> tuple[str, list[int]]:
@@ -250,4 +267,4 @@ def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) ->
     return ("too short for its tokens" if frames < len(ids) else ""), ids
 
 
-SYSTEMS = {"vits": System(VitsRecipe, _build, _bind)}
+VITS = SystemSpec(recipe=VitsRecipe, build_task=_build_task, from_corpus=_from_corpus)

@@ -1,4 +1,4 @@
-"""wav2vec 2.0's fine-tuning: letters by CTC, masked here and there; begun from a saved model or from nothing.
+"""wav2vec 2.0's fine-tuning: letters by CTC, with masking; from a saved model's weights or from scratch.
 
 Differences from the paper: the Transformer learns from the first step of fine-tuning on, not after 10,000 steps of the
 output layer alone; and the learning rate falls along a cosine. Pre-training keeps the latent's energy low on any data.
@@ -9,30 +9,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import soxr
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
-from malsori.corpus.batches import Collator, DataConfig, Example
+from malsori.corpus.batches import Collator, DataConfig, Example, perturb_speed
 from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import ConfigError, TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.metrics.error_rate import cer
 from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
 from malsori.pretrained.folder import SavedModel, load_exactly
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
-from malsori.text.letters import letters_of, syllable_table, text_of
+from malsori.text.letters import decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 #: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
 LEAST_STRETCHES = 2
@@ -58,7 +57,7 @@ class SpelledBatch(WaveBatch):
 
 @dataclass(frozen=True)
 class WaveCollator:
-    """Whole utterances at a drawn speed, with their letters where there are any.
+    """Whole utterances with speed perturbation, and their letters where there are any.
 
     targets: name → text and letters; none in pre-training.
     """
@@ -71,7 +70,9 @@ class WaveCollator:
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> WaveBatch:
         """Return the padded batch."""
-        wave, lengths = pad_stack([torch.from_numpy(self._heard(example.wave, random)) for example in examples])
+        rates = self.corpus_rate, self.rate
+        waves = [perturb_speed(example.wave, *rates, self.speeds, random) for example in examples]
+        wave, lengths = pad_stack([torch.from_numpy(each) for each in waves])
         wave = standardize_wave(wave, lengths) if self.standardized else wave
         names = [example.id for example in examples]
         if not self.targets:
@@ -79,12 +80,6 @@ class WaveCollator:
         texts, letters = zip(*(self.targets[name] for name in names), strict=True)
         tokens, letter_lengths = pad_stack([torch.tensor(ids) for ids in letters])
         return SpelledBatch(wave, lengths, names, tokens, letter_lengths, list(texts))
-
-    def _heard(self, wave: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        speed = float(random.choice(self.speeds))
-        if speed == 1.0 and self.corpus_rate == self.rate:
-            return wave
-        return soxr.resample(wave, self.corpus_rate, self.rate / speed)
 
 
 class Wav2Vec2Recipe(Recipe):
@@ -102,7 +97,7 @@ class Wav2Vec2Recipe(Recipe):
 
 
 class Wav2Vec2Task(NetworkTask):
-    """CTC over letters; what the encoder hears is masked in training (paper, 3.3)."""
+    """CTC over letters; the encoder's input is masked in training (paper, 3.3)."""
 
     turn = "recognizer"
     network: Wav2Vec2
@@ -114,7 +109,7 @@ class Wav2Vec2Task(NetworkTask):
     def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         config = self.network.config
-        output = self._hear(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
+        output = self._encode(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
         log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
         loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
         yield Turn(self.turn, {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
@@ -130,18 +125,17 @@ class Wav2Vec2Task(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            output = self._hear(batch)
+            output = self._encode(batch)
             for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
-                hypotheses.append(text_of(self.table, ids))
+                hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
-        dense = [[text.replace(" ", "") for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
-    def _hear(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
+    def _encode(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
-        told = batch.sample_lengths if self.network.config.padding_mask else None
-        return Wav2Vec2Output(self.network(batch.wave, told, *masks).logits, lengths)
+        sample_lengths = batch.sample_lengths if self.network.config.padding_mask else None
+        return Wav2Vec2Output(self.network(batch.wave, sample_lengths, *masks).logits, lengths)
 
 
 def draw_masks(config: EncoderConfig, frame_lengths: Int[Tensor, " batch"]) -> tuple[Tensor | None, Tensor | None]:
@@ -182,51 +176,61 @@ def sizes_from(start: SavedModel, wanted: EncoderConfig) -> EncoderConfig:
     return type(wanted).parse(shared | wanted.model_dump(include=wanted.model_fields_set), "start_from")
 
 
-def frames_heard(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
-    """Return how many frames an utterance has at the fastest speed it is heard at."""
+def min_frames(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
+    """Return the number of frames of an utterance at the fastest of its speeds."""
     return config.frames(int(cut.duration / max(data.speeds) * RECOGNITION_AUDIO.sample_rate))
 
 
-def _task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
+def _build_task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
     blank = recipe.model.blank if recipe.units == "checkpoint" else 0
     sizes = recipe.model.model_copy(update={"vocab": len(table), "blank": blank})
     return Wav2Vec2Task(Wav2Vec2(sizes), table, recipe.audio)
 
 
-def _bind(recipe: Wav2Vec2Recipe, corpus: Corpus) -> Setup:
+def _from_corpus(recipe: Wav2Vec2Recipe, corpus: Corpus) -> TrainingSetup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
         recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
-    cuts, frontend = both_splits(recipe, corpus), Frontend()
-    left_out: dict[str, list[str]] = {}
-    texts = {split: _texts(frontend, found, left_out) for split, found in cuts.items()}
+    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    skipped: dict[str, list[str]] = {}
+    texts = {split: _texts(frontend, found, skipped) for split, found in cuts.items()}
     table = _table(recipe, start, texts["train"].values())
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = _targets(recipe.model, table, texts[split], found, data, left_out)
+        targets = _targets(recipe.model, table, texts[split], found, data, skipped)
         cuts[split] = {name: found[name] for name in targets}
         rates = corpus.audio.sample_rate, recipe.audio.sample_rate
         collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized, targets)
-    task = _task(recipe, table)
+    task = _build_task(recipe, table)
     if start is not None:
-        _begin(task.network, start, recipe)
+        _load_initial_weights(task.network, start, recipe)
     facts = model_facts(recipe, task.network.config.model_dump(), corpus)
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {table.kind: table}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        symbols={table.kind: table},
+        skipped=skipped,
+    )
 
 
-def _texts(frontend: Frontend, cuts: dict[str, Any], left_out: dict[str, list[str]]) -> dict[str, str]:
-    """Return what is said in each cut, Hangul and spaces alone."""
+def _texts(frontend: Frontend, cuts: dict[str, Any], skipped: dict[str, list[str]]) -> dict[str, str]:
+    """Return the transcript of each cut, Hangul and spaces alone."""
     texts: dict[str, str] = {}
     for name, cut in cuts.items():
         try:
             texts[name] = only_hangul(frontend.read(cut.supervisions[0].text).normalized)
         except TextError:
-            left_out.setdefault("text cannot be read", []).append(name)
+            skipped.setdefault("text cannot be read", []).append(name)
             continue
         if not texts[name]:
             del texts[name]
-            left_out.setdefault("nothing to write", []).append(name)
+            skipped.setdefault("nothing to write", []).append(name)
     return texts
 
 
@@ -236,19 +240,19 @@ def _targets(
     texts: dict[str, str],
     cuts: dict[str, Any],
     data: DataConfig,
-    left_out: dict[str, list[str]],
+    skipped: dict[str, list[str]],
 ) -> dict[str, tuple[str, list[int]]]:
     """Return text and letters of each cut whose letters fit into its frames."""
     targets = {}
     for name, text in texts.items():
         try:
-            ids = letters_of(table, text)
+            ids = encode_letters(table, text)
         except TextError:
-            left_out.setdefault("cannot be spelt in the model's letters", []).append(name)
+            skipped.setdefault("cannot be spelt in the model's letters", []).append(name)
             continue
         needed = int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)])))
-        if needed > frames_heard(config, cuts[name], data):
-            left_out.setdefault("too short for its text (CTC)", []).append(name)
+        if needed > min_frames(config, cuts[name], data):
+            skipped.setdefault("too short for its text (CTC)", []).append(name)
         else:
             targets[name] = (text, ids)
     return targets
@@ -264,8 +268,8 @@ def _table(recipe: Wav2Vec2Recipe, start: SavedModel | None, texts: Iterable[str
     return next(iter(start.symbols.values()))
 
 
-def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None:
-    """Give a network what a saved one has learnt: the encoder, and its output layer where the letters stay the same."""
+def _load_initial_weights(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None:
+    """Load a saved network's encoder, and its output layer where the letters stay the same."""
     own, learnt = network.state_dict(), start.network.state_dict()
     parts = ("encoder.", "head.") if recipe.units == "checkpoint" else ("encoder.",)
     vector = "encoder.mask_vector"  # which a model that was never masked does not have
@@ -277,4 +281,6 @@ def _begin(network: Wav2Vec2, start: SavedModel, recipe: Wav2Vec2Recipe) -> None
     network.encoder.convolutions.requires_grad_(not recipe.freeze_convolutions)
 
 
-SYSTEMS = {"wav2vec2": System(Wav2Vec2Recipe, _task, _bind, starts=True)}
+WAV2VEC2 = SystemSpec(
+    recipe=Wav2Vec2Recipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

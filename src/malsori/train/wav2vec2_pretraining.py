@@ -1,4 +1,4 @@
-"""Pre-training of wav2vec 2.0: a masked frame's context must know its own quantised sound among other frames'."""
+"""Pre-training of wav2vec 2.0: a masked frame's context picks its own quantized latent among other frames'."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,9 @@ from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, masked_mean
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
-from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, frames_heard, sizes_from
+from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, min_frames, sizes_from
 
 
 class TemperatureConfig(Config):
@@ -62,15 +62,15 @@ class Wav2Vec2PretrainingTask(NetworkTask):
         temperature = self.recipe.temperature.at(int(self.batches) // self.recipe.train.accumulate)
         if self.training:
             self.batches += 1
-        output, mask, drawn = self._hear(batch, temperature)
+        output, mask, drawn = self._forward_masked(batch, temperature)
         diversity = diversity_loss(output.probabilities, mask)
         losses = {
             "contrastive": contrastive_loss(*_masked(output, mask, drawn), temperature=self.recipe.similarity),
             "diversity": diversity,
             "energy": masked_mean(output.energy, length_mask(output.frame_lengths, mask.shape[1])),
         }
-        signs = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
-        yield Turn(self.turn, losses, signs)
+        diagnostics = {"codes_used": 1 - diversity.detach(), "mistaken": mistaken(*_masked(output, mask, drawn))}
+        yield Turn(self.turn, losses, diagnostics)
 
     def example(self) -> WaveBatch:
         """Return a tiny batch of noise."""
@@ -89,17 +89,17 @@ class Wav2Vec2PretrainingTask(NetworkTask):
             for batch in batches:
                 count += 1
                 turn = next(self.losses(batch))
-                sums.update({name: value.item() for name, value in (turn.signs | turn.losses).items()})
+                sums.update({name: value.item() for name, value in (turn.diagnostics | turn.losses).items()})
         names = ("mistaken", "contrastive", "diversity")
         return {name: sums[name] / count for name in names}
 
-    def _hear(self, batch: WaveBatch, temperature: float) -> tuple[Wav2Vec2PretrainingOutput, Tensor, Tensor]:
+    def _forward_masked(self, batch: WaveBatch, temperature: float) -> tuple[Wav2Vec2PretrainingOutput, Tensor, Tensor]:
         """Return the network's output, which frames were masked, and each one's distractors among them."""
         config = self.network.config
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
         mask = draw_stretches(lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
-        told = batch.sample_lengths if config.padding_mask else None
-        output = self.network(batch.wave, told, mask, temperature)
+        sample_lengths = batch.sample_lengths if config.padding_mask else None
+        output = self.network(batch.wave, sample_lengths, mask, temperature)
         return output, mask, draw_distractors(mask, self.recipe.distractors)
 
 
@@ -130,30 +130,42 @@ def mistaken(
     return 1 - (best / (1 + equal)).mean()
 
 
-def _task(recipe: Wav2Vec2PretrainingRecipe) -> Wav2Vec2PretrainingTask:
+def _build_task(recipe: Wav2Vec2PretrainingRecipe) -> Wav2Vec2PretrainingTask:
     return Wav2Vec2PretrainingTask(Wav2Vec2Pretraining(recipe.model), recipe)
 
 
-def _bind(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> Setup:
+def _from_corpus(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> TrainingSetup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
         recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
-    cuts = both_splits(recipe, corpus)
-    left_out: dict[str, list[str]] = {}
+    cuts = select_splits(recipe, corpus)
+    skipped: dict[str, list[str]] = {}
     shortest = 2 * recipe.model.mask_span
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        short = [name for name, cut in found.items() if frames_heard(recipe.model, cut, data) < shortest]
-        left_out.setdefault("too short to be masked", []).extend(short)
+        short = [name for name, cut in found.items() if min_frames(recipe.model, cut, data) < shortest]
+        if short:
+            skipped.setdefault("too short to be masked", []).extend(short)
         cuts[split] = {name: cut for name, cut in found.items() if name not in short}
         rates = corpus.audio.sample_rate, recipe.audio.sample_rate
         collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized)
-    task = _task(recipe)
+    task = _build_task(recipe)
     if start is not None:
         load_exactly(task.network, start.network.state_dict(), recipe.start_from)
     facts = model_facts(recipe, recipe.model.model_dump(), corpus)
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, {}, kept(left_out))
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        skipped=skipped,
+    )
 
 
-SYSTEMS = {"wav2vec2-pretrain": System(Wav2Vec2PretrainingRecipe, _task, _bind, starts=True)}
+PRETRAINING = SystemSpec(
+    recipe=Wav2Vec2PretrainingRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

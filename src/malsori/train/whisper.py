@@ -14,22 +14,22 @@ from torch import Tensor
 
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
-from malsori.corpus.batches import Collator, DataConfig, Example, at_some_speed, masked_mel
+from malsori.corpus.batches import Collator, DataConfig, Example, masked_mel, perturb_speed
 from malsori.corpus.folder import Corpus
 from malsori.decode.seq2seq import rules_of, write_greedily
 from malsori.errors import ConfigError, CorpusError, TextError
 from malsori.losses.sequence import cross_entropy_loss
-from malsori.metrics.error_rate import cer
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul, to_nfc
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import Setup, System, both_splits, kept, model_facts
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
+from malsori.train.validation import recognition_error_rates
 
 
 class WhisperRecipe(Recipe):
@@ -73,7 +73,7 @@ class WhisperBatch:
 
 @dataclass(frozen=True)
 class WhisperCollator:
-    """Whole utterances at a drawn speed, masked here and there, filled up with silence where the model wants a window.
+    """Whole utterances with speed perturbation and SpecAugment, padded with silence where the model wants a window.
 
     Attributes:
         window_frames: mel frames to fill up to; 0 leaves sounds at their own length.
@@ -94,7 +94,7 @@ class WhisperCollator:
         return WhisperBatch(mel, mel_lengths, tokens[:, :-1], tokens[:, 1:], lengths - 1, list(texts))
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = at_some_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
         mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, self.window_frames)[0]
         masked_mel(mel[: len(wave) // self.audio.hop_samples], self.config, random)
         return mel
@@ -141,8 +141,7 @@ class WhisperTask(NetworkTask):
             for written in write_greedily(writer, self.rules, len(batch.mel)):
                 hypotheses.append(self.tokenizer.decode(written.ids).strip())
             references.extend(batch.texts)
-        dense = [["".join(text.split()) for text in texts] for texts in (references, hypotheses)]
-        return {"cer_no_space": cer(dense[0], dense[1]).rate, "cer": cer(references, hypotheses).rate}
+        return recognition_error_rates(references, hypotheses)
 
     def _misread(self, given_ids: Tensor) -> Tensor:
         """Return the tokens, some of those behind the prefix replaced by any of the batch's."""
@@ -155,14 +154,14 @@ class WhisperTask(NetworkTask):
         return None if self.network.config.whole_window else batch.mel_lengths
 
 
-def _task(recipe: WhisperRecipe) -> WhisperTask:
+def _build_task(recipe: WhisperRecipe) -> WhisperTask:
     """Return a task that begins from nothing and writes jamo; of a checkpoint's sizes where the recipe has one."""
     tokenizer = Tokenizer(jamo_files((recipe.language,)))
-    own = {} if recipe.start_from else {"vocab": vocabulary(tokenizer.files)}
+    own = {} if recipe.start_from else {"vocab": vocab_size(tokenizer.files)}
     return WhisperTask(Whisper(recipe.model.model_copy(update=own)), tokenizer, recipe)
 
 
-def _task_from(recipe: WhisperRecipe) -> WhisperTask:
+def _task_from_checkpoint(recipe: WhisperRecipe) -> WhisperTask:
     """Return the task of a checkpoint: its network and its tokenizer.
 
     Raises: ConfigError if it is none of a Whisper, or the recipe wants other sizes.
@@ -180,23 +179,32 @@ def _task_from(recipe: WhisperRecipe) -> WhisperTask:
     return WhisperTask(network, Tokenizer(start.files, recipe.start_from), recipe)
 
 
-def _bind(recipe: WhisperRecipe, corpus: Corpus) -> Setup:
-    task = _task_from(recipe) if recipe.start_from else _task(recipe)
+def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
+    task = _task_from_checkpoint(recipe) if recipe.start_from else _build_task(recipe)
     config = task.network.config
     audio = recipe.audio.model_copy(update={"mel_channels": config.mel_channels})
     recipe = recipe.model_copy(update={"model": config, "audio": audio})
-    cuts, texts = both_splits(recipe, corpus), _Texts(recipe.writes, task, Frontend())
-    left_out: dict[str, list[str]] = {}
+    cuts, texts = select_splits(recipe, corpus), _Texts(recipe.writes, task, Frontend())
+    skipped: dict[str, list[str]] = {}
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = texts.targets(found, min(data.speeds), left_out)
+        targets = texts.targets(found, min(data.speeds), skipped)
         cuts[split] = {name: found[name] for name in targets}
         window = config.window_frames if config.whole_window else 0
         collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, window, targets)
     facts = model_facts(recipe, config.model_dump(), corpus)
-    files = task.tokenizer.files
-    return Setup(recipe, corpus, task, cuts, collators, True, facts, left_out=kept(left_out), files=files)
+    return TrainingSetup(
+        recipe=recipe,
+        corpus=corpus,
+        task=task,
+        cuts=cuts,
+        collators=collators,
+        by_seconds=True,
+        facts=facts,
+        skipped=skipped,
+        files=task.tokenizer.files,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,18 +216,18 @@ class _Texts:
     frontend: Frontend
 
     def targets(
-        self, cuts: dict[str, Any], slowest: float, left_out: dict[str, list[str]]
+        self, cuts: dict[str, Any], slowest: float, skipped: dict[str, list[str]]
     ) -> dict[str, tuple[str, list[int]]]:
         """Return text and tokens of each cut that can be learnt from; the ids of the others go to their reason."""
         found = {}
         for name, cut in cuts.items():
             reason, target = self._target(cut, slowest)
             if target is None:
-                left_out.setdefault(reason, []).append(name)
+                skipped.setdefault(reason, []).append(name)
             else:
                 found[name] = target
         if not found:
-            raise CorpusError(f"no utterance of the split can be learnt from: {', '.join(left_out)}")
+            raise CorpusError(f"no utterance of the split can be learnt from: {', '.join(skipped)}")
         return found
 
     def _target(self, cut: Any, slowest: float) -> tuple[str, tuple[str, list[int]] | None]:
@@ -227,7 +235,7 @@ class _Texts:
         config, rules = self.task.network.config, self.task.rules
         longest = config.window_frames * self.task.audio.frame_seconds
         if cut.duration / slowest > longest:
-            return f"longer than {longest:.0f} s, which is heard at once", None
+            return f"longer than {longest:.0f} s, which is the model's window", None
         try:
             text = self._text(cut.supervisions[0])
             ids = [*rules.prefix, *self.task.tokenizer.encode(text), rules.end]
@@ -246,4 +254,6 @@ class _Texts:
         return only_hangul(normalized) if self.writes == "hangul" else normalized
 
 
-SYSTEMS = {"whisper": System(WhisperRecipe, _task, _bind, starts=True)}
+WHISPER = SystemSpec(
+    recipe=WhisperRecipe, build_task=_build_task, from_corpus=_from_corpus, accepts_initial_weights=True
+)

@@ -1,6 +1,5 @@
 """Acoustic models: from a sentence's phonemes to its log-mel, one adapter a kind of network."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -70,7 +69,7 @@ class NetworkSynthesizer:
         return self._batch(PHONEMES.encode(sentence.phonemes))
 
 
-class FastSpeech2Adapter(NetworkSynthesizer):
+class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):
     """FastSpeech 2: pitch and energy are predicted, and so can be asked for."""
 
     output: Literal["mel"] = "mel"
@@ -93,7 +92,7 @@ class FastSpeech2Adapter(NetworkSynthesizer):
         return SynthesisOutput(as_array(output.durations[0]), mel=as_array(output.mel[0]))
 
 
-class FastSpeechAdapter(NetworkSynthesizer):
+class FastSpeechAdapter(NetworkSynthesizer, AcousticModel):
     """FastSpeech: the speed alone can be asked for."""
 
     output: Literal["mel"] = "mel"
@@ -106,7 +105,7 @@ class FastSpeechAdapter(NetworkSynthesizer):
         return SynthesisOutput(as_array(output.durations[0]), mel=as_array(output.mel[0]))
 
 
-class TacotronAdapter(NetworkSynthesizer):
+class TacotronAdapter(NetworkSynthesizer, AcousticModel):
     """Both Tacotrons: at the pace that was learnt; another speed stretches the mel."""
 
     output: Literal["mel"] = "mel"
@@ -128,12 +127,3 @@ class TacotronAdapter(NetworkSynthesizer):
 def as_array(tensor: Tensor) -> np.ndarray:
     """Return a tensor of any device as an array; half precision becomes float32."""
     return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
-
-
-#: System → what makes its network an `AcousticModel`.
-ACOUSTIC_MODELS: dict[str, Callable[[SavedModel, Runtime | None], AcousticModel]] = {
-    "fastspeech": FastSpeechAdapter,
-    "fastspeech2": FastSpeech2Adapter,
-    "tacotron": TacotronAdapter,
-    "tacotron2": TacotronAdapter,
-}

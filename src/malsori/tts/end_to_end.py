@@ -1,6 +1,5 @@
 """End-to-end voices: from a sentence's phonemes or letters to its wave."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -8,8 +7,6 @@ import numpy as np
 import torch
 
 from malsori.errors import ModelError
-from malsori.pretrained.folder import SavedModel
-from malsori.runtime.device import Runtime
 from malsori.text.romanize import spell
 from malsori.text.symbols import PAUSE, PHONEMES, SPACE, SymbolTable
 from malsori.tts.acoustic import NetworkSynthesizer, as_array
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 _BOUNDARIES = (SPACE, PAUSE)
 
 
-class VitsAdapter(NetworkSynthesizer):
+class VitsAdapter(NetworkSynthesizer, EndToEndVoice):
     """VITS, of ours or public: the same noise each time, so that one text has one wave."""
 
     output: Literal["wave"] = "wave"
@@ -81,7 +78,3 @@ def _runs(marks: list[bool]) -> list[tuple[int, int]]:
     """Return where each run of equal marks begins and ends."""
     edges = [0, *(place for place in range(1, len(marks)) if marks[place] != marks[place - 1]), len(marks)]
     return list(pairwise(edges))
-
-
-#: System → what makes its network an `EndToEndVoice`.
-END_TO_END: dict[str, Callable[[SavedModel, Runtime | None], EndToEndVoice]] = {"vits": VitsAdapter}

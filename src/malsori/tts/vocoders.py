@@ -10,21 +10,20 @@ from malsori.errors import ModelError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved
 from malsori.runtime.device import Runtime
+from malsori.systems import systems_of
 from malsori.tts.acoustic import as_array
 from malsori.tts.roles import Vocoder
 
-#: Systems whose networks are vocoders.
-VOCODERS = ("vocos", "hifigan")
 #: The vocoder that needs no model.
 GRIFFIN_LIM = "griffin-lim"
 
 
-class NetworkVocoder:
+class NetworkVocoder(Vocoder):
     """A network that makes waves of mels, on its device. Raises: ModelError if it is none."""
 
     def __init__(self, model: SavedModel, runtime: Runtime | None = None) -> None:
-        if model.facts.system not in VOCODERS:
-            raise ModelError(f"a {model.facts.system} is no vocoder; one of {', '.join(VOCODERS)} is")
+        if model.facts.system not in systems_of("vocoder"):
+            raise ModelError(f"a {model.facts.system} is no vocoder; one of {', '.join(systems_of('vocoder'))} is")
         self.system, self.audio, self.runtime = model.facts.system, model.facts.audio, runtime or Runtime()
         self.network = self.runtime.place(model.network)
 
@@ -34,7 +33,7 @@ class NetworkVocoder:
             return as_array(self.network.infer(torch.from_numpy(mel)[None].to(self.runtime.device)).wave[0])
 
 
-class GriffinLim:
+class GriffinLim(Vocoder):
     """Waves by iteration, without weights; always in float32, whose phases half precision would lose."""
 
     system: str = GRIFFIN_LIM
@@ -58,4 +57,4 @@ def load_vocoder(name: str | None, audio: AudioConfig, runtime: Runtime | None =
     """
     if name == GRIFFIN_LIM:
         return GriffinLim(audio, runtime)
-    return NetworkVocoder(load_saved(name or first_built_in(*VOCODERS)), runtime)
+    return NetworkVocoder(load_saved(name or first_built_in(*systems_of("vocoder"))), runtime)

@@ -19,16 +19,17 @@ from malsori.errors import ModelError, TextError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved
 from malsori.runtime.device import Runtime, resolve_runtime
+from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
 from malsori.text.symbols import PAUSE, START
-from malsori.tts.acoustic import ACOUSTIC_MODELS
-from malsori.tts.end_to_end import END_TO_END
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisInput, SynthesisOutput, Vocoder
 from malsori.tts.vocoders import load_vocoder
 
 #: Sentences are joined with this much silence between them.
 _BETWEEN_SENTENCES_SECONDS = 0.15
+#: What a voice can be made of, beside a vocoder.
+_SPEAKING: tuple[Role, ...] = ("acoustic model", "end-to-end voice")
 _MAX_PEAK = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
 
 
@@ -157,7 +158,7 @@ def load_voice(
     Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device.
     """
     runtime = resolve_runtime(device, precision)
-    acoustic = open_synthesizer(load_saved(name or first_built_in(*ACOUSTIC_MODELS, *END_TO_END)), runtime)
+    acoustic = open_synthesizer(load_saved(name or first_built_in(*systems_of(*_SPEAKING))), runtime)
     if acoustic.output == "wave":
         if vocoder:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
@@ -170,13 +171,13 @@ def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> Acous
 
     Raises: ModelError if it does not speak, or learnt to read from another front-end.
     """
-    adapters: dict[str, Any] = {**ACOUSTIC_MODELS, **END_TO_END}
-    if model.facts.system not in adapters:
-        raise ModelError(f"a {model.facts.system} does not speak; a voice needs one of: {', '.join(adapters)}")
+    system = model.facts.system
+    if system not in systems_of(*_SPEAKING):
+        raise ModelError(f"a {system} does not speak; a voice needs one of: {', '.join(systems_of(*_SPEAKING))}")
     trained = model.facts.frontend.get("version")
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
-    return adapters[model.facts.system](model, runtime)
+    return SYSTEMS[system].resolve("adapter")(model, runtime)
 
 
 def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:

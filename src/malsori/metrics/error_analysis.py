@@ -1,4 +1,4 @@
-"""Where transcripts go wrong: which syllables and jamo are confused, after which rule, for whom, in which text."""
+"""Where the errors of transcripts lie: confused syllables and jamo, rates by rule, speaker, length and utterance."""
 
 import bisect
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextRules, count_utterances, total, units
+from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextNormalizer, count_utterances, total, units
 from malsori.metrics.transcripts import TextPairs
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _CODAS = "∅ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈ�
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was said, what was heard instead (empty: nothing), how often; and where in the syllable, for jamo."""
+    """What the reference has, what the hypothesis has instead (empty: nothing), how often; the position, for jamo."""
 
-    said: str
-    heard: str
+    reference: str
+    hypothesis: str
     count: int
     position: str = ""
 
@@ -41,60 +41,60 @@ class Group:
     rate: ErrorRate
 
 
-def confused_syllables(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
-    """Return the most frequent changes of characters: heard is empty where one was lost, said where one was added."""
-    return [Confusion(*change, count) for change, count in _changes(pairs, rules).most_common(most)]
+def syllable_confusions(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20) -> list[Confusion]:
+    """Return the most frequent edits of characters: hypothesis is empty for a deletion, reference for an insertion."""
+    return [Confusion(*change, count) for change, count in _changes(pairs, normalizer).most_common(limit)]
 
 
-def confused_jamo(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[Confusion]:
+def jamo_confusions(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20) -> list[Confusion]:
     """Return which onsets, nuclei and codas of substituted syllables were confused; ∅ is the coda that is not there."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for (said, heard), count in _changes(pairs, rules).items():
-        if _is_syllable(said) and _is_syllable(heard):
-            both = zip(_spelled(said), _spelled(heard), POSITIONS, strict=True)
+    for (reference, hypothesis), count in _changes(pairs, normalizer).items():
+        if _is_syllable(reference) and _is_syllable(hypothesis):
+            both = zip(_spelled(reference), _spelled(hypothesis), POSITIONS, strict=True)
             counts.update({(ours, theirs, place): count for ours, theirs, place in both if ours != theirs})
-    return [Confusion(ours, theirs, count, place) for (ours, theirs, place), count in counts.most_common(most)]
+    return [Confusion(ours, theirs, count, place) for (ours, theirs, place), count in counts.most_common(limit)]
 
 
-def by_speaker(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_speaker(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of each speaker that the references name, the worst first."""
     names = [utterance.speaker for utterance in pairs.references]
-    return sorted(_groups(pairs, names, rules), key=lambda group: -group.rate.rate)
+    return sorted(_groups(pairs, names, normalizer), key=lambda group: -group.rate.rate)
 
 
-def by_length(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_length(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like length in characters without spaces."""
     lengths = [float(len(units(utterance.text, "letters"))) for utterance in pairs.references]
-    return _in_order(_groups(pairs, [_bucket(length, LENGTHS, "") for length in lengths], rules))
+    return _in_order(_groups(pairs, [_bucket(length, LENGTHS, "") for length in lengths], normalizer))
 
 
-def by_speaking_rate(pairs: TextPairs, rules: TextRules = AS_WRITTEN) -> list[Group]:
+def by_speaking_rate(pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
     """Return the character error rate of utterances of like pace, where durations are known."""
     names = [
-        _bucket(len(units(said.text, "letters")) / seconds, RATES, " syllables/s")
-        if (seconds := said.seconds or heard.seconds)
+        _bucket(len(units(reference.text, "letters")) / seconds, RATES, " syllables/s")
+        if (seconds := reference.seconds or hypothesis.seconds)
         else None
-        for said, heard in zip(pairs.references, pairs.hypotheses, strict=True)
+        for reference, hypothesis in zip(pairs.references, pairs.hypotheses, strict=True)
     ]
-    return _in_order(_groups(pairs, names, rules))
+    return _in_order(_groups(pairs, names, normalizer))
 
 
-def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTEN) -> list[Group]:
-    """Return, for each article of the Standard Pronunciation that words fall under, how many of them are misheard.
+def by_rule(pairs: TextPairs, frontend: "Frontend", normalizer: TextNormalizer = AS_WRITTEN) -> list[Group]:
+    """Return, for each article of the Standard Pronunciation that words fall under, how many of them are wrong.
 
     Args:
-        pairs: what was said and heard.
+        pairs: references and hypotheses.
         frontend: reads each word alone and says which articles applied.
     """
     from rapidfuzz.distance import Levenshtein
 
     words: dict[str, list[bool]] = {}
     articles: dict[str, set[str]] = {}
-    sides = (rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts))
-    for said, heard in zip(*sides, strict=True):
-        ours = said.split()
+    sides = (normalizer.apply(pairs.reference_texts), normalizer.apply(pairs.hypothesis_texts))
+    for reference, hypothesis in zip(*sides, strict=True):
+        ours = reference.split()
         right: set[int] = set()
-        for edit in Levenshtein.opcodes(ours, heard.split()):
+        for edit in Levenshtein.opcodes(ours, hypothesis.split()):
             if edit.tag == "equal":
                 right.update(range(edit.src_start, edit.src_end))
         for place, word in enumerate(ours):
@@ -106,20 +106,24 @@ def by_rule(pairs: TextPairs, frontend: "Frontend", rules: TextRules = AS_WRITTE
     return sorted(groups, key=lambda group: -group.rate.substitutions)
 
 
-def worst(pairs: TextPairs, rules: TextRules = AS_WRITTEN, most: int = 20) -> list[tuple[int, ErrorRate]]:
-    """Return places and counts of the utterances of highest character error rate; those without fault are left out."""
-    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", rules)
+def worst_utterances(
+    pairs: TextPairs, normalizer: TextNormalizer = AS_WRITTEN, limit: int = 20
+) -> list[tuple[int, ErrorRate]]:
+    """Return places and counts of the utterances of highest character error rate; those without errors are skipped."""
+    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", normalizer)
     rates = [(place, total(counts[place : place + 1])) for place in range(len(counts))]
-    return sorted((each for each in rates if each[1].edits), key=lambda each: (-each[1].rate, each[0]))[:most]
+    return sorted((each for each in rates if each[1].edits), key=lambda each: (-each[1].rate, each[0]))[:limit]
 
 
-def _changes(pairs: TextPairs, rules: TextRules) -> Counter[tuple[str, str]]:
-    """Return how often each character was heard as another, without spaces."""
+def _changes(pairs: TextPairs, normalizer: TextNormalizer) -> Counter[tuple[str, str]]:
+    """Return how often each character was recognized as another, without spaces."""
     from rapidfuzz.distance import Levenshtein
 
     counts: Counter[tuple[str, str]] = Counter()
-    for said, heard in zip(rules.apply(pairs.reference_texts), rules.apply(pairs.hypothesis_texts), strict=True):
-        ours, theirs = units(said, "letters"), units(heard, "letters")
+    for reference, hypothesis in zip(
+        normalizer.apply(pairs.reference_texts), normalizer.apply(pairs.hypothesis_texts), strict=True
+    ):
+        ours, theirs = units(reference, "letters"), units(hypothesis, "letters")
         for edit in Levenshtein.editops(ours, theirs):
             counts[
                 ours[edit.src_pos] if edit.tag != "insert" else "",
@@ -128,8 +132,8 @@ def _changes(pairs: TextPairs, rules: TextRules) -> Counter[tuple[str, str]]:
     return counts
 
 
-def _groups(pairs: TextPairs, names: Sequence[str | None], rules: TextRules) -> list[Group]:
-    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", rules)
+def _groups(pairs: TextPairs, names: Sequence[str | None], normalizer: TextNormalizer) -> list[Group]:
+    counts = count_utterances(pairs.reference_texts, pairs.hypothesis_texts, "characters", normalizer)
     found: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if name is not None:

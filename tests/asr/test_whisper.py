@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from malsori.asr.listeners import ListenOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
+from malsori.asr.whisper import ListenOptions
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
@@ -18,7 +18,7 @@ from malsori.decode.transcript import Transcript
 from malsori.errors import ModelError, TextError
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
-from malsori.text.tokenizer import Tokenizer, jamo_files, vocabulary
+from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 
 RATE = 16000
 THANKS = "시청해주셔서 감사합니다"
@@ -59,12 +59,12 @@ class Pen:
     def write(self, token_ids: Tensor) -> tuple[Tensor, "Pen"]:
         rows = len(token_ids)
         texts, said = (part * rows if len(part) == 1 else part for part in (self.texts, self.said))
-        logits, after = torch.zeros(rows, token_ids.shape[1], vocabulary(FILES)), []
+        logits, after = torch.zeros(rows, token_ids.shape[1], vocab_size(FILES)), []
         for row, (new, (text, surety), before) in enumerate(zip(token_ids.tolist(), texts, said, strict=True)):
             after.append((*before, *new))
             for place in range(len(new)):
                 count = len(before) + place - 2  # how much stands behind the prefix
-                behind = count - (TOKENS.plain in after[-1][:4])
+                behind = count - (TOKENS.no_timestamps in after[-1][:4])
                 logits[row, place, (*text, TOKENS.end)[min(max(behind, 0), len(text))]] = surety
         return logits, Pen(texts, tuple(after))
 
@@ -80,7 +80,7 @@ class Ear(nn.Module):
     def __init__(self, murmur: float, timestamps: bool = False) -> None:
         super().__init__()
         self.config = WhisperConfig(
-            vocab=vocabulary(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
+            vocab=vocab_size(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
         )
         self.murmur, self.timestamps = murmur, timestamps
 
@@ -223,7 +223,7 @@ def small_folder(path: Path, files: dict[str, bytes]) -> Path:
     """Save a tiny Whisper with wild random weights, which babbles at anything."""
     torch.manual_seed(0)
     config = WhisperConfig(
-        vocab=vocabulary(jamo_files()), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
+        vocab=vocab_size(jamo_files()), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
         encoder_hidden=16, encoder_positions=150, decoder_layers=2, decoder_heads=2, decoder_hidden=16,
         decoder_positions=20,
     )  # fmt: skip

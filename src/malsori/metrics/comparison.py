@@ -1,4 +1,4 @@
-"""The verdict between two systems from what they left behind: transcripts, evaluations, or a number an utterance."""
+"""Two systems compared by their outputs: transcripts, evaluations, or a number an utterance."""
 
 import json
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from malsori.errors import MetricError
-from malsori.metrics.error_rate import AS_WRITTEN, TextRules
+from malsori.metrics.error_rate import AS_WRITTEN, TextNormalizer
 from malsori.metrics.score_card import RATES, score
 from malsori.metrics.significance import Comparison, compare
-from malsori.metrics.transcripts import pair, read_utterances
+from malsori.metrics.transcripts import pair, read_transcript
 
 #: The file that `malsori evaluate` writes into a folder.
 EVALUATION = "evaluation.json"
@@ -27,23 +27,23 @@ class Measured:
 
 
 def compare_outputs(
-    a: Path, b: Path, measure: str = "cer", reference: Path | None = None, rules: TextRules = AS_WRITTEN
+    a: Path, b: Path, measure: str = "cer", reference: Path | None = None, normalizer: TextNormalizer = AS_WRITTEN
 ) -> Comparison:
     """Return the comparison of two systems' outputs by one measure, less being better.
 
     Args:
-        a, b: with a reference, what each system heard (files as `malsori score` takes); without, what `malsori
+        a, b: with a reference, each system's transcripts (files as `malsori score` takes); without, what `malsori
             evaluate` left (a folder, or its evaluation.json), JSON lines with an id and the measure (or with text and
             heard) in each, or `id<TAB>number` lines.
         measure: a rate of the score card, or any name that the outputs hold, such as mcd_db.
-        reference: what was said.
-        rules: what is made alike before texts are compared.
+        reference: the reference transcript.
+        normalizer: applied to texts before they are compared.
     Raises: MetricError if the measure is not there, or the two do not hold the same utterances.
     """
     if reference is not None:
-        ours, theirs = (_against(reference, side, measure, rules) for side in (a, b))
+        ours, theirs = (_measured_against(reference, side, measure, normalizer) for side in (a, b))
     else:
-        ours, theirs = (_measured(side, measure, rules) for side in (a, b))
+        ours, theirs = (_measured(side, measure, normalizer) for side in (a, b))
     alone = sorted(ours.sums.keys() ^ theirs.sums.keys())
     if alone:
         names = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
@@ -58,28 +58,30 @@ def _column(values: dict[str, float], order: Measured) -> Float[np.ndarray, " ut
     return np.array([values[name] for name in order.sums], dtype=float)
 
 
-def _against(reference: Path, hypothesis: Path, measure: str, rules: TextRules) -> Measured:
-    pairs = pair(str(reference), read_utterances(reference), str(hypothesis), read_utterances(hypothesis))
+def _measured_against(reference: Path, hypothesis: Path, measure: str, normalizer: TextNormalizer) -> Measured:
+    pairs = pair(str(reference), read_transcript(reference), str(hypothesis), read_transcript(hypothesis))
     names = [utterance.id or str(line) for line, utterance in enumerate(pairs.references, 1)]
-    return _counted(names, pairs.reference_texts, pairs.hypothesis_texts, measure, rules)
+    return _counted(names, pairs.reference_texts, pairs.hypothesis_texts, measure, normalizer)
 
 
-def _counted(names: list[str], said: list[str], heard: list[str], measure: str, rules: TextRules) -> Measured:
+def _counted(
+    names: list[str], references: list[str], hypotheses: list[str], measure: str, normalizer: TextNormalizer
+) -> Measured:
     if measure not in RATES:
         raise MetricError(f"'{measure}' is no measure of transcripts: {', '.join(RATES)}")
-    counts = score(said, heard, rules, draws=1).counts[measure]
+    counts = score(references, hypotheses, normalizer, draws=1).counts[measure]
     edits, lengths = counts[:, :3].sum(axis=1).astype(float), counts[:, 3].astype(float)
     return Measured(dict(zip(names, edits.tolist(), strict=True)), dict(zip(names, lengths.tolist(), strict=True)))
 
 
-def _measured(path: Path, measure: str, rules: TextRules) -> Measured:
+def _measured(path: Path, measure: str, normalizer: TextNormalizer) -> Measured:
     path = path / EVALUATION if path.is_dir() else path
     rows = _rows(path, measure)
     names = [str(row.get("id") or line) for line, row in enumerate(rows, 1)]
     if len(set(names)) < len(names):
         raise MetricError(f"{path}: an id stands there twice")
     if measure in RATES and all({"text", "heard"} <= row.keys() for row in rows):
-        return _counted(names, [row["text"] for row in rows], [row["heard"] for row in rows], measure, rules)
+        return _counted(names, [row["text"] for row in rows], [row["heard"] for row in rows], measure, normalizer)
     values = [row.get(measure) for row in rows]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, (int, float)) or not np.isfinite(value):

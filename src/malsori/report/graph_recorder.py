@@ -1,4 +1,4 @@
-"""Watching a task run: which module makes which node of the autograd graph, and where gradients are cut off.
+"""A recorder of the autograd graph while a task runs: which module makes which node, and where gradients are cut off.
 
 Autograd numbers its nodes as they are recorded; whatever is recorded between a module's entry and its exit is its.
 `detach`, and modules that run under `no_grad`, leave a mark in the graph instead of ending it, so that what lies
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from malsori.train.balance import units
+from malsori.train.contributions import units
 
 NOT_SHOWN = ("_lengths", "_mask")  # parts of a batch that say only what is padding
 
@@ -50,19 +50,20 @@ class Call:
     inputs: frozenset[str]
 
 
-class Watch(TorchFunctionMode):
-    """Notes, while a task runs, which module made which node, what outputs are called, and where the batch goes."""
+class GraphRecorder(TorchFunctionMode):
+    """Records, while a task runs, which module made which node, what outputs are called, and where the batch goes."""
 
     def __init__(self, task: nn.Module, batch: Any) -> None:
         super().__init__()
         paths = {id(module): path for path, module in task.named_modules()}
-        self.task, self.parts = task, {turn: paths[id(part)] for turn, part in task.parts().items()}  # type: ignore[operator]
+        optimized = task.optimized_modules()  # type: ignore[operator]
+        self.task, self.optimized_paths = task, {turn: paths[id(module)] for turn, module in optimized.items()}
         self.units: dict[str, nn.Module] = {}
-        for path in dict.fromkeys(self.parts.values()):
+        for path in dict.fromkeys(self.optimized_paths.values()):
             found = units(task.get_submodule(path))
             self.units |= {f"{path}.{name}" if name else path: unit for name, unit in found.items()}
-        inside = tuple(f"{path}." for path in self.parts.values())
-        rest = {name: unit for name, unit in units(task).items() if name and name not in self.parts.values()}
+        inside = tuple(f"{path}." for path in self.optimized_paths.values())
+        rest = {name: unit for name, unit in units(task).items() if name and name not in self.optimized_paths.values()}
         self.units |= {name: unit for name, unit in rest.items() if not any(p.startswith(f"{name}.") for p in inside)}
         self.units = {name: unit for name, unit in self.units.items() if any(True for _ in unit.parameters())}
         self.calls: list[Call] = []
@@ -74,10 +75,10 @@ class Watch(TorchFunctionMode):
         self.anchor = torch.zeros((), requires_grad=True)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch while the block runs."""
+    def recording(self) -> Iterator[None]:
+        """GraphRecorder while the block runs."""
         with ExitStack() as stack:
-            for path in dict.fromkeys([*self.parts.values(), *self.units]):
+            for path in dict.fromkeys([*self.optimized_paths.values(), *self.units]):
                 module = self.task.get_submodule(path)
                 stack.callback(module.register_forward_pre_hook(self._enter(path), with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(self._leave(path)).remove)
@@ -141,10 +142,10 @@ class Watch(TorchFunctionMode):
                 self.calls.append(Call(path, start, self._now(), names))
             for tensor in (tensor for tensor in _tensors(result) if tensor.grad_fn is not None):
                 self.fields.pop(id(tensor), None)  # what a module makes is its own, no part of the batch
-            outermost = not any(other in self.parts.values() for other, *_ in self.open)
+            outermost = not any(other in self.optimized_paths.values() for other, *_ in self.open)
             if not torch.is_grad_enabled() and (path in self.units or outermost):
                 result = _mapped(result, lambda tensor: self._cut(path, tensor))
-            if outermost and path in self.parts.values() and dataclasses.is_dataclass(result):
+            if outermost and path in self.optimized_paths.values() and dataclasses.is_dataclass(result):
                 self._note_outputs(path, result, fed)
             return result
 

@@ -1,4 +1,4 @@
-"""What a recording's samples tell about its quality, and a recogniser about its text, before anything is made of it."""
+"""The quality of a recording, measured on its samples, and how well its text fits it by a recognizer."""
 
 import hashlib
 import math
@@ -32,7 +32,7 @@ _STEP = 1 / 32768  # one step of 16 bits
 
 
 @dataclass(frozen=True)
-class Vitals:
+class AudioQuality:
     """Measurements of one recording, at its own sample rate; levels are in dB of full scale.
 
     Attributes:
@@ -60,13 +60,13 @@ class Vitals:
     bandwidth_hz: float
 
 
-def measure_vitals(wave: Float[np.ndarray, " samples"], sample_rate: int, channels: int) -> Vitals:
-    """Return the vitals of a wave of at least 10 ms."""
+def measure_audio_quality(wave: Float[np.ndarray, " samples"], sample_rate: int, channels: int) -> AudioQuality:
+    """Return the measurements of a wave of at least 10 ms."""
     offset = wave.mean(dtype=np.float64)
     levels = piece_levels(wave - offset, sample_rate)  # an offset would be taken for sound
     sounding = levels > levels.max() + PAUSE_DB
     first, last = np.flatnonzero(sounding)[[0, -1]]
-    return Vitals(
+    return AudioQuality(
         sample_rate=sample_rate,
         channels=channels,
         seconds=len(wave) / sample_rate,

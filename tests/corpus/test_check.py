@@ -1,4 +1,4 @@
-"""The doctor: every planted fault is found at its own utterance, and nothing is found where nothing is."""
+"""The corpus check: every planted fault is found at its own utterance, and nothing is found where nothing is."""
 
 import json
 import shutil
@@ -13,14 +13,14 @@ from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.cli import run
 from malsori.config import RECOGNITION_AUDIO
-from malsori.corpus.doctor import CHECKS, Diagnosis, Limits, examine
+from malsori.corpus.audio_quality import text_fit
+from malsori.corpus.check import CHECKS, CheckLimits, CheckReport, check_corpus
 from malsori.corpus.folder import load_corpus, write_ground_truth
 from malsori.corpus.ground_truth import PrepareOptions, prepare
-from malsori.corpus.vitals import text_fit
 from malsori.errors import CorpusError
 from malsori.models.conformer import ConformerConfig, ConformerOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel
-from malsori.report.doctor_page import save_doctor_page
+from malsori.report.check_page import save_check_page
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
 from malsori.text.symbols import PHONEMES
@@ -29,14 +29,14 @@ from malsori.text.tokenizer import Tokenizer, jamo_files
 from .conftest import RATE, SENTENCES, buzz, spoken, write_emotiontts, write_text
 
 
-def found(diagnosis: Diagnosis) -> dict[str, list[str]]:
+def found(report: CheckReport) -> dict[str, list[str]]:
     """The ids that each check names, but for the note on speakers, who here speak in every split."""
-    grouped = diagnosis.by_check()
+    grouped = report.by_check()
     return {check: [item.id for item in items] for check, items in grouped.items() if "speaker" not in check}
 
 
-def check(source: Path) -> Diagnosis:
-    return examine(source, RECOGNITION_AUDIO, workers=1)
+def check(source: Path) -> CheckReport:
+    return check_corpus(source, RECOGNITION_AUDIO, workers=1)
 
 
 @pytest.fixture
@@ -125,15 +125,15 @@ def plant_all(root: Path) -> dict[str, list[str]]:
 
 
 def test_a_healthy_corpus_has_no_findings(many: Path) -> None:
-    diagnosis = check(many)
-    assert found(diagnosis) == {} and diagnosis.can_train and diagnosis.utterances == len(SENTENCES) * 4
+    report = check(many)
+    assert found(report) == {} and report.can_train and report.utterances == len(SENTENCES) * 4
 
 
 def test_every_planted_fault_is_found_at_its_utterance_and_no_other(many: Path) -> None:
     planted = plant_all(many)
-    diagnosis = check(many)
-    assert found(diagnosis) == planted
-    assert not diagnosis.can_train
+    report = check(many)
+    assert found(report) == planted
+    assert not report.can_train
     # All checks but those of splits and of a tokenizer were put to the proof.
     assert set(CHECKS) - set(planted) == {
         "text in train and held out",
@@ -148,14 +148,14 @@ def test_a_text_and_a_speaker_on_both_sides_of_a_split_are_found(many: Path) -> 
     held_out = {"kim00000": "test", "lee00001": "dev"}  # each text is read four times, by one speaker
     for split in ("train", "dev", "test"):
         write_text(many / "splits" / f"{split}.txt", "\n".join(x for x in names if held_out.get(x, "train") == split))
-    diagnosis = check(many)
-    assert found(diagnosis) == {"text in train and held out": ["kim00000", "lee00001"]}
-    speakers = [(item.id, item.detail) for item in diagnosis.by_check()["speaker in several splits"]]
+    report = check(many)
+    assert found(report) == {"text in train and held out": ["kim00000", "lee00001"]}
+    speakers = [(item.id, item.detail) for item in report.by_check()["speaker in several splits"]]
     assert speakers == [("kim", "speaks in train, test"), ("lee", "speaks in train, dev")]
-    assert diagnosis.can_train  # results are too good, but training can start
+    assert report.can_train  # results are too good, but training can start
 
 
-def test_a_prepared_corpus_is_examined_with_its_ground_truth(many: Path, tmp_path: Path) -> None:
+def test_a_prepared_corpus_is_checked_with_its_ground_truth(many: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare(many, out, PrepareOptions(audio=RECOGNITION_AUDIO, workers=1))
     assert found(check(out)) == {}
@@ -170,17 +170,17 @@ def test_a_prepared_corpus_is_examined_with_its_ground_truth(many: Path, tmp_pat
     assert found(check(out)) == {"ground truth damaged": list(names)}
 
 
-def test_a_missing_folder_is_an_error_and_not_a_diagnosis(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_and_not_a_report(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such folder"):
-        examine(tmp_path / "nowhere")
+        check_corpus(tmp_path / "nowhere")
 
 
 def test_the_command_prints_a_table_and_leaves_with_2_if_training_cannot_start(
     emotiontts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--rate", "16000", "--workers", "1"]
-    assert run(["corpus", "check", str(emotiontts), "--html", str(tmp_path / "doctor.html"), *options]) == 0
-    assert "training can start" in (tmp_path / "doctor.html").read_text(encoding="utf-8")
+    assert run(["corpus", "check", str(emotiontts), "--html", str(tmp_path / "check.html"), *options]) == 0
+    assert "training can start" in (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "training can start" in capsys.readouterr().out
     (emotiontts / "Main" / "kim" / "transcript" / "kim00000.txt").write_text("")
     assert run(["corpus", "check", str(emotiontts), *options]) == 2
@@ -198,7 +198,7 @@ def test_the_command_prints_a_table_and_leaves_with_2_if_training_cannot_start(
     }
 
 
-def test_preparing_by_command_tells_what_was_skipped(
+def test_preparing_by_command_lists_what_was_skipped(
     emotiontts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (emotiontts / "Main" / "kim" / "transcript" / "kim00000.txt").write_text("")
@@ -213,17 +213,17 @@ def test_preparing_by_command_tells_what_was_skipped(
 @pytest.mark.slow
 @pytest.mark.data
 def test_real_studio_recordings_can_be_trained_on(data_folder: Path) -> None:
-    diagnosis = examine(data_folder / "emotiontts")
-    assert diagnosis.can_train and diagnosis.utterances == 1083
+    report = check_corpus(data_folder / "emotiontts")
+    assert report.can_train and report.utterances == 1083
     # What there is: three texts of the main voices are read by others too, and two elderly or sad voices are slow.
-    assert {check: len(ids) for check, ids in found(diagnosis).items()} == {
+    assert {check: len(ids) for check, ids in found(report).items()} == {
         "text in train and held out": 4,
         "odd speaking rate": 2,
     }
 
 
 def test_texts_longer_than_whisper_writes_are_named_where_its_tokenizer_is_at_hand(emotiontts: Path, tmp_path: Path):
-    limits = Limits(most_tokens=33)
+    limits = CheckLimits(max_tokens=33)
     jamo = Tokenizer(jamo_files())
     counted = {}
     for number, sentence in enumerate(SENTENCES):
@@ -231,9 +231,9 @@ def test_texts_longer_than_whisper_writes_are_named_where_its_tokenizer_is_at_ha
         counted[f"{speaker}{number:05d}"] = len(jamo.encode(only_hangul(sentence))) + 4
     wanted = sorted(name for name, tokens in counted.items() if tokens > 33)
     assert wanted
-    diagnosis = examine(emotiontts, RECOGNITION_AUDIO, workers=1, limits=limits, tokenizer=jamo)
-    assert sorted(found(diagnosis)["more tokens than Whisper writes"]) == wanted
-    assert "more tokens than Whisper writes" not in found(examine(emotiontts, RECOGNITION_AUDIO, 1, limits=limits))
+    report = check_corpus(emotiontts, RECOGNITION_AUDIO, workers=1, limits=limits, tokenizer=jamo)
+    assert sorted(found(report)["more tokens than Whisper writes"]) == wanted
+    assert "more tokens than Whisper writes" not in found(check_corpus(emotiontts, RECOGNITION_AUDIO, 1, limits=limits))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     for name, content in jamo_files().items():
@@ -284,20 +284,20 @@ def test_a_text_that_is_not_said_is_found_by_listening(many: Path, tmp_path: Pat
         write_text(path, SENTENCES[1])
     assert "text not said" not in found(check(many))  # nobody listened
     write_text(many / "Main" / "kim" / "transcript" / "kim00002.txt", "커피 한 잔 주세요.")
-    diagnosis = examine(many, RECOGNITION_AUDIO, workers=1, listener=hears(SENTENCES[1]))
-    assert found(diagnosis)["text not said"] == ["kim00002"] and diagnosis.can_train
-    save_doctor_page(diagnosis, tmp_path / "doctor.html")
-    page = (tmp_path / "doctor.html").read_text(encoding="utf-8")
+    report = check_corpus(many, RECOGNITION_AUDIO, workers=1, recognizer=hears(SENTENCES[1]))
+    assert found(report)["text not said"] == ["kim00002"] and report.can_train
+    save_check_page(report, tmp_path / "check.html")
+    page = (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "training can start" in page and page.count("<audio") >= 4 and "커피 한 잔 주세요." in page
     assert all(place not in page for place in ("http://", "https://"))
 
 
 def test_speakers_are_told_apart_by_their_numbers(emotiontts: Path) -> None:
-    diagnosis = check(emotiontts)
-    speakers = diagnosis.as_dict()["speakers"]
+    report = check(emotiontts)
+    speakers = report.as_dict()["speakers"]
     assert set(speakers) == {"kim", "lee"} and speakers["kim"]["utterances"] == len(SENTENCES) / 2
     assert all(100 < facts["pitch_hz"] < 250 for facts in speakers.values())
-    assert sum(line.startswith("speaker  ") for line in diagnosis.lines()) == 2
+    assert sum(line.startswith("speaker  ") for line in report.lines()) == 2
 
 
 @pytest.mark.slow
@@ -311,5 +311,5 @@ def test_texts_exchanged_between_real_recordings_are_found_and_no_others(data_fo
         texts = [place.read_bytes() for place in places]
         for place, text in zip(places, reversed(texts), strict=True):
             place.write_bytes(text)
-    diagnosis = examine(tmp_path / "emotiontts", RECOGNITION_AUDIO, listener=load_recognizer().model)
-    assert sorted(found(diagnosis)["text not said"]) == sorted([names[3], names[40], names[60], names[90]])
+    report = check_corpus(tmp_path / "emotiontts", RECOGNITION_AUDIO, recognizer=load_recognizer().model)
+    assert sorted(found(report)["text not said"]) == sorted([names[3], names[40], names[60], names[90]])

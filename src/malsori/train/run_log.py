@@ -1,9 +1,9 @@
-"""What a run writes down, and how it is read back; a progress bar on a terminal, plain lines in a log.
+"""The logs of a run, written and read back; a progress bar on a terminal, plain lines in a log.
 
     starts.jsonl     each start: step, versions, git commit
-    metrics.jsonl    means between two writings: turn/loss, turn/gradient_norm, ..., validation/measure
-    balance.jsonl    now and then: each loss's share of its turn and its gradient's norm in each module
-    doctor.jsonl     what the run doctor warned of
+    metrics.jsonl    means since the line before: turn/loss, turn/gradient_norm, ..., validation/measure
+    balance.jsonl    every balance_every steps: each loss's share of its turn and its gradient's norm in each module
+    doctor.jsonl     the warnings of the training monitor
     tensorboard/     the same numbers as metrics.jsonl and balance.jsonl
 
 A full disk costs lines, never the run. A resumed run cuts off what came after the step it resumes from.
@@ -23,14 +23,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import malsori
-from malsori.audio.io import written_whole
-from malsori.train.balance import LossBalance
+from malsori.files import write_text
+from malsori.pretrained.legacy import current_record
+from malsori.train.contributions import LossContribution
 
 log = logging.getLogger("malsori")
 
 
-class Journal:
-    """The record of one run while it goes."""
+class RunLogger:
+    """Writes the logs of one run while it trains."""
 
     def __init__(self, out: Path, start: int, total: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -46,9 +47,9 @@ class Journal:
         self.progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self.bar = self.progress.add_task("training", total=total, completed=start)
         self.sums: dict[str, list[float]] = {}
-        self.written, self.began = start, time.monotonic()
+        self.last_written, self.began = start, time.monotonic()
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RunLogger":
         self.progress.start()
         return self
 
@@ -57,7 +58,7 @@ class Journal:
         self.board.close()
 
     def step(self, step: int, values: dict[str, float], force: bool) -> None:
-        """Note one step; write the means since the last writing when forced."""
+        """Add the values of one step; with `force`, write the means since the last line."""
         for name, value in values.items():
             total = self.sums.setdefault(name, [0.0, 0])
             total[0] += value
@@ -66,17 +67,17 @@ class Journal:
         if force:
             now = time.monotonic()
             means = {name: total / count for name, (total, count) in self.sums.items()}
-            self._write(step, means | {"steps_per_second": (step - self.written) / (now - self.began)})
-            self.sums, self.written, self.began = {}, step, now
+            self._write(step, means | {"steps_per_second": (step - self.last_written) / (now - self.began)})
+            self.sums, self.last_written, self.began = {}, step, now
 
     def validation(self, step: int, measured: dict[str, float]) -> None:
         """Write a validation's numbers."""
         self._write(step, {f"validation/{name}": value for name, value in measured.items()})
 
-    def balance(self, step: int, turn: str, losses: dict[str, LossBalance]) -> None:
-        """Write and show how the losses of a turn stand to each other."""
+    def contributions(self, step: int, turn: str, losses: dict[str, LossContribution]) -> None:
+        """Write and show the contributions of a turn's losses."""
         shown = (f"{name} {loss.share:.0%} |g| {loss.gradient_norm:.3g}" for name, loss in losses.items())
-        self._show(step, (f"balance of {turn}:", *shown))
+        self._show(step, (f"contributions to {turn}:", *shown))
         for name, loss in losses.items():
             modules = {module: _short(norm) for module, norm in loss.modules.items()}
             rounded = {key: value if key == "modules" else _short(value) for key, value in asdict(loss).items()}
@@ -95,7 +96,7 @@ class Journal:
             self.progress.console.print(f"step {step}  {'  '.join(parts)}", highlight=False)
 
     def warning(self, entry: dict[str, Any]) -> None:
-        """Write down what the doctor warned of."""
+        """Write a warning of the training monitor."""
         self._append("doctor", entry)
 
     def _append(self, name: str, entry: dict[str, Any]) -> None:
@@ -104,16 +105,16 @@ class Journal:
             with (self.out / f"{name}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(end_torn + json.dumps(entry, ensure_ascii=False) + "\n")
         except OSError as error:
-            self._tell_full(error)
+            self._warn_once(error)
 
     def _plot(self, step: int, values: dict[str, float]) -> None:
         try:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
         except OSError as error:
-            self._tell_full(error)
+            self._warn_once(error)
 
-    def _tell_full(self, error: OSError) -> None:
+    def _warn_once(self, error: OSError) -> None:
         if not self.full:
             log.warning("%s: %s; the run goes on, its record has gaps. Make room.", self.out, error.strerror or error)
         self.full = True
@@ -124,14 +125,20 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            entries.append(json.loads(line))
+            entries.append(current_record(json.loads(line)))
         except json.JSONDecodeError:
             continue  # torn by a kill or a full disk
     return entries
 
 
+def read_warnings(run: Path) -> list[dict[str, Any]]:
+    """Return the warnings of a run: step, warning (its name), message; those of older runs called it an illness."""
+    entries = read_lines(run / "doctor.jsonl")
+    return [{"warning": entry.get("illness"), **entry} for entry in entries]
+
+
 def provenance() -> dict[str, Any]:
-    """Return what a run was made with: versions, and the git commit of the source where it stands in a repository.
+    """Return what a run is made with: versions, and the git commit of the source where it stands in a repository.
 
     A "+" behind the commit says that the source differed from it.
     """
@@ -161,6 +168,4 @@ def _cut_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [entry for entry in read_lines(path) if entry["step"] <= step]
-    with written_whole(path) as temporary:
-        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
-        temporary.write_text(lines, encoding="utf-8")
+    write_text(path, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept))

@@ -1,10 +1,11 @@
-"""A corpus examined before any training: what would break it, what would spoil it, and what to know about it.
+"""Checks of a corpus before any training: what would break it, what would spoil it, and what to know about it.
 
     fault    training must not start: an utterance is of no use, or results would be untrue
     warning  worth a listen: quality, or a text that may not be what is said
     note     a fact that some uses must know
 
-Every check is one function over all patients (`corpus/checks.py`); a finding names the utterance and the measure.
+Every check is one function over the stats of all utterances (`corpus/check_rules.py`); a finding names the utterance
+and the measure.
 """
 
 import itertools
@@ -20,11 +21,11 @@ from malsori.audio.io import audio_info, load_audio
 from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 from malsori.corpus import folder
-from malsori.corpus.checks import CHECKS, Limits, Patient
+from malsori.corpus.audio_quality import measure_audio_quality, text_fit
+from malsori.corpus.check_rules import CHECKS, CheckLimits, UtteranceStats
 from malsori.corpus.ground_truth import reading, usable_wave
 from malsori.corpus.layouts import Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
-from malsori.corpus.vitals import measure_vitals, text_fit
 from malsori.errors import CorpusError, TextError
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
@@ -50,22 +51,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """All findings of a corpus, and what was measured; training can start when none is a fault."""
+class CheckReport:
+    """All findings of a corpus, and the stats of its utterances; training can start when none is a fault."""
 
     source: Path
-    patients: tuple[Patient, ...]
+    stats: tuple[UtteranceStats, ...]
     findings: tuple[Finding, ...]
 
     @property
     def utterances(self) -> int:
         """How many can be used."""
-        return len(self.patients)
+        return len(self.stats)
 
     @property
     def hours(self) -> float:
         """How long they last together."""
-        return sum(item.vitals.seconds for item in self.patients) / 3600
+        return sum(item.quality.seconds for item in self.stats) / 3600
 
     @property
     def can_train(self) -> bool:
@@ -74,8 +75,8 @@ class Diagnosis:
 
     def speakers(self) -> dict[str, dict[str, float | int]]:
         """Statistics of each speaker: utterances, minutes, mean pitch, syllables a second of sound, loudness."""
-        found: dict[str, list[Patient]] = {}
-        for item in self.patients:
+        found: dict[str, list[UtteranceStats]] = {}
+        for item in self.stats:
             found.setdefault(item.utterance.speaker, []).append(item)
         return {speaker: _statistics(found[speaker]) for speaker in sorted(found)}
 
@@ -87,7 +88,7 @@ class Diagnosis:
         return grouped
 
     def lines(self, shown: int = 3) -> Iterator[str]:
-        """Yield the diagnosis as text: a row a check, with its first findings below."""
+        """Yield the report as text: a row a check, with its first findings below."""
         for check, found in self.by_check().items():
             yield f"{found[0].severity:8} {check:28} {len(found):5}  {advice(check)}"
             yield from (f"{'':10}{item.id}: {item.detail}" for item in found[:shown])
@@ -116,28 +117,28 @@ class Diagnosis:
         return {**facts, "can_train": self.can_train, "checks": checks, "speakers": self.speakers()}
 
 
-def examine(
+def check_corpus(
     source: Path,
     audio: AudioConfig | None = None,
     workers: int = 0,
     layout: str = "auto",
-    limits: Limits | None = None,
+    limits: CheckLimits | None = None,
     tokenizer: Tokenizer | None = None,
-    listener: "SavedModel | None" = None,
-    watch: Callable[[list[Patient]], Iterable[Patient]] = iter,
-) -> Diagnosis:
-    """Return the diagnosis of a folder of recordings, or of a corpus prepared from one.
+    recognizer: "SavedModel | None" = None,
+    progress: Callable[[list[UtteranceStats]], Iterable[UtteranceStats]] = iter,
+) -> CheckReport:
+    """Return the report on a folder of recordings, or on a corpus prepared from one.
 
     Args:
         source: folder in one of the layouts, or with a corpus.json.
         audio: what it is to be used with; a prepared corpus brings its own.
         workers: processes; 0 is one for each processor.
-        tokenizer: of the Whisper that is to learn from it.
-        listener: a recogniser, asked whether each text is said in its sound; this takes as long as transcribing.
-        watch: wraps the list of what is listened to, to show progress.
+        tokenizer: of the Whisper that is to be trained on it.
+        recognizer: with a phoneme output; measures how well each text fits its sound, as slowly as it transcribes.
+        progress: wraps the list of what is transcribed, to show progress.
     Raises: CorpusError if the folder is missing or of no known layout.
     """
-    limits = limits or Limits()
+    limits = limits or CheckLimits()
     prepared = (source / "corpus.json").is_file()
     if prepared:
         corpus = folder.load_corpus(source)
@@ -147,25 +148,25 @@ def examine(
         listing = read_layout(source, layout)
         utterances, refused = list(listing.utterances), list(listing.refused)
     jobs = [(item, audio or AudioConfig()) for item in utterances]
-    results = list(run_in_order(_admit, jobs, workers, "examining"))
-    patients = [item for item in results if isinstance(item, Patient)]
+    results = list(run_in_order(_measure_utterance, jobs, workers, "checking"))
+    stats = [item for item in results if isinstance(item, UtteranceStats)]
     if tokenizer is not None:
-        patients = [replace(item, tokens=_tokens(tokenizer, item.utterance)) for item in patients]
-    if listener is not None:
-        patients = [replace(item, fit=_fit(listener, item.utterance)) for item in watch(patients)]
+        stats = [replace(item, tokens=_tokens(tokenizer, item.utterance)) for item in stats]
+    if recognizer is not None:
+        stats = [replace(item, fit=_fit(recognizer, item.utterance)) for item in progress(stats)]
     refused += [item for item in results if isinstance(item, Refusal)]
     findings = [Finding(item.reason, "fault", item.id, item.detail) for item in refused]
     for name, check in CHECKS.items():
-        findings += [Finding(name, check.severity, place, detail) for place, detail in check.find(patients, limits)]
-    return Diagnosis(source, tuple(patients), tuple(findings))
+        findings += [Finding(name, check.severity, place, detail) for place, detail in check.find(stats, limits)]
+    return CheckReport(source, tuple(stats), tuple(findings))
 
 
 def advice(check: str) -> str:
     """Return what to do about a check's findings."""
-    return CHECKS[check].advice if check in CHECKS else "mend or remove it; 'malsori corpus prepare' leaves it out"
+    return CHECKS[check].advice if check in CHECKS else "mend or remove it; 'malsori corpus prepare' skips it"
 
 
-def _admit(job: tuple[Utterance, AudioConfig]) -> Patient | Refusal:
+def _measure_utterance(job: tuple[Utterance, AudioConfig]) -> UtteranceStats | Refusal:
     """Measure an utterance, or refuse it as `prepare` would."""
     utterance, audio = job
     try:
@@ -179,33 +180,33 @@ def _admit(job: tuple[Utterance, AudioConfig]) -> Patient | Refusal:
     if not pitch.any():
         return Refusal(utterance.id, "no voice", f"{utterance.audio_path}: no frame has a pitch: noise or a whisper")
     header = audio_info(utterance.audio_path)
-    vitals = measure_vitals(load_audio(utterance.audio_path), header.sample_rate, header.channels)
+    quality = measure_audio_quality(load_audio(utterance.audio_path), header.sample_rate, header.channels)
     jamo = to_jamo("".join(sign for sign in normalized if is_syllable(sign) or sign == " "))
     needed = len(jamo) + sum(one == other for one, other in itertools.pairwise(jamo))
     tone = float(np.exp(np.log(pitch[pitch > 0]).mean()))
-    return Patient(utterance, vitals, sum(map(is_syllable, normalized)), needed, tone)
+    return UtteranceStats(utterance, quality, sum(map(is_syllable, normalized)), needed, tone)
 
 
-def _fit(listener: "SavedModel", utterance: Utterance) -> float:
-    rate = listener.facts.audio.sample_rate
-    return text_fit(listener, load_audio(utterance.audio_path, rate), rate, reading(utterance.spoken))
+def _fit(recognizer: "SavedModel", utterance: Utterance) -> float:
+    rate = recognizer.facts.audio.sample_rate
+    return text_fit(recognizer, load_audio(utterance.audio_path, rate), rate, reading(utterance.spoken))
 
 
-def _statistics(patients: list[Patient]) -> dict[str, float | int]:
-    seconds = sum(item.vitals.seconds for item in patients)
-    sound = sum(item.vitals.sound_seconds for item in patients)
+def _statistics(stats: list[UtteranceStats]) -> dict[str, float | int]:
+    seconds = sum(item.quality.seconds for item in stats)
+    sound = sum(item.quality.sound_seconds for item in stats)
     return {
-        "utterances": len(patients),
+        "utterances": len(stats),
         "minutes": round(seconds / 60, 2),
-        "pitch_hz": round(float(np.exp(np.mean([np.log(item.pitch_hz) for item in patients]))), 1),
-        "syllables_per_second": round(sum(item.syllables for item in patients) / sound, 2),
-        "loudest_db": round(float(np.mean([item.vitals.loudest_db for item in patients])), 1),
+        "pitch_hz": round(float(np.exp(np.mean([np.log(item.pitch_hz) for item in stats]))), 1),
+        "syllables_per_second": round(sum(item.syllables for item in stats) / sound, 2),
+        "loudest_db": round(float(np.mean([item.quality.loudest_db for item in stats])), 1),
     }
 
 
 def _tokens(tokenizer: Tokenizer, utterance: Utterance) -> int:
     """Return how many tokens an utterance's text takes with its prefix and end; 0 where it cannot be written."""
-    text = utterance.written if tokenizer.knows("1") else only_hangul(reading(utterance.spoken).normalized)
+    text = utterance.written if tokenizer.is_token("1") else only_hangul(reading(utterance.spoken).normalized)
     try:
         return len(tokenizer.encode(text)) + len(tokenizer.prefix("ko"))
     except TextError:

@@ -30,7 +30,7 @@ from malsori.decode.seq2seq import (
 from malsori.decode.transcript import HeardWord, Segment
 from malsori.errors import ModelError
 from malsori.pretrained.folder import SavedModel
-from malsori.text.letters import LETTERS, text_of
+from malsori.text.letters import LETTERS, decode_letters
 from malsori.text.symbols import JAMO
 from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
 
@@ -125,7 +125,7 @@ class CtcListener:
                 times = [heard.first_seconds + frame * heard.frame_seconds for frame in frames]
                 start, end = (offset + min(time, heard.seconds) for time in times)
                 confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
-                text = text_of(self.table, [hypothesis.ids[m] for m in members])
+                text = decode_letters(self.table, [hypothesis.ids[m] for m in members])
                 if text:  # marks such as <unk> are no word
                     yield HeardWord(text, start, end, confidence)
             members = []
@@ -141,7 +141,7 @@ class WhisperListener:
         self.rules = rules_of(self.tokenizer, config.vocab, config.decoder_positions, *wish)
         self.trust = Trust(beam=options.beam or _WHISPER_BEAM)
         self.longest_seconds: float = config.window_frames * model.facts.audio.frame_seconds
-        self.spells: bool = not self.tokenizer.knows("1")
+        self.spells: bool = not self.tokenizer.is_token("1")
         others = (code for code in self.tokenizer.languages if code != options.language)
         self.languages: tuple[str, ...] = (options.language, *others)
 

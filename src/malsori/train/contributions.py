@@ -1,4 +1,4 @@
-"""How much each named loss weighs in a turn: its share of the total, and the gradient it sends to each module."""
+"""How much each named loss contributes to a turn: its share of the total, and its gradient in each module."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class LossBalance:
+class LossContribution:
     """One loss within its turn.
 
     Attributes:
         value: as the task yields it.
         share: its weighted value over the sum of the turn's weighted values (absolute ones).
-        gradient_norm: Euclidean norm of the weighted loss's gradient over the turn's part.
-        modules: the same by module of the part; a module that the loss does not reach is missing.
+        gradient_norm: Euclidean norm of the weighted loss's gradient over the turn's optimized module.
+        modules: the same by submodule; a module that the loss does not reach is missing.
     """
 
     value: float
@@ -24,7 +24,7 @@ class LossBalance:
 
 
 def units(module: nn.Module) -> dict[str, nn.Module]:
-    """Return, by dotted name, the modules below one that a table or a picture names.
+    """Return, by dotted name, the submodules that a table or a picture shows.
 
     They are its children; a child that only holds others (a list, or a class without a `forward`) is opened. Parameters
     that the module itself owns go by the name "".
@@ -41,32 +41,34 @@ def units(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def unit_parameters(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of each unit of a module; one that two units share counts for the first."""
-    taken: set[nn.Parameter] = set()
+    """Return the parameters of each unit of a module; one that two units share belongs to the first."""
+    seen: set[nn.Parameter] = set()
     owned: dict[str, list[nn.Parameter]] = {}
     for name, unit in units(module).items():
-        parameters = [p for p in unit.parameters(recurse=name != "") if p.requires_grad and p not in taken]
-        taken.update(parameters)
+        parameters = [p for p in unit.parameters(recurse=name != "") if p.requires_grad and p not in seen]
+        seen.update(parameters)
         if parameters:
             owned[name] = parameters
     return owned
 
 
-def measure_balance(losses: dict[str, Tensor], weights: dict[str, float], part: nn.Module) -> dict[str, LossBalance]:
-    """Return each loss's balance in its turn; the graph and the parameters' own gradients are left as they are.
+def measure_contributions(
+    losses: dict[str, Tensor], weights: dict[str, float], module: nn.Module
+) -> dict[str, LossContribution]:
+    """Return each loss's contribution to its turn; the graph and the parameters' own gradients are left as they are.
 
     It costs one backward pass a loss.
     """
-    owned = unit_parameters(part)
+    owned = unit_parameters(module)
     values = {name: loss.item() for name, loss in losses.items()}
     total = sum(abs(value * weights[name]) for name, value in values.items())
-    balances = {}
+    contributions = {}
     for name, loss in losses.items():
         modules = _norms(loss * weights[name], owned)
         whole = sum(norm**2 for norm in modules.values()) ** 0.5
         share = abs(values[name] * weights[name]) / total if total else 0.0
-        balances[name] = LossBalance(values[name], share, whole, modules)
-    return balances
+        contributions[name] = LossContribution(values[name], share, whole, modules)
+    return contributions
 
 
 def _norms(loss: Tensor, owned: dict[str, list[nn.Parameter]]) -> dict[str, float]:

@@ -1,0 +1,39 @@
+"""Packages that only some commands need: which extra brings each, and what is said where it is not installed."""
+
+import importlib
+from types import ModuleType
+
+from malsori.errors import MissingExtraError
+
+#: Module → the extra of malsori that installs it (pyproject.toml).
+EXTRAS = {
+    "av": "ffmpeg",
+    "espeakng_loader": "espeak",
+    "koreanize_matplotlib": "report",
+    "matplotlib": "report",
+    "parselmouth": "praat",
+    "torch.utils.tensorboard": "tensorboard",
+    "uroman": "mms",
+}
+
+
+def import_extra(module: str, purpose: str) -> ModuleType:
+    """Return a module that an extra brings.
+
+    Args:
+        module: a key of EXTRAS.
+        purpose: what needs it, as the message begins: "Praat's pitch".
+    Raises: MissingExtraError saying what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing_extra(module, purpose) from error
+
+
+def missing_extra(module: str, purpose: str) -> MissingExtraError:
+    """Return the error that says which extra of malsori brings a module."""
+    package = module.partition(".")[0]
+    return MissingExtraError(
+        f"{purpose} needs {package}, which is not installed; install it with: pip install 'malsori[{EXTRAS[module]}]'"
+    )
