@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from malsori.config import AudioConfig
-from malsori.errors import ModelError
+from malsori.errors import ModelError, OptionError
 from malsori.losses.regression import l1_loss
 from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
 from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig
@@ -20,7 +20,9 @@ from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_m
 from malsori.pretrained.hub import import_public
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.acoustic import TacotronAdapter
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
 
 ONE = TacotronConfig(
     vocab=13, speakers=2, mel_channels=10, embedding_size=24, prenet_sizes=(24, 16), hidden_size=16,
@@ -132,8 +134,9 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
     config = TWO.model_copy(update={"vocab": len(PHONEMES)})
     save_model(saved_voice(config, Tacotron2(config), "tacotron2"), tmp_path / "voice")
     voice = open_model(tmp_path / "voice")
-    sentence = Sentence(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
-    plain, spoken = speak(voice, sentence, 1, Control()), speak(voice, sentence, 1, Control(speed=speed))
+    sentence = SynthesisInput(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
+    acoustic = TacotronAdapter(voice)
+    plain, spoken = (acoustic.synthesize(sentence, SayOptions(speaker="b", speed=one)) for one in (1.0, speed))
     assert spoken.durations.shape == (6,) and plain.durations.min() > 0
     assert spoken.durations.sum() == len(spoken.mel) == pytest.approx(len(plain.mel) / speed, abs=0.51)
     assert np.isfinite(spoken.mel).all()
@@ -142,8 +145,8 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
 def test_a_pitch_that_a_tacotron_cannot_change_is_refused():
     config = ONE.model_copy(update={"vocab": len(PHONEMES)})
     voice = saved_voice(config, Tacotron(config), "tacotron")
-    with pytest.raises(ModelError, match="cannot change pitch or energy"):
-        speak(voice, Sentence(("a",), ""), 0, Control(pitch=2.0))
+    with pytest.raises(OptionError, match="pitch 2: a tacotron has no such control"):
+        TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
 
 
 # NVIDIA's layout
@@ -317,4 +320,5 @@ def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batche
 def test_an_imported_voice_that_knows_no_phonemes_says_so(tmp_path: Path):
     torch.save({"state_dict": nvidia_weights()}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match="reads 21 symbols of its makers"):
-        speak(import_public(tmp_path / "taco.pt", []), Sentence(("a",), ""), 0, Control())
+        voice = TacotronAdapter(import_public(tmp_path / "taco.pt", []))
+        voice.synthesize(SynthesisInput(("a",), ""), SayOptions())

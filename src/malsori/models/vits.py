@@ -318,17 +318,18 @@ class Vits(nn.Module):
         mask = length_mask(whole, count)
         speaker = self.speaker_vectors(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
         text, mean, log_std = self.text_encoder(token_ids, mask)
-        drawn = text.new_zeros(batch, 2, count)
+        where = text.device if generator is None else generator.device  # one seed, one noise on every device
+        drawn = torch.zeros(batch, 2, count, device=where)
         if self.config.durations.stochastic:
             drawn = drawn.normal_(generator=generator) * duration_noise_scale
-        log_durations = self.duration_predictor.log_durations(text, mask, drawn.transpose(1, 2), speaker)
+        drawn = drawn.to(text.device).transpose(1, 2)
+        log_durations = self.duration_predictor.log_durations(text, mask, drawn, speaker)
         durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_MAX_FRAMES_PER_TOKEN).long()
         mean, log_std = (expand_by_durations(of_token, durations) for of_token in (mean, log_std))
         # laid out as in the public code, so that one seed gives the same noise here and there
-        noise = torch.empty_like(mean.transpose(1, 2)).normal_(generator=generator).transpose(1, 2)
-        lengths = durations.sum(1)
-        frames = length_mask(lengths, mean.shape[1])
-        behind = (mean + noise * log_std.exp() * noise_scale) * frames[..., None]
+        noise = torch.empty_like(mean.transpose(1, 2), dtype=torch.float32, device=where).normal_(generator=generator)
+        frames = length_mask(lengths := durations.sum(1), mean.shape[1])
+        behind = (mean + noise.to(mean.device).transpose(1, 2) * log_std.exp() * noise_scale) * frames[..., None]
         latent = self.flow(behind, frames, speaker, reverse=True)
         return VitsSpeech(self.decoder(latent, speaker).wave, durations, lengths)
 

@@ -78,7 +78,7 @@ def durations_of_attention(
     >>> durations_of_attention(torch.eye(3)[None], torch.tensor([3]), torch.tensor([5]), reduction=2).tolist()
     [[2, 2, 1]]
     """
-    scores = attention.clamp(min=_MIN_WEIGHT).log().repeat_interleave(reduction, dim=1).double().cpu().numpy()
+    scores = attention.clamp(min=_MIN_WEIGHT).log().repeat_interleave(reduction, dim=1).cpu().double().numpy()
     durations = torch.zeros(attention.shape[0], attention.shape[2], dtype=torch.long)
     for number, (tokens, frames) in enumerate(zip(token_lengths.tolist(), frame_lengths.tolist(), strict=True)):
         if tokens <= frames:
