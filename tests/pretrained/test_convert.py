@@ -350,9 +350,9 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
 
 
 def test_every_layout_file_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.pretrained.hub import _READERS
+    from malsori.pretrained import convert_asr, convert_tts
 
-    assert {layout.name for layout in layouts()} == set(_READERS)
+    assert {layout.name for layout in layouts()} == set(convert_asr.READERS | convert_tts.READERS)
     assert all(layout.model_types or layout.marks for layout in layouts() if layout.origin != "ctranslate2")
 
 

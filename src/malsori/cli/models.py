@@ -1,15 +1,32 @@
-"""Models: list them, take in a public checkpoint, give one to the hub."""
+"""Models: list them, cut a vocabulary, import a public checkpoint, give one to the hub."""
 
+import gzip
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from malsori.errors import TextError
+
+
+class _ListByDefault(TyperGroup):
+    """`malsori models NAMES` lists, without a word for it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["list", *args])
+
 
 app = typer.Typer()
+models_app = typer.Typer(cls=_ListByDefault, help="Models: list them (NAMES without a command), cut a vocabulary.")
+app.add_typer(models_app, name="models")
+_Half = Annotated[bool, typer.Option("--half", help="Keep the weights as float16, half as large.")]
 
 
-@app.command("models")
+@models_app.command("list")
 def list_models(
     names: Annotated[
         list[str] | None, typer.Argument(help="Folders, runs or hub ids; the built-in models without.")
@@ -30,6 +47,50 @@ def list_models(
     for model in models:
         size, rate = f"{model.bytes / 1e6:.1f} MB", model.facts.audio.sample_rate
         print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}")
+
+
+@models_app.command("shrink")
+def shrink_vocabulary(
+    model: Annotated[str, typer.Argument(help="A Whisper: a folder, run or hub id.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.")],
+    text: Annotated[list[Path], typer.Option(help="Text of the language, UTF-8, or packed as .gz; repeats.")],
+    languages: Annotated[
+        str, typer.Option(help="Codes of those that can still be asked for: ko,en; all without.")
+    ] = "",
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Keep the tokens for times.")] = False,
+    min_count: Annotated[int, typer.Option(min=1, help="How often the texts must use a piece for it to stay.")] = 10,
+    half: _Half = False,
+) -> None:
+    """Cut a Whisper's vocabulary to what a language needs; what is left out is spelled from smaller pieces.
+
+    Example: malsori models shrink openai/whisper-base models/whisper-ko --text korean.txt --languages ko,en
+    """
+    from malsori.cli.terminal import watched
+    from malsori.pretrained.folder import save_model
+    from malsori.pretrained.hub import load_saved
+    from malsori.pretrained.shrink import ShrinkOptions, shrink
+
+    codes = tuple(code.strip() for code in languages.split(",") if code.strip())
+    options = ShrinkOptions(languages=codes, timestamps=timestamps, min_count=min_count)
+    before = load_saved(model)
+    after = shrink(before, watched(_lines(text)), options)
+    save_model(after, out, half)
+    tokens, sizes = (before.network.config.vocab, after.network.config.vocab), (before.parameters, after.parameters)
+    print(
+        f"{out}: {tokens[1]} of {tokens[0]} tokens, {sizes[1] / 1e6:.2f} of {sizes[0] / 1e6:.2f} M parameters. "
+        f"License: {after.facts.license}."
+    )
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the lines of text files. Raises: TextError if one is not UTF-8, or not packed as its name says."""
+    for path in paths:
+        opened = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig") as file:
+                yield from (line.rstrip("\n") for line in file)
+        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+            raise TextError(f"{path}: not UTF-8 text, or not packed as its name says: {error}") from error
 
 
 @app.command("import")

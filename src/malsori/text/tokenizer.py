@@ -39,7 +39,7 @@ class Tokenizer:
 
     def __init__(self, files: dict[str, bytes], place: str = "tokenizer") -> None:
         self.files, self._place = files, place
-        self._pieces = _read_pieces(self.files, place)
+        self._pieces = read_pieces(self.files, place)
         self.start, self.end, self.no_timestamps = (self.special(name) for name in (_START, _END, _NO_TIMESTAMPS))
         known = [self._pieces.token_to_id(name) for name in _NO_SPEECH]
         self.no_speech: int | None = next((index for index in known if index is not None), None)
@@ -157,10 +157,10 @@ def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
 
 def vocab_size(files: dict[str, bytes]) -> int:
     """Return how many ids the files know."""
-    return _read_pieces(files, "tokenizer").get_vocab_size()
+    return read_pieces(files, "tokenizer").get_vocab_size()
 
 
-def _read_pieces(files: dict[str, bytes], place: str) -> Pieces:
+def read_pieces(files: dict[str, bytes], place: str) -> Pieces:
     """Return the tokenizer of a checkpoint's files. Raises: ModelError if there is none, or it is damaged."""
     if "tokenizer.json" in files:
         try:
