@@ -34,7 +34,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{place}: {_explain(cls, error)}") from error
+            raise ConfigError(f"{place}: {explain(cls, error)}") from error
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits that differ whenever any setting differs."""
@@ -108,8 +108,8 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _explain(cls: type[Config], error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line."""
+def explain(cls: type[Config], error: ValidationError) -> str:
+    """Return pydantic's first complaint in one line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     dotted = ".".join(path) or cls.__name__

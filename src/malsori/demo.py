@@ -1,4 +1,4 @@
-"""The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
+"""The whole loop in one command: say three sentences, transcribe them, score the transcripts, show it on one page."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -21,18 +21,22 @@ _SPOKEN = TextNormalizer(punctuation="removed")
 
 
 @dataclass(frozen=True)
-class Said:
-    """One sentence of the demo: what was said, what was heard, and how far apart they are."""
+class DemoSentence:
+    """One sentence of the demo: its text, its transcript (`heard` in the report), and how far apart they are."""
 
     text: str
-    heard: str
+    hypothesis: str
     cer: float
     wer: float
     seconds: float
     real_time_factor: float
 
+    def as_json(self) -> dict[str, str | float]:
+        """Return the fields as report.json has them, where the recognizer's text is "heard"."""
+        return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
-def run_demo(out: Path) -> list[Said]:
+
+def run_demo(out: Path) -> list[DemoSentence]:
     """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
     out.mkdir(parents=True, exist_ok=True)
     voice, recognizer = load_voice(), load_recognizer()
@@ -42,27 +46,30 @@ def run_demo(out: Path) -> list[Said]:
     for number, text in enumerate(SENTENCES, start=1):
         speech = voice.say(text)
         speech.save(out / f"{number}.wav")
-        said.append(_judge(speech, recognizer))
+        said.append(_score(speech, recognizer))
         speeches.append(speech)
     page.section("요약 · Summary", _summary(said))
     for one, speech in zip(said, speeches, strict=True):
         page.section(one.text, *_shown(one, speech))
     page.save(out / "report.html")
-    report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
+    report = {"sentences": [one.as_json() for one in said], "mean_cer": mean_cer(said)}
     write_json(out / "report.json", report)
     return said
 
 
-def mean_cer(said: list[Said]) -> float:
+def mean_cer(said: list[DemoSentence]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
-    return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
+    return cer([one.text for one in said], [one.hypothesis for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
-def _judge(speech: Speech, recognizer: Recognizer) -> Said:
+def _score(speech: Speech, recognizer: Recognizer) -> DemoSentence:
     text = speech.reading.written
-    heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-    errors = cer(text, heard, spaces=False, normalizer=_SPOKEN).rate, wer(text, heard, normalizer=_SPOKEN).rate
-    return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
+    transcript = recognizer.transcribe(speech.wave, sample_rate=speech.sample_rate).text
+    errors = (
+        cer(text, transcript, spaces=False, normalizer=_SPOKEN).rate,
+        wer(text, transcript, normalizer=_SPOKEN).rate,
+    )
+    return DemoSentence(text, transcript, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
 def _introduction(voice: Voice, recognizer: Recognizer) -> str:
@@ -74,11 +81,11 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     )
 
 
-def _summary(said: list[Said]) -> str:
+def _summary(said: list[DemoSentence]) -> str:
     rows = [
         [
             one.text,
-            marked(_dense(one.text), _dense(one.heard)),
+            marked(_dense(one.text), _dense(one.hypothesis)),
             f"{one.cer:.1%}",
             f"{one.wer:.1%}",
             f"{one.seconds:.2f}",
@@ -90,10 +97,10 @@ def _summary(said: list[Said]) -> str:
     return table(["말한 것 (said)", "들은 것 (heard)", "CER", "WER", "초"], rows) + paragraph(legend)
 
 
-def _shown(one: Said, speech: Speech) -> list[str]:
+def _shown(one: DemoSentence, speech: Speech) -> list[str]:
     figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
     described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
-    facts = f"들은 것: {one.heard or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
+    facts = f"들은 것: {one.hypothesis or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
     return [player(speech.wave, speech.sample_rate), picture(as_png(figure), described), paragraph(facts)]
 
 

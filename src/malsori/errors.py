@@ -49,5 +49,9 @@ class MetricError(MalsoriError):
     """Two things cannot be compared by a metric: unequal counts, silence, different rates."""
 
 
+class OptionError(MalsoriError):
+    """An option of a call is out of its bounds, or the system that it is asked of does not have it."""
+
+
 class MissingExtraError(MalsoriError):
     """A command needs a package that only an extra of malsori installs; the message says which."""

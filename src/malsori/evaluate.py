@@ -1,8 +1,8 @@
-"""How good a model is on a corpus it did not learn from: a voice, a vocoder or a recogniser, each by its own measures.
+"""How good a model is on a corpus it was not trained on: a voice, a vocoder or a recogniser, each by its own measures.
 
 recogniser   transcribes the split; CER with and without spaces, WER
-voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
-             in the synthetic speech, beside what it hears in the recordings
+voice        says the split's texts; MCD against the recordings, and the round trip: CER of a recognizer's transcript
+             of the synthetic speech, beside that of the recordings
 vocoder      makes waves of the recordings' mels (copy synthesis), measured as a voice is
 
 All say how fast they are too: seconds of computing to a second of sound (the real-time factor), after a first
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
@@ -34,6 +33,7 @@ from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
+from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
 from malsori.tts.voice import VOCODERS, SayOptions, load_voice
 
@@ -41,7 +41,7 @@ _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
 _SPEED = "real_time_factor"
 _SHOWN = 12  # utterances on the page: the worst
-Watch = Callable[[list[Any]], Iterable[Any]]
+Progress = Callable[[list[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance: what it says, what was heard, and its measures by name; the waves are for the page.
+    """One utterance: what it says, the transcript, and its measures by name; the waves are for the page.
 
     recording: beside the wave of a voice or a vocoder; None where the wave is the recording.
     """
 
     id: str
     text: str
-    heard: str
+    hypothesis: str
     measures: dict[str, float]
     wave: Any
     recording: Any = None
@@ -77,7 +77,7 @@ class Evaluation:
         split: of the corpus.
         audio: its settings.
         measures: name → value and interval; error rates from summed counts, others the mean of the utterances.
-        cards: whose transcripts ("heard", and "recordings" beside a voice's) → their score card.
+        cards: whose transcripts ("hypotheses", and "recordings" beside a voice's) → their score card.
         rows: utterance by utterance.
     """
 
@@ -90,7 +90,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the waves."""
-        rows = [{"id": row.id, "text": row.text, "heard": row.heard, **row.measures} for row in self.rows]
+        rows = [{"id": row.id, "text": row.text, "heard": row.hypothesis, **row.measures} for row in self.rows]
         return {
             "system": self.system,
             "split": self.split,
@@ -102,14 +102,14 @@ class Evaluation:
 
 
 def evaluate(
-    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, watch: Watch = iter
+    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, progress: Progress = iter
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
     Args:
         name: as for `load_model`.
-        recognizer: who listens to a voice or a vocoder; the built-in one when not given.
-        watch: wraps the list of cuts, to show progress.
+        recognizer: that transcribes a voice's or a vocoder's speech; the built-in one when not given.
+        progress: wraps the list of cuts, to show progress.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
     """
     if split not in corpus.cuts:
@@ -118,11 +118,13 @@ def evaluate(
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
-    if model.facts.system in LISTENERS:
-        return _listening(load_recognizer(name), corpus, split, cuts, watch)
-    listener = load_recognizer(recognizer)
+    if model.facts.system in systems_of("recognizer"):
+        return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer)
     if model.facts.system in VOCODERS:
-        return _speaking(_copies(model, corpus), model.facts.system, listener, corpus, split, cuts, watch)
+        return _evaluate_speech(
+            _copy_synthesis(model, corpus), model.facts.system, judge, corpus, split, cuts, progress
+        )
     voice = load_voice(name)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
@@ -133,59 +135,61 @@ def evaluate(
     def say(cut: Any) -> np.ndarray:
         return voice.say(cut.supervisions[0].text, SayOptions(speaker=cut.supervisions[0].speaker)).wave
 
-    return _speaking(say, voice.acoustic.facts.system, listener, corpus, split, spoken, watch)
+    return _evaluate_speech(say, voice.acoustic.facts.system, judge, corpus, split, spoken, progress)
 
 
-def _copies(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
+def _copy_synthesis(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
     """Return what makes a wave of a cut's mel. Raises: ModelError if the vocoder's audio settings are others."""
     if model.facts.audio != corpus.audio:
         raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
     return lambda cut: model.network.infer(torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]).wave[0].numpy()
 
 
-def _listening(recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], watch: Watch) -> Evaluation:
+def _evaluate_recognizer(
+    recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], progress: Progress
+) -> Evaluation:
     rows, rate = [], corpus.audio.sample_rate
-    recognizer.transcribe(_recording(corpus, cuts[0]), rate)
-    for cut in watch(cuts):
+    recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
+    for cut in progress(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        heard = _heard(recognizer, wave, rate)
-        rows.append(Row(cut.id, text, heard, _error(text, heard) | _speed(began, cut.duration), wave))
-    card = score([row.text for row in rows], [row.heard for row in rows])
+        hypothesis = _transcript(recognizer, wave, rate)
+        rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
+    card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
-    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"heard": card}, tuple(rows))
+    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
 
 
-def _speaking(
+def _evaluate_speech(
     make: Callable[[Any], np.ndarray],
     system: str,
     recognizer: Recognizer,
     corpus: Corpus,
     split: str,
     cuts: list[Any],
-    watch: Watch,
+    progress: Progress,
 ) -> Evaluation:
     """Return the measures of the waves that are made for the cuts, against their recordings."""
     rows, in_recordings, rate = [], [], corpus.audio.sample_rate
     make(cuts[0])
-    for cut in watch(cuts):
+    for cut in progress(cuts):
         recording, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
         wave = make(cut)
         speed = _speed(began, len(wave) / rate)
-        heard = _heard(recognizer, wave, rate)
-        in_recordings.append(_heard(recognizer, recording, rate))
-        measures = _distances(recording, wave, rate) | _error(text, heard) | speed
-        rows.append(Row(cut.id, text, heard, measures, wave, recording))
+        hypothesis = _transcript(recognizer, wave, rate)
+        in_recordings.append(_transcript(recognizer, recording, rate))
+        measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
+        rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
     texts = [row.text for row in rows]
-    cards = {"heard": score(texts, [row.heard for row in rows]), "recordings": score(texts, in_recordings)}
+    cards = {"heard": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
-    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["heard"]) | of_recordings
+    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["hypotheses"]) | of_recordings
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 
-def _error(text: str, heard: str) -> dict[str, float]:
-    return {"cer_no_space": cer(text, heard, spaces=False).rate}
+def _error(text: str, hypothesis: str) -> dict[str, float]:
+    return {"cer_no_space": cer(text, hypothesis, spaces=False).rate}
 
 
 def _speed(began: float, seconds: float) -> dict[str, float]:
@@ -225,9 +229,9 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
     for row in sorted(found.rows, key=lambda row: -row.measures["cer_no_space"])[:_SHOWN]:
-        heard = [["heard", marked(row.text, row.heard)]]
+        compared = [["heard", marked(row.text, row.hypothesis)]]
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
-        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], heard + cells))
+        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], compared + cells))
     page.save(out / "evaluation.html")
 
 
@@ -251,14 +255,14 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _heard(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
-    """Return what is heard, spelt as it is spoken whatever the recogniser writes."""
-    text = recognizer.transcribe(wave, sample_rate).text
-    if recognizer.listener.spells:
+def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
+    """Return the transcript of a wave, spelled as it is spoken whatever the recognizer writes."""
+    text = recognizer.transcribe(wave, sample_rate=sample_rate).text
+    if recognizer.decoder.output_is_normalized:
         return text
     try:
         return _plain(recognizer, text)
-    except TextError:  # a sign was heard that has no reading
+    except TextError:  # it holds a character without a reading
         return only_hangul(text)
 
 

@@ -19,12 +19,16 @@ class System:
         role: what a model of it does for its user; an "encoder" only begins a recognizer's training.
         config, network: the class of its sizes, and the network that they build.
         training: its `malsori.train.setup.SystemSpec`.
+        decoder: of a recognizer, its `malsori.asr.recognizer.SegmentDecoder`.
+        encoder: of a recognizer that CTC trains, its `malsori.asr.encode.CtcEncoder`.
     """
 
     role: Role
     config: str
     network: str
     training: str
+    decoder: str = ""
+    encoder: str = ""
 
     def resolve(self, part: str) -> Any:
         """Return what stands at one of the names above, imported now if it was not before."""
@@ -32,14 +36,22 @@ class System:
         return getattr(importlib.import_module(module), name)
 
 
-def _system(role: Role, module: str, network: str, training: str) -> System:
+def _system(role: Role, module: str, network: str, training: str, **parts: str) -> System:
     """Return a row: the config is called after its network, and both stand in one file."""
     place = f"malsori.models.{module}:{network}"
-    return System(role=role, config=f"{place}Config", network=place, training=f"malsori.train.{training}")
+    return System(role=role, config=f"{place}Config", network=place, training=f"malsori.train.{training}", **parts)
+
+
+_ASR = "malsori.asr"
+
+
+def _ctc(encoder: str) -> dict[str, str]:
+    """Return the parts of a recognizer that CTC trains."""
+    return {"decoder": f"{_ASR}.ctc:CtcSegmentDecoder", "encoder": f"{_ASR}.ctc_encoders:{encoder}"}
 
 
 SYSTEMS: dict[str, System] = {
-    "conformer": _system("recognizer", "conformer", "Conformer", "conformer:CONFORMER"),
+    "conformer": _system("recognizer", "conformer", "Conformer", "conformer:CONFORMER", **_ctc("ConformerCtcEncoder")),
     "fastspeech": _system("acoustic model", "fastspeech", "FastSpeech", "fastspeech:FASTSPEECH"),
     "fastspeech2": _system("acoustic model", "fastspeech2", "FastSpeech2", "fastspeech:FASTSPEECH2"),
     "hifigan": _system("vocoder", "hifigan", "Hifigan", "hifigan:HIFIGAN"),
@@ -47,9 +59,11 @@ SYSTEMS: dict[str, System] = {
     "tacotron2": _system("acoustic model", "tacotron2", "Tacotron2", "tacotron:TACOTRON2"),
     "vits": _system("end-to-end voice", "vits", "Vits", "vits:VITS"),
     "vocos": _system("vocoder", "vocos", "Vocos", "hifigan:VOCOS"),
-    "wav2vec2": _system("recognizer", "wav2vec2", "Wav2Vec2", "wav2vec2:WAV2VEC2"),
+    "wav2vec2": _system("recognizer", "wav2vec2", "Wav2Vec2", "wav2vec2:WAV2VEC2", **_ctc("Wav2Vec2CtcEncoder")),
     "wav2vec2-pretrain": _system("encoder", "wav2vec2", "Wav2Vec2Pretraining", "wav2vec2_pretraining:PRETRAINING"),
-    "whisper": _system("recognizer", "whisper", "Whisper", "whisper:WHISPER"),
+    "whisper": _system(
+        "recognizer", "whisper", "Whisper", "whisper:WHISPER", decoder=f"{_ASR}.whisper:WhisperSegmentDecoder"
+    ),
 }
 
 

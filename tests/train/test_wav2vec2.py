@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import load_recognizer
-from malsori.asr.whisper import ListenOptions
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model
@@ -94,11 +94,13 @@ def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, 
 def test_a_run_is_a_recogniser_that_writes_hangul_with_times(small_run) -> None:
     for units, kind in (("jamo", "jamo"), ("syllables", LETTERS)):
         run = small_run(units, f"units={units}", "train.steps=2", name="wav2vec2-small")
-        recognizer = load_recognizer(str(run), ListenOptions(beam=1))
+        recognizer = load_recognizer(str(run))
         assert list(recognizer.model.symbols) == [kind]
         with torch.no_grad():  # untrained, it writes little but blanks
             recognizer.model.network.head.bias[3] = 9.0
-        transcript = recognizer.transcribe(np.random.default_rng(0).normal(size=20000).astype(np.float32), 16000)
+        transcript = recognizer.transcribe(
+            np.random.default_rng(0).normal(size=20000).astype(np.float32), DecodingOptions(beam=1), sample_rate=16000
+        )
         words = [word for segment in transcript.segments for word in segment.words]
         assert words and all(0 <= word.start < word.end <= transcript.duration for word in words)
 
@@ -151,7 +153,7 @@ def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_cor
 def test_the_sizes_are_those_of_the_start_where_the_recipe_names_none(small_setup, monkeypatch, tmp_path) -> None:
     setup = small_setup(name="wav2vec2-small")
     save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model()), tmp_path / "model")
-    monkeypatch.setattr("malsori.train.systems.start_from", lambda *_: pytest.fail("the binding has done so"))
+    monkeypatch.setattr("malsori.train.systems.load_initial_weights", lambda *_: pytest.fail("set up already"))
     values = read_recipe("wav2vec2", [f"start_from={tmp_path}/model", "units=checkpoint"])
     again = set_up(parse_recipe(values, "recipe"), setup.corpus).task.network
     assert again.config.features == 16 and again.config.channel_mask_starts == 0.004

@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.extras import require
 from malsori.files import atomic_file
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def prepare_corpus(
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
 
-    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser, or
+    Durations are for voices: at a rate of 16000 they are not made unless --align-with names a recogniser, or
     --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
@@ -122,7 +123,7 @@ def check_corpus(
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Also listen whether each text is said; takes longer.")
+        bool, typer.Option("--listen", help="Also check by a recognizer whether each text is said; takes longer.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="Recogniser for --listen; the built-in one without.")] = None,
     html: Annotated[
@@ -138,6 +139,8 @@ def check_corpus(
     from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
+    if html:
+        require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_recognizer(model).model if listen or model else None
     found = check.check_corpus(
@@ -165,6 +168,7 @@ def show_utterances(
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
+    require("matplotlib", "A picture")
     corpus = load_corpus(folder)
     cuts = {cut.id: cut for split in corpus.cuts.values() for cut in split}
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from malsori.cli.terminal import watched
+from malsori.extras import require
 
 app = typer.Typer()
 
@@ -64,6 +65,7 @@ def draw_diagram(
     """
     from malsori.report.diagram import save, schematic
 
+    require("matplotlib", "A diagram")
     path = out or Path(f"{Path(model).stem}.svg")
     save(schematic(model), path, language.value)
     print(path)
@@ -80,6 +82,7 @@ def show_runs(
     """
     from malsori.report.curves import save_curves
 
+    require("matplotlib", "A page of curves")
     save_curves(runs, out)
     print(out)
 
@@ -90,7 +93,7 @@ def evaluate_model(
     corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
-    recognizer: Annotated[str | None, typer.Option(help="Who listens to a voice; the built-in one without.")] = None,
+    recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a voice, a vocoder or a recogniser on a split of a corpus.
@@ -100,6 +103,8 @@ def evaluate_model(
     from malsori.corpus.folder import load_corpus
     from malsori.evaluate import evaluate, interval_text, save_evaluation
 
+    if out:
+        require("matplotlib", "evaluation.html")
     found = evaluate(model, load_corpus(corpus), split, recognizer, watched)
     if out:
         save_evaluation(found, out, model)

@@ -1,4 +1,4 @@
-"""A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. No pickle is read.
+"""A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. To open one reads no pickle.
 
 config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
                     and the facts about the corpus that it needs to speak or listen

@@ -1,4 +1,4 @@
-"""Korean words for what diagrams name; a name that is not here stays as the code has it."""
+"""Korean labels of diagrams, by the name in the code; a name that is not here stays as it is."""
 
 KOREAN = {
     "how the losses are combined": "손실이 합쳐지는 길",

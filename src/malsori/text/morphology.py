@@ -4,6 +4,7 @@ Kiwi cuts the sentence into morphemes; each rule below looks at two neighbours a
 them. Without Kiwi the same places stay unmarked, and only the words that need a mark change.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from malsori.text.pronounce import (
     TENSE_SINO,
 )
 from malsori.text.tables import choice, table, words
+
+log = logging.getLogger("malsori")
 
 #: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
 _SUFFIXES_IN_L = frozenset("력란론로량령료례류")
@@ -53,7 +56,8 @@ class MorphologicalAnalyzer:
     def _kiwi(self) -> Any:
         try:
             from kiwipiepy import Kiwi
-        except ImportError:
+        except ImportError as error:
+            log.warning("kiwipiepy cannot be imported (%s): pronounced without morphemes, a few words otherwise", error)
             return None
         return Kiwi(num_workers=1, load_multi_dict=False)  # proper nouns of many words: half the loading time
 

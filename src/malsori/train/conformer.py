@@ -1,4 +1,4 @@
-"""Conformer: CTC over written jamo and over sounded phonemes, and which utterances can be learnt from."""
+"""Conformer: CTC over written jamo and over sounded phonemes, and which utterances it is trained on."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.conformer import FRAME_STRIDE, Conformer, ConformerConfig
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo, only_hangul, to_jamo
 from malsori.text.symbols import JAMO, PHONEMES
@@ -105,14 +105,14 @@ def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
 
 
 def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) -> tuple[str, Target | None]:
-    """Return what should be written for a cut, or the reason why nothing can be."""
+    """Return the reason why a cut is skipped, or "" and its target."""
     try:
         target = listening_target(frontend, cut.supervisions[0].text)
     except TextError:
         return "text cannot be read", None
     if not target.phoneme_ids:
         return "nothing to write", None
-    frames = int(cut.duration / speed / frame_seconds) // 2  # the Conformer writes a frame every 20 ms
+    frames = int(cut.duration / speed / frame_seconds) // FRAME_STRIDE
     for ids in (target.jamo_ids, target.phoneme_ids):
         if int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)]))) > frames:
             return "too short for its text (CTC)", None
@@ -120,7 +120,7 @@ def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) ->
 
 
 def listening_target(frontend: Frontend, text: str) -> Target:
-    """Return what a recogniser should write for a spoken text: Hangul and spaces, no punctuation."""
+    """Return the target of a spoken text: Hangul and spaces, no punctuation."""
     reading = frontend.read(text)
     plain = only_hangul(reading.normalized)
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]

@@ -251,7 +251,7 @@ def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
 
 
 def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) -> tuple[str, list[int]]:
-    """Return why a cut cannot be learnt from, and what it says: as it was aligned, pauses and all, or as it is read."""
+    """Return why a cut is skipped ("" if it is not), and its tokens: as aligned, or as the text is read."""
     truth = corpus.ground_truth(cut)
     frames = len(truth["mel"])
     if "token_ids" in truth:

@@ -35,7 +35,7 @@ class TemperatureConfig(Config):
 
 
 class Wav2Vec2PretrainingRecipe(Recipe):
-    """A recipe for pre-training. distractors: K, how many other frames a frame is told from; similarity: κ in eq. 3."""
+    """A recipe for pre-training. distractors: K, of other frames, for each masked frame; similarity: κ in eq. 3."""
 
     audio: AudioConfig = RECOGNITION_AUDIO
     model: Wav2Vec2PretrainingConfig = Wav2Vec2PretrainingConfig()
