@@ -388,6 +388,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     from ..models.test_vits import authors_names
     from .test_ctranslate2 import variables_of
     from .test_ming024 import theirs
+    from .test_openai import openai_weights
 
     for h in (V1, V3):
         yield "jik876-hifigan", {name: torch.zeros(0) for name in authors_generator(h)}
@@ -413,6 +414,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     )
     model = there.WhisperForConditionalGeneration(whisper)
     yield "transformers-whisper", model.state_dict()
+    yield "openai-whisper", openai_weights(model)
     yield "ctranslate2-whisper", {name: torch.from_numpy(value) for name, value in variables_of(model).items()}
     for speakers, stochastic in ((1, True), (3, False)):
         voice = {"hidden_size": 16, "ffn_dim": 16, "flow_size": 16, "spectrogram_bins": 17, "num_hidden_layers": 1}

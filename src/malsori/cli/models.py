@@ -102,6 +102,10 @@ def import_checkpoint(
         typer.Option(help="The author's settings, JSON or YAML; repeats. The config.json beside FILE without."),
     ] = None,
     license: Annotated[str, typer.Option(help="What the author says the weights may be used for.")] = "unknown",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a Whisper's tokenizer, for OpenAI's .pt, which holds none.")
+    ] = None,
+    half: _Half = False,
 ) -> None:
     """Make a model folder of a public checkpoint; no code in the file is run.
 
@@ -110,8 +114,8 @@ def import_checkpoint(
     from malsori.pretrained.folder import save_model
     from malsori.pretrained.hub import import_public
 
-    model = import_public(file, config or [], license)
-    save_model(model, out)
+    model = import_public(file, config or [], license, tokenizer)
+    save_model(model, out, half)
     print(
         f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. License: {model.facts.license}."
     )

@@ -22,6 +22,8 @@ from malsori.text.hangul import describe, to_nfc
 TASKS = ("transcribe", "translate")
 #: Seconds from one timestamp token to the next.
 TIMESTAMP_SECONDS = 0.02
+#: Timestamp tokens of a whole alphabet: from 0 to 30 s.
+MAX_TIMESTAMPS = 1501
 
 _START, _END, _NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
