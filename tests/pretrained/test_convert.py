@@ -350,9 +350,9 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
 
 
 def test_every_layout_file_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.pretrained.hub import _READERS
+    from malsori.pretrained import convert_asr, convert_tts
 
-    assert {layout.name for layout in layouts()} == set(_READERS)
+    assert {layout.name for layout in layouts()} == set(convert_asr.READERS | convert_tts.READERS)
     assert all(layout.model_types or layout.marks for layout in layouts() if layout.origin != "ctranslate2")
 
 
@@ -388,6 +388,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     from ..models.test_vits import authors_names
     from .test_ctranslate2 import variables_of
     from .test_ming024 import theirs
+    from .test_openai import openai_weights
 
     for h in (V1, V3):
         yield "jik876-hifigan", {name: torch.zeros(0) for name in authors_generator(h)}
@@ -413,6 +414,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     )
     model = there.WhisperForConditionalGeneration(whisper)
     yield "transformers-whisper", model.state_dict()
+    yield "openai-whisper", openai_weights(model)
     yield "ctranslate2-whisper", {name: torch.from_numpy(value) for name, value in variables_of(model).items()}
     for speakers, stochastic in ((1, True), (3, False)):
         voice = {"hidden_size": 16, "ffn_dim": 16, "flow_size": 16, "spectrogram_bins": 17, "num_hidden_layers": 1}

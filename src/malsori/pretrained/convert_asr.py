@@ -99,6 +99,24 @@ def ctranslate2_whisper(public: Public) -> SavedModel:
     return _whisper(public, config, own | kept_files(public.folder))
 
 
+def openai_whisper(public: Public) -> SavedModel:
+    """Return a Whisper of any size from OpenAI's own file, which holds no tokenizer."""
+    config = WhisperConfig(
+        vocab=public["n_vocab"],
+        mel_channels=public["n_mels"],
+        features=public["n_audio_state"],
+        encoder_layers=public["n_audio_layer"],
+        encoder_heads=public["n_audio_head"],
+        encoder_hidden=4 * public["n_audio_state"],
+        encoder_positions=public["n_audio_ctx"],
+        decoder_layers=public["n_text_layer"],
+        decoder_heads=public["n_text_head"],
+        decoder_hidden=4 * public["n_text_state"],
+        decoder_positions=public["n_text_ctx"],
+    )
+    return _whisper(public, config, {})
+
+
 def _whisper(public: Public, config: WhisperConfig, files: dict[str, bytes]) -> SavedModel:
     """Return an untrained Whisper with the mel that the folder's files ask for, or the paper's."""
     inputs = public.json("preprocessor_config.json") or public.json("processor_config.json").get(
@@ -184,6 +202,7 @@ def _letters(public: Public, vocab: int) -> tuple[SymbolTable | None, int]:
 #: Layout → what its settings ask for.
 READERS: dict[str, Callable[[Public], SavedModel]] = {
     "ctranslate2-whisper": ctranslate2_whisper,
+    "openai-whisper": openai_whisper,
     "transformers-wav2vec2": transformers_wav2vec2,
     "transformers-whisper": transformers_whisper,
 }

@@ -28,7 +28,8 @@ from malsori.pretrained.convert import (
     recognise,
 )
 from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
-from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_model_facts
+from malsori.pretrained.folder import KEPT_FILES, ModelFacts, SavedModel, kept_files, open_model, read_model_facts
+from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
 _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
@@ -132,7 +133,9 @@ def open_public(folder: Path) -> SavedModel:
     return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
 
 
-def import_public(path: Path, configs: list[Path], license: str = "unknown") -> SavedModel:
+def import_public(
+    path: Path, configs: list[Path], license: str = "unknown", tokenizer: str | None = None
+) -> SavedModel:
     """Return the model in an author's own file, its pickle opened without running any code in it.
 
     Args:
@@ -140,15 +143,36 @@ def import_public(path: Path, configs: list[Path], license: str = "unknown") -> 
         configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
             none is named.
         license: what the author says, for the card.
-    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
+        tokenizer: a folder or hub id of a Whisper's tokenizer, for a file that holds none.
+    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing; or if
+        the tokenizer is missing, or not that of the network.
     """
     path = _weights_file(path)
     layout, public = _read_checkpoint(path, configs)
     model = adopt_public(layout, public)
+    if tokenizer or layout.origin == "openai":
+        model = _with_tokenizer(model, tokenizer, path)
     told = license if license != "unknown" else model.facts.license
     facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
     card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
     return replace(model, facts=facts, card=card)
+
+
+def _with_tokenizer(model: SavedModel, name: str | None, path: Path) -> SavedModel:
+    """Return a Whisper with the tokenizer of a folder or hub id. Raises: ModelError if it is not the network's."""
+    if model.facts.system != "whisper":
+        raise ModelError(f"{path}: a {model.facts.system} has no tokenizer; --tokenizer {name} has nothing to say")
+    vocab = model.network.config.vocab
+    if not name:
+        raise ModelError(
+            f"{path}: holds no tokenizer; name a folder or hub id that has the tokenizer.json of its {vocab} tokens "
+            "with --tokenizer, such as openai/whisper-base for 51865 (51864: whisper-base.en, 51866: whisper-large-v3)"
+        )
+    files = kept_files(Path(name) if Path(name).is_dir() else _from_hub(name, list(KEPT_FILES)))
+    fits = vocab_size(files) <= vocab <= Tokenizer(files, name).first_timestamp + MAX_TIMESTAMPS
+    if not fits:
+        raise ModelError(f"{name}: a tokenizer of {vocab_size(files)} tokens; the network in {path} knows {vocab}")
+    return replace(model, files=files)
 
 
 def _weights_file(path: Path) -> Path:
@@ -178,6 +202,8 @@ def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[Layout, Public]:
         layout, weights = _layout_of(config, path), content
     else:
         layout, weights = recognise(content, path)
+        held = content.get(layout.settings)
+        config = (held if isinstance(held, dict) else {}) | config
     weights = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in weights.items()
