@@ -24,7 +24,7 @@ import numpy as np
 
 from malsori.alignment.boundaries import AlignmentInput, alignment_input, force_align, refine, train_flat_start
 from malsori.alignment.phonemes import time_phonemes
-from malsori.asr.encode import hear
+from malsori.asr.encode import encode
 from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import audio_info, load_audio
 from malsori.corpus.layouts import SPLITS, read_layout
@@ -64,7 +64,7 @@ class Spoken:
 
 
 def oracle(work: Path, text: Path | None, sentences: int) -> dict[str, list[Spoken]]:
-    """Return what espeak-ng says, by split; each recording heard by the built-in recogniser."""
+    """Return what espeak-ng says, by split; each recording encoded by the built-in recogniser."""
     lines = text.read_text(encoding="utf-8").splitlines() if text else None
     lines = [line for line in lines if len(line) >= SHORTEST_LINE] if lines else None
     print("\n".join(synthesize(work, SynthesisOptions(sentences=sentences), lines).lines()))
@@ -72,8 +72,8 @@ def oracle(work: Path, text: Path | None, sentences: int) -> dict[str, list[Spok
     spoken: dict[str, list[Spoken]] = {split: [] for split in SPLITS}
     for item in read_layout(work).utterances:
         wave, rate = load_audio(item.audio_path), audio_info(item.audio_path).sample_rate
-        reading, heard = frontend.read(item.spoken), hear(model, wave, rate)
-        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        reading, found = frontend.read(item.spoken), encode(model, wave, rate)
+        times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         truth = load_phones(item.audio_path.parents[1] / "textgrid" / f"{item.id}.TextGrid", reading)
         spoken[item.split].append(Spoken(wave, rate, reading, truth, times.ends))
     return spoken

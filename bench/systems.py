@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.corpus.folder import Corpus, load_corpus
@@ -34,7 +33,7 @@ def spoken(name: str, corpus: Corpus, wanted: str) -> dict[str, np.ndarray]:
     """Return the system's name and its wave of an utterance of the corpus; nothing for a recogniser."""
     model = load_saved(name)
     system = model.facts.system
-    if system in LISTENERS:
+    if system in systems_of("recognizer"):
         return {}
     cut = next(cut for split in corpus.cuts.values() for cut in split if cut.id == wanted)
     if system in systems_of("vocoder"):

@@ -42,22 +42,22 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (11, 1140),
-    "asr": (3, 330),
+    "asr": (6, 480),
     "audio": (6, 530),
-    "cli": (9, 690),
+    "cli": (10, 755),
     "corpus": (11, 1720),
-    "decode": (4, 470),
+    "decode": (4, 490),
     "losses": (4, 290),
-    "malsori": (10, 550),
+    "malsori": (10, 580),
     "metrics": (10, 960),
-    "models": (11, 1800),
+    "models": (11, 1810),
     "nn": (5, 600),
-    "pretrained": (7, 1080),
+    "pretrained": (7, 1090),
     "report": (12, 1440),
-    "runtime": (1, 60),
+    "runtime": (1, 65),
     "text": (15, 1680),
-    "train": (20, 2270),
-    "tts": (2, 250),
+    "train": (20, 2280),
+    "tts": (6, 350),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring

@@ -1,4 +1,4 @@
-"""The whole loop in one command: say three sentences, hear them, score what was heard, and show it on one page."""
+"""The whole loop in one command: say three sentences, transcribe them, score that, and show it on one page."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -22,14 +22,18 @@ _SPOKEN = TextNormalizer(punctuation="removed")
 
 @dataclass(frozen=True)
 class Said:
-    """One sentence of the demo: what was said, what was heard, and how far apart they are."""
+    """One sentence of the demo: what was said, what the recognizer wrote, and how far apart they are."""
 
     text: str
-    heard: str
+    hypothesis: str
     cer: float
     wer: float
     seconds: float
     real_time_factor: float
+
+    def as_json(self) -> dict[str, str | float]:
+        """Return the fields as report.json has them, where the recognizer's text is "heard"."""
+        return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
 
 def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> list[Said]:
@@ -52,21 +56,24 @@ def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> lis
     for one, speech in zip(said, speeches, strict=True):
         page.section(one.text, *_shown(one, speech))
     page.save(out / "report.html")
-    report = {"sentences": [asdict(one) for one in said], "mean_cer": mean_cer(said)}
+    report = {"sentences": [one.as_json() for one in said], "mean_cer": mean_cer(said)}
     write_json(out / "report.json", report)
     return said
 
 
 def mean_cer(said: list[Said]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
-    return cer([one.text for one in said], [one.heard for one in said], spaces=False, normalizer=_SPOKEN).rate
+    return cer([one.text for one in said], [one.hypothesis for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
 def _judge(speech: Speech, recognizer: Recognizer) -> Said:
     text = speech.reading.written
-    heard = recognizer.transcribe(speech.wave, speech.sample_rate).text
-    errors = cer(text, heard, spaces=False, normalizer=_SPOKEN).rate, wer(text, heard, normalizer=_SPOKEN).rate
-    return Said(text, heard, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
+    hypothesis = recognizer.transcribe(speech.wave, sample_rate=speech.sample_rate).text
+    errors = (
+        cer(text, hypothesis, spaces=False, normalizer=_SPOKEN).rate,
+        wer(text, hypothesis, normalizer=_SPOKEN).rate,
+    )
+    return Said(text, hypothesis, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
 def _introduction(voice: Voice, recognizer: Recognizer) -> str:
@@ -82,7 +89,7 @@ def _summary(said: list[Said]) -> str:
     rows = [
         [
             one.text,
-            marked(_dense(one.text), _dense(one.heard)),
+            marked(_dense(one.text), _dense(one.hypothesis)),
             f"{one.cer:.1%}",
             f"{one.wer:.1%}",
             f"{one.seconds:.2f}",
@@ -97,7 +104,7 @@ def _summary(said: list[Said]) -> str:
 def _shown(one: Said, speech: Speech) -> list[str]:
     figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
     described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
-    facts = f"들은 것: {one.heard or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
+    facts = f"들은 것: {one.hypothesis or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"
     return [player(speech.wave, speech.sample_rate), picture(as_png(figure), described), paragraph(facts)]
 
 

@@ -1,8 +1,8 @@
 """How good a model is on a corpus it did not learn from: a voice, a vocoder or a recogniser, each by its own measures.
 
 recogniser   transcribes the split; CER with and without spaces, WER
-voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recogniser hears
-             in the synthetic speech, beside what it hears in the recordings
+voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recognizer writes
+             of the synthetic speech, beside what it writes of the recordings
 vocoder      makes waves of the recordings' mels (copy synthesis), measured as a voice is
 
 All say how fast they are too: seconds of computing to a second of sound (the real-time factor), after a first
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import LISTENERS
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
@@ -59,14 +58,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance: what it says, what was heard, and its measures by name; the waves are for the page.
+    """One utterance: what it says, what the recognizer wrote, and its measures by name; the waves are for the page.
 
     recording: beside the wave of a voice or a vocoder; None where the wave is the recording.
     """
 
     id: str
     text: str
-    heard: str
+    hypothesis: str
     measures: dict[str, float]
     wave: Any
     recording: Any = None
@@ -81,7 +80,7 @@ class Evaluation:
         split: of the corpus.
         audio: its settings.
         measures: name → value and interval; error rates from summed counts, others the mean of the utterances.
-        cards: whose transcripts ("heard", and "recordings" beside a voice's) → their score card.
+        cards: whose transcripts ("hypotheses", and "recordings" beside a voice's) → their score card.
         rows: utterance by utterance.
     """
 
@@ -94,7 +93,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the waves."""
-        rows = [{"id": row.id, "text": row.text, "heard": row.heard, **row.measures} for row in self.rows]
+        rows = [{"id": row.id, "text": row.text, "hypothesis": row.hypothesis, **row.measures} for row in self.rows]
         return {
             "system": self.system,
             "split": self.split,
@@ -129,7 +128,7 @@ def evaluate(
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
-    if model.facts.system in LISTENERS:
+    if model.facts.system in systems_of("recognizer"):
         return _listening(load_recognizer(name), corpus, split, cuts, watch)
     listener = load_recognizer(recognizer)
     if model.facts.system in systems_of("vocoder"):
@@ -157,15 +156,15 @@ def _copies(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:
 
 def _listening(recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], watch: Watch) -> Evaluation:
     rows, rate = [], corpus.audio.sample_rate
-    recognizer.transcribe(_recording(corpus, cuts[0]), rate)
+    recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
     for cut in watch(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        heard = _heard(recognizer, wave, rate)
-        rows.append(Row(cut.id, text, heard, _error(text, heard) | _speed(began, cut.duration), wave))
-    card = score([row.text for row in rows], [row.heard for row in rows])
+        hypothesis = _transcribed(recognizer, wave, rate)
+        rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
+    card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
-    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"heard": card}, tuple(rows))
+    return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
 
 
 def _speaking(
@@ -185,19 +184,19 @@ def _speaking(
         began = time.perf_counter()
         wave = make(cut)
         speed = _speed(began, len(wave) / rate)
-        heard = _heard(recognizer, wave, rate)
-        in_recordings.append(_heard(recognizer, recording, rate))
-        measures = _distances(recording, wave, rate) | _error(text, heard) | speed
-        rows.append(Row(cut.id, text, heard, measures, wave, recording))
+        hypothesis = _transcribed(recognizer, wave, rate)
+        in_recordings.append(_transcribed(recognizer, recording, rate))
+        measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
+        rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
     texts = [row.text for row in rows]
-    cards = {"heard": score(texts, [row.heard for row in rows]), "recordings": score(texts, in_recordings)}
+    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
-    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["heard"]) | of_recordings
+    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["hypotheses"]) | of_recordings
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 
-def _error(text: str, heard: str) -> dict[str, float]:
-    return {"cer_no_space": cer(text, heard, spaces=False).rate}
+def _error(text: str, hypothesis: str) -> dict[str, float]:
+    return {"cer_no_space": cer(text, hypothesis, spaces=False).rate}
 
 
 def _speed(began: float, seconds: float) -> dict[str, float]:
@@ -237,9 +236,9 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
     for row in sorted(found.rows, key=lambda row: -row.measures["cer_no_space"])[:_SHOWN]:
-        heard = [["heard", marked(row.text, row.heard)]]
+        hypothesis = [["hypothesis", marked(row.text, row.hypothesis)]]
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
-        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], heard + cells))
+        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], hypothesis + cells))
     page.save(out / "evaluation.html")
 
 
@@ -263,14 +262,14 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _heard(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
-    """Return what is heard, spelt as it is spoken whatever the recogniser writes."""
-    text = recognizer.transcribe(wave, sample_rate).text
-    if recognizer.listener.spells:
+def _transcribed(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
+    """Return the transcript, spelt as it is spoken whatever the recognizer writes."""
+    text = recognizer.transcribe(wave, sample_rate=sample_rate).text
+    if recognizer.decoder.output_is_normalized:
         return text
     try:
         return _plain(recognizer, text)
-    except TextError:  # a sign was heard that has no reading
+    except TextError:  # there is a sign that has no reading
         return only_hangul(text)
 
 

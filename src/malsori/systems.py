@@ -19,7 +19,9 @@ class System:
         role: what a model of it does for its user; an "encoder" only begins a recognizer's training.
         config, network: the class of its sizes, and the network that they build.
         training: its `malsori.train.setup.SystemSpec`.
-        adapter: makes a saved model of it fill its role (`malsori.tts.roles`); "" where the role has no such protocol.
+        adapter: of what speaks, what makes a saved model of it fill its role in `malsori.tts.roles`.
+        decoder: of a recognizer, its `malsori.asr.recognizer.SegmentDecoder`.
+        encoder: of a recognizer that CTC trains, its `malsori.asr.encode.CtcEncoder`.
     """
 
     role: Role
@@ -27,6 +29,8 @@ class System:
     network: str
     training: str
     adapter: str = ""
+    decoder: str = ""
+    encoder: str = ""
 
     def resolve(self, part: str) -> Any:
         """Return what stands at one of the names above, imported now if it was not before."""
@@ -34,37 +38,44 @@ class System:
         return getattr(importlib.import_module(module), name)
 
 
-def _system(role: Role, module: str, network: str, training: str, adapter: str = "") -> System:
+def _system(role: Role, module: str, network: str, training: str, **parts: str) -> System:
     """Return a row: the config is called after its network, and both stand in one file."""
     place = f"malsori.models.{module}:{network}"
-    training = f"malsori.train.{training}"
-    return System(role=role, config=f"{place}Config", network=place, training=training, adapter=adapter)
+    return System(role=role, config=f"{place}Config", network=place, training=f"malsori.train.{training}", **parts)
+
+
+_ASR, _TTS = "malsori.asr", "malsori.tts"
+
+
+def _ctc(encoder: str) -> dict[str, str]:
+    """Return the parts of a recognizer that CTC trains."""
+    return {"decoder": f"{_ASR}.ctc:CtcSegmentDecoder", "encoder": f"{_ASR}.ctc_encoders:{encoder}"}
+
+
+def _acoustic(module: str, network: str, training: str, adapter: str) -> System:
+    """Return the row of an acoustic model."""
+    return _system("acoustic model", module, network, training, adapter=f"{_TTS}.acoustic:{adapter}")
+
+
+def _vocoder(module: str, network: str, training: str) -> System:
+    """Return the row of a vocoder: all are alike to a voice."""
+    return _system("vocoder", module, network, training, adapter=f"{_TTS}.vocoders:NetworkVocoder")
 
 
 SYSTEMS: dict[str, System] = {
-    "conformer": _system("recognizer", "conformer", "Conformer", "conformer:CONFORMER"),
-    "fastspeech": _system(
-        "acoustic model", "fastspeech", "FastSpeech", "fastspeech:FASTSPEECH", "malsori.tts.acoustic:FastSpeechAdapter"
-    ),
-    "fastspeech2": _system(
-        "acoustic model",
-        "fastspeech2",
-        "FastSpeech2",
-        "fastspeech:FASTSPEECH2",
-        "malsori.tts.acoustic:FastSpeech2Adapter",
-    ),
-    "hifigan": _system("vocoder", "hifigan", "Hifigan", "hifigan:HIFIGAN", "malsori.tts.vocoders:NetworkVocoder"),
-    "tacotron": _system(
-        "acoustic model", "tacotron", "Tacotron", "tacotron:TACOTRON", "malsori.tts.acoustic:TacotronAdapter"
-    ),
-    "tacotron2": _system(
-        "acoustic model", "tacotron2", "Tacotron2", "tacotron:TACOTRON2", "malsori.tts.acoustic:TacotronAdapter"
-    ),
-    "vits": _system("end-to-end voice", "vits", "Vits", "vits:VITS", "malsori.tts.end_to_end:VitsAdapter"),
-    "vocos": _system("vocoder", "vocos", "Vocos", "hifigan:VOCOS", "malsori.tts.vocoders:NetworkVocoder"),
-    "wav2vec2": _system("recognizer", "wav2vec2", "Wav2Vec2", "wav2vec2:WAV2VEC2"),
+    "conformer": _system("recognizer", "conformer", "Conformer", "conformer:CONFORMER", **_ctc("ConformerCtcEncoder")),
+    "fastspeech": _acoustic("fastspeech", "FastSpeech", "fastspeech:FASTSPEECH", "FastSpeechAdapter"),
+    "fastspeech2": _acoustic("fastspeech2", "FastSpeech2", "fastspeech:FASTSPEECH2", "FastSpeech2Adapter"),
+    "hifigan": _vocoder("hifigan", "Hifigan", "hifigan:HIFIGAN"),
+    "tacotron": _acoustic("tacotron", "Tacotron", "tacotron:TACOTRON", "TacotronAdapter"),
+    "tacotron2": _acoustic("tacotron2", "Tacotron2", "tacotron:TACOTRON2", "TacotronAdapter"),
+    "vits": _system("end-to-end voice", "vits", "Vits", "vits:VITS", adapter=f"{_TTS}.end_to_end:VitsAdapter"),
+    "vocos": _vocoder("vocos", "Vocos", "hifigan:VOCOS"),
+    "wav2vec2": _system("recognizer", "wav2vec2", "Wav2Vec2", "wav2vec2:WAV2VEC2", **_ctc("Wav2Vec2CtcEncoder")),
     "wav2vec2-pretrain": _system("encoder", "wav2vec2", "Wav2Vec2Pretraining", "wav2vec2_pretraining:PRETRAINING"),
-    "whisper": _system("recognizer", "whisper", "Whisper", "whisper:WHISPER"),
+    "whisper": _system(
+        "recognizer", "whisper", "Whisper", "whisper:WHISPER", decoder=f"{_ASR}.whisper:WhisperSegmentDecoder"
+    ),
 }
 
 

@@ -1,9 +1,10 @@
-"""The listening face: a network that knows a few tones by ear hears words where they were planted."""
+"""The recognizer: a network that knows a few tones by ear finds words where they were planted."""
 
 import itertools
 import json
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from malsori.asr.encode import hear, hear_stream
+from malsori.asr.ctc import CtcSegmentDecoder
+from malsori.asr.encode import encode, phoneme_encoder
+from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import CtcListener, ListenOptions
 from malsori.audio.io import load_audio, resample, save_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
@@ -69,9 +71,9 @@ class Ear(nn.Module):
         )  # fmt: skip
 
     @staticmethod
-    def _say(table: SymbolTable, heard: Tensor) -> Tensor:
-        ids = torch.tensor(table.encode(["_", *TONES_HZ]))[heard]
-        probability = torch.full((*heard.shape, len(table)), (1 - SURE) / (len(table) - 1))
+    def _say(table: SymbolTable, tones: Tensor) -> Tensor:
+        ids = torch.tensor(table.encode(["_", *TONES_HZ]))[tones]
+        probability = torch.full((*tones.shape, len(table)), (1 - SURE) / (len(table) - 1))
         return probability.scatter(-1, ids[..., None], SURE).log()
 
 
@@ -80,9 +82,12 @@ def facts(sizes: ConformerConfig) -> ModelFacts:
     return ModelFacts(system="conformer", model=sizes.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint())
 
 
-def listener(beam: int) -> Recognizer:
+GREEDY = DecodingOptions(beam=1)
+
+
+def whistle_recognizer() -> Recognizer:
     model = SavedModel(facts(ConformerConfig()), {"jamo": JAMO, "phonemes": PHONEMES}, Ear())
-    recognizer = Recognizer(model, options=ListenOptions(beam=beam))
+    recognizer = Recognizer(model)
     recognizer.frontend = Frontend(morphology=False)
     return recognizer
 
@@ -95,7 +100,7 @@ def unrefined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    return listener(beam=1)
+    return whistle_recognizer()
 
 
 def times(spans: Sequence) -> list[tuple[str, float, float]]:
@@ -126,9 +131,9 @@ def check_transcript(transcript: Transcript) -> None:
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_words_are_heard_where_they_were_said(beam: int) -> None:
+def test_words_are_found_where_they_were_said(recognizer: Recognizer, beam: int) -> None:
     wave = np.concatenate([silence(0.3), whistle("ㄴㅏㅁㅜ ㅎㅏ"), silence(0.2)])
-    transcript = listener(beam).transcribe(wave, RATE)
+    transcript = recognizer.transcribe(wave, DecodingOptions(beam=beam), sample_rate=RATE)
     check_transcript(transcript)
     assert transcript.text == "나무 하" and transcript.duration == pytest.approx(1.2)
     (segment,) = transcript.segments
@@ -136,18 +141,21 @@ def test_words_are_heard_where_they_were_said(beam: int) -> None:
     assert [word.confidence for word in segment.words] == pytest.approx([SURE, SURE])
 
 
-def test_a_file_and_its_wave_at_any_rate_are_heard_alike(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_a_file_and_its_wave_at_any_rate_are_transcribed_alike(recognizer: Recognizer, tmp_path: Path) -> None:
     wave = np.concatenate([silence(0.2), whistle("ㄴㅏ ㅁㅜ"), silence(0.2)])
     at_44100 = resample(wave, RATE, 44100)
     save_audio(tmp_path / "a.wav", at_44100, 44100)
-    wanted = recognizer.transcribe(wave, RATE)
-    for found in (recognizer.transcribe(at_44100, 44100), recognizer.transcribe(tmp_path / "a.wav")):
+    wanted = recognizer.transcribe(wave, GREEDY, sample_rate=RATE)
+    for found in (
+        recognizer.transcribe(at_44100, GREEDY, sample_rate=44100),
+        recognizer.transcribe(tmp_path / "a.wav", GREEDY),
+    ):
         assert found.text == wanted.text == "나 무" and found.duration == pytest.approx(wanted.duration, abs=1e-3)
         assert_near(times(found.segments[0].words), times(wanted.segments[0].words), within=0.021)
 
 
 def test_silence_says_nothing(recognizer: Recognizer) -> None:
-    transcript = recognizer.transcribe(silence(2.0), RATE)
+    transcript = recognizer.transcribe(silence(2.0), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert transcript.text == "" and transcript.segments == ()
 
@@ -156,7 +164,7 @@ def test_silence_says_nothing(recognizer: Recognizer) -> None:
 def test_no_word_ends_after_its_sound(recognizer: Recognizer, hops: int) -> None:
     # the network writes frames in pairs: the last one may stand behind the end
     wave = tone("ㅏ", hops * 0.01)
-    transcript = recognizer.transcribe(wave, RATE)
+    transcript = recognizer.transcribe(wave, GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert transcript.segments[0].words[-1].end == pytest.approx(hops * 0.01, abs=0.01)
 
@@ -169,10 +177,10 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
         sound = whistle(word + " ")
         pieces += [sound, silence(1.3 - len(sound) / RATE)]
         wanted.append((("나", "무", "하나")[number % 3], start, start + len(word) * TONE_SECONDS))
-    transcript = recognizer.transcribe(np.concatenate(pieces), RATE)
+    transcript = recognizer.transcribe(np.concatenate(pieces), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert len(transcript.segments) >= 3
-    assert all(segment.end - segment.start <= CtcListener.longest_seconds for segment in transcript.segments)
+    assert all(segment.end - segment.start <= CtcSegmentDecoder.max_seconds for segment in transcript.segments)
     assert [segment.start for segment in transcript.segments[1:]] == [
         segment.end for segment in transcript.segments[:-1]
     ]
@@ -180,10 +188,10 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
 
 
 def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:
-    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcListener.longest_seconds), RATE)
+    transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcSegmentDecoder.max_seconds), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
-    assert all(segment.end - segment.start <= CtcListener.longest_seconds for segment in transcript.segments)
-    assert transcript.segments[-1].end == pytest.approx(2.5 * CtcListener.longest_seconds, abs=0.11)
+    assert all(segment.end - segment.start <= CtcSegmentDecoder.max_seconds for segment in transcript.segments)
+    assert transcript.segments[-1].end == pytest.approx(2.5 * CtcSegmentDecoder.max_seconds, abs=0.11)
 
 
 def test_a_known_text_is_laid_over_its_sound(recognizer: Recognizer) -> None:
@@ -222,10 +230,12 @@ def test_a_sound_of_any_length_is_aligned_whole_from_a_wave_and_from_a_file(reco
 
 
 @pytest.mark.parametrize("samples", [999, 16000, 300000])
-def test_what_is_heard_does_not_depend_on_how_the_sound_comes(recognizer: Recognizer, samples: int) -> None:
+def test_the_encoding_does_not_depend_on_how_the_sound_comes(recognizer: Recognizer, samples: int) -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 50 * RATE + 123).astype(np.float32)
-    whole = hear(recognizer.model, wave, RATE)
-    pieces = hear_stream(recognizer.model, (wave[at : at + samples] for at in range(0, len(wave), samples)))
+    whole = encode(recognizer.model, wave, RATE)
+    pieces = phoneme_encoder(recognizer.model).encode_stream(
+        wave[at : at + samples] for at in range(0, len(wave), samples)
+    )
     np.testing.assert_array_equal(pieces.phonemes, whole.phonemes)
     assert pieces.seconds == whole.seconds == len(wave) / RATE
     assert len(whole.phonemes) == len(whole.jamo) == len(whole.loudness) == 2500
@@ -263,16 +273,16 @@ def test_a_text_without_words_is_refused(recognizer: Recognizer) -> None:
         recognizer.align(tone("ㅏ"), "...", RATE)
 
 
-def test_what_cannot_be_heard_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_a_sound_that_cannot_be_read_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="too short to listen to"):
-        recognizer.transcribe(silence(0.05), RATE)
+        recognizer.transcribe(silence(0.05), GREEDY, sample_rate=RATE)
     with pytest.raises(AudioError, match=r"nowhere\.wav"):
         recognizer.transcribe(tmp_path / "nowhere.wav")
     with pytest.raises(ValueError, match="needs its sample_rate"):
         recognizer.transcribe(silence(1.0))
 
 
-def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_whatever_it_hears(tmp_path: Path) -> None:
+def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_from_any_sound(tmp_path: Path) -> None:
     torch.manual_seed(0)
     sizes = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
     network = Conformer(sizes).eval()
@@ -280,13 +290,23 @@ def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_whatever_it_hears
     model = SavedModel(facts(sizes), {"jamo": JAMO, "phonemes": PHONEMES}, network)
     save_model(model, tmp_path / "model")
     babble = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
-    transcript = load_recognizer(str(tmp_path), ListenOptions(beam=1)).transcribe(babble, RATE)
+    transcript = load_recognizer(str(tmp_path)).transcribe(babble, GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert len(transcript.text) > 10
-    assert transcript == Recognizer(model, options=ListenOptions(beam=1)).transcribe(babble, RATE)
+    assert transcript == Recognizer(model).transcribe(babble, GREEDY, sample_rate=RATE)
+
+
+def test_threads_with_different_options_on_one_recognizer_get_what_each_gets_alone(recognizer: Recognizer) -> None:
+    wave = np.concatenate([whistle("ㄴㅏㅁㅜ ㅎㅏ"), silence(0.2), whistle("ㅣㅎㅏ")])
+    jobs = [DecodingOptions(beam=1), DecodingOptions(beam=2), DecodingOptions(beam=2, token_bonus=8.0)] * 3
+    alone = [recognizer.transcribe(wave, options, sample_rate=RATE) for options in jobs]
+    assert len({transcript.text for transcript in alone}) > 1
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda options: recognizer.transcribe(wave, options, sample_rate=RATE), jobs))
+    assert found == alone
 
 
 def test_a_voice_does_not_listen() -> None:
     other = facts(ConformerConfig()).model_copy(update={"system": "fastspeech2"})
-    with pytest.raises(ModelError, match="a fastspeech2 does not listen; a recogniser is one of: conformer"):
+    with pytest.raises(ModelError, match="a fastspeech2 does not listen; a recognizer is one of: conformer"):
         Recognizer(SavedModel(other, {}, nn.Identity()))

@@ -1,7 +1,9 @@
-"""Whisper as a recogniser: words where they were said, none where nobody spoke, each sound cut to what it can hear."""
+"""Whisper as a recognizer: words where they were said, none where nobody spoke, each sound cut to its window."""
 
+import gc
 import json
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import ListenOptions
+from malsori.asr.whisper import _reference_states
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
 from malsori.decode.transcript import Transcript
-from malsori.errors import ModelError, TextError
+from malsori.errors import ModelError, OptionError
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
@@ -50,13 +53,21 @@ def silence(seconds: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Pen:
-    """Writes the planted texts, a row each, however it is asked; rows of one sound stay rows of it."""
+class PlantedState:
+    """Decodes the planted texts, a row each, however it is stepped; rows of one sound stay rows of it.
+
+    Attributes:
+        texts: tokens and how sure of them the decoder is, a sound each.
+        words: of each sound, with their first and last steps of 20 ms.
+        steps: of each sound.
+    """
 
     texts: tuple[tuple[tuple[int, ...], float], ...]
+    words: tuple[tuple[tuple[str, int, int], ...], ...]
+    steps: int
     said: tuple[tuple[int, ...], ...] = ((),)
 
-    def write(self, token_ids: Tensor) -> tuple[Tensor, "Pen"]:
+    def step(self, token_ids: Tensor) -> tuple[Tensor, "PlantedState"]:
         rows = len(token_ids)
         texts, said = (part * rows if len(part) == 1 else part for part in (self.texts, self.said))
         logits, after = torch.zeros(rows, token_ids.shape[1], vocab_size(FILES)), []
@@ -66,25 +77,40 @@ class Pen:
                 count = len(before) + place - 2  # how much stands behind the prefix
                 behind = count - (TOKENS.no_timestamps in after[-1][:4])
                 logits[row, place, (*text, TOKENS.end)[min(max(behind, 0), len(text))]] = surety
-        return logits, Pen(texts, tuple(after))
+        return logits, replace(self, said=tuple(after))
 
-    def select(self, rows: Tensor) -> "Pen":
+    def select(self, rows: Tensor) -> "PlantedState":
         kept = rows.tolist()
         texts = self.texts if len(self.texts) == 1 else tuple(self.texts[row] for row in kept)
-        return Pen(texts, tuple(self.said[row] for row in kept))
+        return replace(self, texts=texts, said=tuple(self.said[row] for row in kept))
+
+    def cross_attention(self, token_ids: Tensor, heads) -> Tensor:
+        """Every head looks where the word lies, from the token before each of its own; at silence none looks."""
+        words, timestamps = self.words[0], TOKENS.no_timestamps not in token_ids[0, :4]
+        attention = torch.zeros(1, len(heads), token_ids.shape[1], self.steps)
+        place = len(TOKENS.prefix("ko", timestamps=timestamps)) - 1
+        for number, (word, first, last) in enumerate(words):
+            place += timestamps  # the one before the word
+            count = len(TOKENS.encode(word)) + (number > 0 and not timestamps)
+            edges = np.linspace(first, last + 1, count + 1).round().astype(int)
+            for token in range(count):
+                attention[0, :, place + token, edges[token] : edges[token + 1]] = 1.0
+            place += count + timestamps
+        attention[0, :, place, words[-1][2] + 1 if words else 0 :] = 1.0
+        return attention
 
 
 class Ear(nn.Module):
-    """Writes the words of the tones it hears, and thanks its viewers where it hears none."""
+    """Decodes the words of the tones in its sounds, and thanks its viewers where there are none."""
 
     def __init__(self, murmur: float, timestamps: bool = False) -> None:
         super().__init__()
         self.config = WhisperConfig(
             vocab=vocab_size(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
         )
-        self.murmur, self.timestamps = murmur, timestamps
+        self.murmur, self.timestamps, self.encoded = murmur, timestamps, 0
 
-    def heard(self, mel: Tensor) -> list[tuple[str, int, int]]:
+    def words(self, mel: Tensor) -> list[tuple[str, int, int]]:
         """Return words with their first and last steps of 20 ms."""
         found: list[tuple[str, int, int]] = []
         frames = mel[::2].numpy()
@@ -110,35 +136,22 @@ class Ear(nn.Module):
             ids += [times[0], *spaced, times[1]] if self.timestamps else spaced
         return tuple(ids)
 
-    def listen(self, mel: Tensor, _lengths: Tensor | None = None) -> Pen:
-        words = [self.heard(row) for row in mel]
+    def start(self, mel: Tensor, _lengths: Tensor | None = None) -> PlantedState:
         assert mel.shape[1] == self.config.window_frames
+        self.encoded += len(mel)
+        words = [self.words(row) for row in mel]
         thanks = (tuple(TOKENS.encode(THANKS)), self.murmur)
-        return Pen(tuple((self.ids(said), 12.0) if said else thanks for said in words))
-
-    def attention(self, mel: Tensor, token_ids: Tensor, heads, _lengths: Tensor | None = None) -> Tensor:
-        """Every head looks where the word lies, from the token before each of its own; at silence none looks."""
-        words, prefix = self.heard(mel[0]), len(TOKENS.prefix("ko", timestamps=self.timestamps))
-        looked = torch.zeros(1, len(heads), token_ids.shape[1], mel.shape[1] // 2)
-        place = prefix - 1
-        for number, (word, first, last) in enumerate(words):
-            place += self.timestamps  # the one before the word
-            count = len(TOKENS.encode(word)) + (number > 0 and not self.timestamps)
-            edges = np.linspace(first, last + 1, count + 1).round().astype(int)
-            for token in range(count):
-                looked[0, :, place + token, edges[token] : edges[token + 1]] = 1.0
-            place += count + self.timestamps
-        looked[0, :, place, words[-1][2] + 1 :] = 1.0
-        return looked
+        texts = tuple((self.ids(said), 12.0) if said else thanks for said in words)
+        return PlantedState(texts, tuple(map(tuple, words)), mel.shape[1] // 2)
 
 
-def recognizer(murmur: float = 8.0, **options) -> Recognizer:
-    network = Ear(murmur, options.get("timestamps", False))
+def recognizer(murmur: float = 8.0, timestamps: bool = False) -> Recognizer:
+    network = Ear(murmur, timestamps)
     audio = WHISPER_AUDIO
     facts = ModelFacts(
         system="whisper", model=network.config.model_dump(), audio=audio, audio_fingerprint=audio.fingerprint()
     )
-    return Recognizer(SavedModel(facts, {}, network, files=FILES), options=ListenOptions(**options))
+    return Recognizer(SavedModel(facts, {}, network, files=FILES))
 
 
 def times(transcript) -> list[tuple[str, float, float]]:
@@ -146,9 +159,9 @@ def times(transcript) -> list[tuple[str, float, float]]:
 
 
 @pytest.mark.parametrize("beam", [None, 1])
-def test_words_are_heard_where_they_were_said(beam: int | None) -> None:
+def test_words_are_found_where_they_were_said(beam: int | None) -> None:
     wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
-    transcript = recognizer(beam=beam).transcribe(wave, RATE)
+    transcript = recognizer().transcribe(wave, DecodingOptions(beam=beam), sample_rate=RATE)
     assert transcript.text == "나무 하늘" and transcript.language == "ko"
     (first, begin, _), (second, start, end) = times(transcript)
     assert (first, second) == ("나무", "하늘")
@@ -158,7 +171,7 @@ def test_words_are_heard_where_they_were_said(beam: int | None) -> None:
 
 def test_times_that_the_decoder_writes_itself_bound_its_words() -> None:
     wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
-    found = times(recognizer(timestamps=True).transcribe(wave, RATE))
+    found = times(recognizer(timestamps=True).transcribe(wave, DecodingOptions(timestamps=True), sample_rate=RATE))
     assert [word for word, _, _ in found] == ["나무", "하늘"]
     np.testing.assert_allclose([row[1:] for row in found], [(0.4, 1.0), (1.5, 2.1)], atol=0.05)
 
@@ -179,17 +192,17 @@ NOTHING = {
 
 @pytest.mark.parametrize("murmur", [2.0, 20.0])
 @pytest.mark.parametrize("kind", NOTHING)
-def test_a_decoder_that_thanks_its_viewers_wherever_nobody_speaks_is_not_believed(kind: str, murmur: float, caplog):
+def test_a_decoder_that_thanks_its_viewers_wherever_nobody_speaks_is_rejected(kind: str, murmur: float, caplog):
     with caplog.at_level("INFO", logger="malsori"):
-        transcript = recognizer(murmur).transcribe(NOTHING[kind], RATE)
+        transcript = recognizer(murmur).transcribe(NOTHING[kind], sample_rate=RATE)
     assert transcript.text == "" and transcript.segments == ()
-    assert "is not believed (no evidence)" in caplog.text or "(loop)" in caplog.text
+    assert "is rejected: log-likelihood ratio" in caplog.text or "is rejected: loop" in caplog.text
 
 
-def test_sound_longer_than_the_window_is_heard_piece_by_piece_at_its_quiet_places() -> None:
+def test_sound_longer_than_the_window_is_cut_at_its_quiet_places() -> None:
     said = ["나무", "하늘"] * 5
     wave = np.concatenate([piece for word in said for piece in (tone(word, 0.8), silence(2.0))])  # 28 s
-    transcript = recognizer(beam=1).transcribe(wave, RATE)
+    transcript = recognizer().transcribe(wave, DecodingOptions(beam=1), sample_rate=RATE)
     assert transcript.text.split() == said
     assert len(transcript.segments) >= 3
     assert all(segment.end - segment.start <= 10.0 for segment in transcript.segments)
@@ -198,25 +211,75 @@ def test_sound_longer_than_the_window_is_heard_piece_by_piece_at_its_quiet_place
 
 
 def test_a_recogniser_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
-    from malsori.evaluate import _heard
+    from malsori.evaluate import _transcribed
     from malsori.text.frontend import Frontend
 
     one = recognizer()
     one.frontend = Frontend(morphology=False)
-    assert one.listener.spells
-    monkeypatch.setattr(one, "transcribe", lambda *_: Transcript("3개, 있어요!", "ko", 1.0, ()))
-    assert _heard(one, silence(1.0), RATE) == "3개, 있어요!"
-    one.listener.spells = False
-    assert _heard(one, silence(1.0), RATE) == "세 개 있어요"
-    monkeypatch.setattr(one, "transcribe", lambda *_: Transcript("나무 क", "ko", 1.0, ()))
-    assert _heard(one, silence(1.0), RATE) == "나무"
+    assert one.decoder.output_is_normalized
+    monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("3개, 있어요!", "ko", 1.0, ()))
+    assert _transcribed(one, silence(1.0), RATE) == "3개, 있어요!"
+    one.decoder.output_is_normalized = False
+    assert _transcribed(one, silence(1.0), RATE) == "세 개 있어요"
+    monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("나무 क", "ko", 1.0, ()))
+    assert _transcribed(one, silence(1.0), RATE) == "나무"
 
 
-def test_what_cannot_be_asked_is_told() -> None:
-    with pytest.raises(TextError, match="language 'de' is none that the model writes; accepted: ko"):
-        recognizer(language="de")
-    with pytest.raises(TextError, match="task 'sing' is not known; accepted: transcribe, translate"):
-        recognizer(task="sing")
+def test_what_a_checkpoint_cannot_be_asked_is_refused() -> None:
+    sound = NOTHING["silence"]
+    with pytest.raises(OptionError, match="language 'de': this recognizer knows ko"):
+        recognizer().transcribe(sound, DecodingOptions(language="de"), sample_rate=RATE)
+    with pytest.raises(OptionError, match="token_bonus: a whisper has no such option; it has beam, compression_ratio"):
+        recognizer().transcribe(sound, DecodingOptions(token_bonus=1.0), sample_rate=RATE)
+    one = recognizer()
+    one.decoder.tokenizer = Tokenizer(FILES | {"generation_config.json": b'{"is_multilingual": false}'})
+    with pytest.raises(OptionError, match="task 'translate': this whisper knows English alone"):
+        one.transcribe(sound, DecodingOptions(task="translate"), sample_rate=RATE)
+
+
+def test_a_threshold_decides_what_is_given_out() -> None:
+    one, sound = recognizer(20.0), NOTHING["noise"]
+    assert one.transcribe(sound, sample_rate=RATE).text == ""
+    anything = DecodingOptions(min_log_likelihood_ratio=-float("inf"))
+    assert one.transcribe(sound, anything, sample_rate=RATE).text == THANKS
+    assert one.transcribe(sound, DecodingOptions(min_log_likelihood_ratio=-0.1), sample_rate=RATE).text == THANKS
+    loop = DecodingOptions(min_log_likelihood_ratio=-float("inf"), compression_ratio_threshold=0.1)
+    assert one.transcribe(sound, loop, sample_rate=RATE).text == ""
+
+
+def test_sounds_without_speech_are_encoded_when_a_text_needs_them_and_once_a_network() -> None:
+    one = recognizer()
+    network = one.model.network
+    wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5)])
+    one.transcribe(wave, DecodingOptions(min_log_likelihood_ratio=-float("inf")), sample_rate=RATE)
+    assert network.encoded == 1  # the sound alone
+    assert one.transcribe(wave, sample_rate=RATE).text == "나무"
+    assert network.encoded == 2 + 3
+    again = Recognizer(one.model)
+    assert again.transcribe(wave, sample_rate=RATE).text == "나무"
+    assert network.encoded == 5 + 1
+    before = len(_reference_states)
+    del one, again, network
+    gc.collect()
+    assert len(_reference_states) < before  # they go with the network
+
+
+def test_threads_with_different_options_on_one_recognizer_get_what_each_gets_alone(tmp_path: Path) -> None:
+    one = load_recognizer(str(small_folder(tmp_path / "whisper", jamo_files())))
+    sounds = [np.random.default_rng(seed).normal(0, 0.1, 2 * RATE).astype(np.float32) for seed in range(3)]
+    accepting = {"min_log_likelihood_ratio": -float("inf"), "compression_ratio_threshold": 1000.0}
+    asked = [
+        DecodingOptions(beam=1, temperatures=(0.0,), **accepting),
+        DecodingOptions(beam=4, temperatures=(0.0,), **accepting),
+        DecodingOptions(temperatures=(1.0,), **accepting),
+        DecodingOptions(beam=2),
+    ]
+    jobs = [(sound, options) for sound in sounds for options in asked]
+    alone = [one.transcribe(sound, options, sample_rate=RATE) for sound, options in jobs]
+    assert len({transcript.text for transcript in alone}) > 4  # the options do matter
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda job: one.transcribe(job[0], job[1], sample_rate=RATE), jobs * 2))
+    assert found == alone * 2
 
 
 def small_folder(path: Path, files: dict[str, bytes]) -> Path:
@@ -246,7 +309,7 @@ def test_a_folder_listens_at_the_command_line_and_says_nothing_where_nobody_spea
         said = json.loads(capsys.readouterr().out)
         assert said["text"] == "" and said["segments"] == [] and said["duration"] == pytest.approx(3.0)
     assert run([*told, "--language", "en"]) == 2
-    assert "accepted: ko" in capsys.readouterr().err
+    assert "language 'en': this recognizer knows ko" in capsys.readouterr().err
 
 
 def test_a_folder_without_its_tokenizer_does_not_listen(tmp_path: Path) -> None:

@@ -78,9 +78,9 @@ def test_a_broken_off_alignment_goes_on_and_ends_in_the_same_bytes(
 def test_what_is_aligned_is_not_heard_again_but_by_another_recogniser_or_with_more_recordings(
     recognizer: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[int] = []
-    listen = encode.hear
-    monkeypatch.setattr(encode, "hear", lambda *arguments: heard.append(1) or listen(*arguments))
+    encoded: list[int] = []
+    original = encode.encode
+    monkeypatch.setattr(encode, "encode", lambda *arguments: encoded.append(1) or original(*arguments))
     options = PrepareOptions(audio=RECOGNITION_AUDIO, workers=1)
     other = replace(recognizer, facts=recognizer.facts.model_copy(update={"trained": {"steps": 9}}))
     steps = [(SENTENCES, recognizer, 3), (SENTENCES, recognizer, 0), (SENTENCES, other, 3), (MORE, other, 4)]
@@ -88,8 +88,8 @@ def test_what_is_aligned_is_not_heard_again_but_by_another_recogniser_or_with_mo
         write_emotiontts(tmp_path / "recordings", sentences)
         prepare(tmp_path / "recordings", tmp_path / "out", options)
         add_durations(load_corpus(tmp_path / "out"), model)
-        assert len(heard) == times
-        heard.clear()
+        assert len(encoded) == times
+        encoded.clear()
 
 
 def test_what_cannot_be_aligned_is_counted_by_reason_and_the_rest_goes_on(

@@ -1,4 +1,4 @@
-"""Decoding against planted decoders: what they mean is found, what they only murmur is not believed."""
+"""Decoding against planted decoders: what they mean is found, what they only murmur is rejected."""
 
 import itertools
 from collections.abc import Callable
@@ -9,32 +9,34 @@ import torch
 from torch import Tensor
 
 from malsori.decode.seq2seq import (
-    Rules,
-    Trust,
-    Writer,
-    Written,
-    disbelief,
-    evidence,
-    repetitiveness,
-    write_by_beam,
-    write_greedily,
-    write_with_trust,
+    DecoderState,
+    DecodingConstraints,
+    DecodingResult,
+    FallbackOptions,
+    beam_search,
+    compression_ratio,
+    decode_with_fallback,
+    greedy_search,
+    rejection_reason,
+    speech_log_likelihood_ratio,
 )
 
 START, NO_SPEECH, END, VOCAB = 7, 6, 5, 8
-RULES = Rules((START,), END, longest=6, no_speech=NO_SPEECH, never=(START, NO_SPEECH))
+CONSTRAINTS = DecodingConstraints(
+    (START,), END, max_new_tokens=6, no_speech=NO_SPEECH, suppress_tokens=(START, NO_SPEECH)
+)
 Speaker = Callable[[int, tuple[int, ...]], Tensor]
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A writer whose logits are a function of the sound's number and of all that was said."""
+    """A state whose logits are a function of the sound's number and of all that was said."""
 
     speak: Speaker
     said: tuple[tuple[int, ...], ...] = ((),)
     sounds: tuple[int, ...] = (0,)
 
-    def write(self, token_ids: Tensor) -> tuple[Tensor, "Planted"]:
+    def step(self, token_ids: Tensor) -> tuple[Tensor, "Planted"]:
         rows = len(token_ids)
         said, sounds = (part * rows if len(part) == 1 else part for part in (self.said, self.sounds))
         logits, after = [], []
@@ -47,6 +49,9 @@ class Planted:
     def select(self, rows: Tensor) -> "Planted":
         kept = rows.tolist()
         return Planted(self.speak, tuple(self.said[row] for row in kept), tuple(self.sounds[row] for row in kept))
+
+    def cross_attention(self, token_ids: Tensor, heads: tuple[tuple[int, int], ...]) -> Tensor:
+        return torch.full((len(token_ids), len(heads), token_ids.shape[1], 1), 1.0)
 
 
 def likes(*tokens: int, strength: float = 6.0) -> Tensor:
@@ -71,53 +76,53 @@ def dice(sound: int, said: tuple[int, ...]) -> Tensor:
     return torch.randn(VOCAB, generator=torch.Generator().manual_seed(seed % 2**31)) * 1.5
 
 
-def test_a_writer_is_what_the_search_asks_for() -> None:
-    assert isinstance(Planted(dice), Writer)
+def test_the_planted_state_is_what_the_search_asks_for() -> None:
+    assert isinstance(Planted(dice), DecoderState)
 
 
 def test_greedy_recites_a_text_for_each_sound_and_stops_at_its_end() -> None:
     speak = reciting((1, 2, 3), (4,), ())
-    found = write_greedily(Planted(speak, ((),) * 3, (0, 1, 2)), RULES, rows=3)
-    assert [written.ids for written in found] == [(1, 2, 3), (4,), ()]
-    assert all(written.ended for written in found)
-    assert [len(written.log_probs) for written in found] == [4, 2, 1]
+    found = greedy_search(Planted(speak, ((),) * 3, (0, 1, 2)), CONSTRAINTS, rows=3)
+    assert [result.ids for result in found] == [(1, 2, 3), (4,), ()]
+    assert all(result.ended for result in found)
+    assert [len(result.log_probs) for result in found] == [4, 2, 1]
 
 
 def test_a_text_without_end_is_cut_and_says_so() -> None:
-    (written,) = write_greedily(Planted(lambda *_: likes(2)), RULES)
-    assert written.ids == (2,) * 6 and not written.ended
-    assert not write_by_beam(Planted(lambda *_: likes(2, strength=30.0)), RULES, 2)[0].ended
+    (result,) = greedy_search(Planted(lambda *_: likes(2)), CONSTRAINTS)
+    assert result.ids == (2,) * 6 and not result.ended
+    assert not beam_search(Planted(lambda *_: likes(2, strength=30.0)), CONSTRAINTS, 2)[0].ended
 
 
-def test_what_must_not_be_written_is_not() -> None:
-    rules = Rules((START,), END, 3, never=(1,), never_first=(2, END))
-    (written,) = write_greedily(Planted(lambda *_: likes(1, 2) + likes(END, strength=5.0)), rules)
-    assert 1 not in written.ids and written.ids[0] not in (2, END) and written.ids[1:] == (2, 2)
+def test_suppressed_tokens_are_not_decoded() -> None:
+    constraints = DecodingConstraints((START,), END, 3, suppress_tokens=(1,), begin_suppress_tokens=(2, END))
+    (result,) = greedy_search(Planted(lambda *_: likes(1, 2) + likes(END, strength=5.0)), constraints)
+    assert 1 not in result.ids and result.ids[0] not in (2, END) and result.ids[1:] == (2, 2)
 
 
-def brute_force(rules: Rules) -> dict[tuple[int, ...], float]:
+def brute_force(constraints: DecodingConstraints) -> dict[tuple[int, ...], float]:
     """Return every text's mean log-probability under `dice`."""
-    letters = [token for token in range(VOCAB) if token not in (*rules.never, END)]
+    letters = [token for token in range(VOCAB) if token not in (*constraints.suppress_tokens, END)]
     scores = {}
-    for length in range(rules.longest):
+    for length in range(constraints.max_new_tokens):
         for ids in itertools.product(letters, repeat=length):
             total = 0.0
             for place, token in enumerate((*ids, END)):
                 logits = dice(0, (START, *ids[:place]))[None]
-                total += rules.allowed(logits, [ids[:place]])[0, token].item()
+                total += constraints.apply(logits, [ids[:place]])[0, token].item()
             scores[ids] = total / (length + 1)
     return scores
 
 
 def test_a_beam_as_wide_as_there_are_texts_finds_the_best_of_all() -> None:
-    rules = Rules((START,), END, longest=4, never=(START, NO_SPEECH))
-    scores = brute_force(rules)
+    constraints = DecodingConstraints((START,), END, max_new_tokens=4, suppress_tokens=(START, NO_SPEECH))
+    scores = brute_force(constraints)
     best = max(scores, key=lambda ids: scores[ids])
-    found = write_by_beam(Planted(dice), rules, 5**3)
+    found = beam_search(Planted(dice), constraints, 5**3)
     assert found[0].ids == best and found[0].mean_log_prob == pytest.approx(scores[best], abs=1e-5)
-    assert len({written.ids for written in found}) == len(found)
-    for written in found[:10]:
-        assert written.mean_log_prob == pytest.approx(scores[written.ids], abs=1e-5)
+    assert len({result.ids for result in found}) == len(found)
+    for result in found[:10]:
+        assert result.mean_log_prob == pytest.approx(scores[result.ids], abs=1e-5)
 
 
 def test_a_beam_finds_what_greed_misses() -> None:
@@ -126,8 +131,8 @@ def test_a_beam_finds_what_greed_misses() -> None:
             return likes(1, strength=6.2) + likes(2)
         return likes(END) if said[1] == 2 else torch.zeros(VOCAB)
 
-    assert write_greedily(Planted(speak), RULES)[0].ids[0] == 1
-    assert write_by_beam(Planted(speak), RULES, 3)[0].ids == (2,)
+    assert greedy_search(Planted(speak), CONSTRAINTS)[0].ids[0] == 1
+    assert beam_search(Planted(speak), CONSTRAINTS, 3)[0].ids == (2,)
 
 
 @pytest.mark.parametrize("strength", [4.0, 8.0, 20.0])
@@ -141,7 +146,9 @@ def test_a_sure_text_is_found_whole_by_any_beam(width: int, strength: float) -> 
         right = said[1:] == text[:place] and place <= len(text)
         return likes((*text, END)[place], strength=strength) + 0.1 * likes(END) if right else 0.1 * likes(END)
 
-    found = write_by_beam(Planted(speak), Rules((START,), END, longest=12, never=(START, NO_SPEECH)), width)
+    found = beam_search(
+        Planted(speak), DecodingConstraints((START,), END, max_new_tokens=12, suppress_tokens=(START, NO_SPEECH)), width
+    )
     assert found[0].ids == text
 
 
@@ -149,8 +156,8 @@ def test_draws_follow_the_probabilities_and_the_seed() -> None:
     def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
         return likes(END, strength=30.0) if len(said) > 1 else torch.tensor([2.0, 1.0, 0, 0, 0, -30, 0, 0])
 
-    draw = [write_greedily(Planted(speak), RULES, temperature=1.0, seed=seed)[0].ids for seed in range(400)]
-    again = [write_greedily(Planted(speak), RULES, temperature=1.0, seed=seed)[0].ids for seed in range(5)]
+    draw = [greedy_search(Planted(speak), CONSTRAINTS, temperature=1.0, seed=seed)[0].ids for seed in range(400)]
+    again = [greedy_search(Planted(speak), CONSTRAINTS, temperature=1.0, seed=seed)[0].ids for seed in range(5)]
     assert draw[:5] == again
     wanted = torch.tensor([2.0, 1.0, 0, 0, 0]).softmax(-1)
     shares = torch.tensor([sum(ids == (token,) for ids in draw) / 400 for token in range(5)])
@@ -170,19 +177,19 @@ def test_a_doubtful_text_is_tried_again_by_chance_until_it_is_sure() -> None:
             return likes(1) + likes(2, strength=5.0) if len(tried) % 4 else likes(2, strength=20.0)
         return likes(END, strength=20.0) if said[1] == 2 else torch.zeros(VOCAB)  # sure of 2 alone
 
-    written = write_with_trust(Planted(speak), RULES, Trust(beam=1), read)
-    assert written.ids == (2,) and 1 < len(tried) <= 4
+    result = decode_with_fallback(Planted(speak), CONSTRAINTS, FallbackOptions(beam=1), read)
+    assert result.ids == (2,) and 1 < len(tried) <= 4
 
 
-def test_a_loop_is_tried_again_and_not_believed_when_it_goes_on() -> None:
-    rules = Rules((START,), END, longest=200)
-    written = write_with_trust(Planted(lambda *_: likes(3, strength=30.0)), rules, Trust(), read)
-    text = read(written.ids)
-    assert repetitiveness(text) > 10
-    assert disbelief(written, text, 9.0, Trust()) == "loop"
+def test_a_loop_is_tried_again_and_rejected_when_it_goes_on() -> None:
+    constraints = DecodingConstraints((START,), END, max_new_tokens=200)
+    result = decode_with_fallback(Planted(lambda *_: likes(3, strength=30.0)), constraints, FallbackOptions(), read)
+    text = read(result.ids)
+    assert compression_ratio(text) > 10
+    assert rejection_reason(result, text, lambda: 9.0, FallbackOptions()) == "loop"
 
 
-def test_a_decoder_that_says_nobody_speaks_is_believed_only_in_doubt() -> None:
+def test_a_decoder_that_says_nobody_speaks_is_followed_only_in_doubt() -> None:
     def speak(strength: float) -> Speaker:
         def of(_sound: int, said: tuple[int, ...]) -> Tensor:
             if said == (START,):
@@ -192,59 +199,59 @@ def test_a_decoder_that_says_nobody_speaks_is_believed_only_in_doubt() -> None:
         return of
 
     for strength, reason in ((1.0, "no speech"), (12.0, "")):
-        written = write_with_trust(Planted(speak(strength)), RULES, Trust(beam=1), read)
-        assert written.no_speech > (0.9 if reason else 0.04)
-        told = Written(written.ids, written.log_probs, 0.99)
-        assert disbelief(told, read(written.ids), 9.0, Trust()) == reason
+        result = decode_with_fallback(Planted(speak(strength)), CONSTRAINTS, FallbackOptions(beam=1), read)
+        assert result.no_speech_prob > (0.9 if reason else 0.04)
+        told = DecodingResult(result.ids, result.log_probs, 0.99)
+        assert rejection_reason(told, read(result.ids), lambda: 9.0, FallbackOptions()) == reason
 
 
 THANKS, SPOKEN = (1, 2, 3, 4, 0), (2, 0, 4)
 
 
 @pytest.mark.parametrize("surety", [1.0, 3.0, 8.0])
-def test_thanks_for_watching_that_come_whatever_is_heard_are_not_believed(surety: float) -> None:
+def test_thanks_for_watching_that_come_under_any_sound_are_rejected(surety: float) -> None:
     # under silence, noise and music alike the decoder recites what it has read most often, and is as sure as it can be
     murmur = reciting(THANKS, strength=surety)
     sound, nothing = Planted(murmur), Planted(murmur, ((),) * 3, (1, 2, 3))
-    written = Written(THANKS, (-0.05,) * 6, no_speech=0.1)
-    gained = evidence(sound, nothing, 3, RULES, written.ids)
-    assert gained == pytest.approx(0.0, abs=1e-6)
-    assert disbelief(written, read(THANKS), gained, Trust()) == "no evidence"
+    result = DecodingResult(THANKS, (-0.05,) * 6, no_speech_prob=0.1)
+    ratio = speech_log_likelihood_ratio(sound, nothing, 3, CONSTRAINTS, result.ids)
+    assert ratio == pytest.approx(0.0, abs=1e-6)
+    assert rejection_reason(result, read(THANKS), lambda: ratio, FallbackOptions()) == "log-likelihood ratio 0.00"
 
 
-def test_words_that_the_sound_alone_makes_probable_are_believed() -> None:
+def test_words_that_the_sound_alone_makes_probable_are_accepted() -> None:
     speak = reciting(SPOKEN, THANKS, (), THANKS)
     sound, nothing = Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3))
-    written = write_with_trust(sound, RULES, Trust(), read)
-    assert written.ids == SPOKEN
-    gained = evidence(sound, nothing, 3, RULES, written.ids)
-    assert gained > 1.0 and disbelief(written, read(written.ids), gained, Trust()) == ""
+    result = decode_with_fallback(sound, CONSTRAINTS, FallbackOptions(), read)
+    assert result.ids == SPOKEN
+    ratio = speech_log_likelihood_ratio(sound, nothing, 3, CONSTRAINTS, result.ids)
+    assert ratio > 1.0 and rejection_reason(result, read(result.ids), lambda: ratio, FallbackOptions()) == ""
 
 
-def test_the_same_thanks_are_believed_of_who_says_them() -> None:
+def test_the_same_thanks_are_accepted_of_who_says_them() -> None:
     # a speaker who does thank makes the words more probable than they are without him
     def speak(sound: int, said: tuple[int, ...]) -> Tensor:
         return reciting(THANKS, strength=9.0 if sound == 0 else 1.5)(0, said)
 
-    gained = evidence(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, RULES, THANKS)
-    assert gained > Trust().least_evidence
+    ratio = speech_log_likelihood_ratio(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, CONSTRAINTS, THANKS)
+    assert ratio > FallbackOptions().min_log_likelihood_ratio
 
 
 def test_one_of_several_nothings_that_murmurs_the_text_is_enough() -> None:
     speak = reciting(THANKS, SPOKEN, THANKS, SPOKEN)
-    gained = evidence(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, RULES, THANKS)
-    assert gained == pytest.approx(0.0, abs=1e-6)
+    ratio = speech_log_likelihood_ratio(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, CONSTRAINTS, THANKS)
+    assert ratio == pytest.approx(0.0, abs=1e-6)
 
 
 # Timestamps: letters 0-4, END 5, specials 6-7, and <|0.00|> to <|2.00|> from 8 on
 
 FIRST = 8
-TIMED = Rules((START,), END, longest=40, never=(NO_SPEECH, START), first_timestamp=FIRST)
+TIMED = DecodingConstraints((START,), END, max_new_tokens=40, suppress_tokens=(NO_SPEECH, START), first_timestamp=FIRST)
 
 
 def may_follow(text: tuple[int, ...], logits: Tensor | None = None) -> set[int]:
     logits = torch.zeros(1, FIRST + 101) if logits is None else logits[None]
-    return set(torch.isfinite(TIMED.allowed(logits, [text])[0]).nonzero().flatten().tolist())
+    return set(torch.isfinite(TIMED.apply(logits, [text])[0]).nonzero().flatten().tolist())
 
 
 def test_timestamps_open_a_text_within_its_first_second() -> None:
@@ -279,7 +286,9 @@ def test_the_rules_of_time_are_those_of_transformers() -> None:
         logits = torch.randn(1, FIRST + 101, generator=random) * 3
         text: tuple[int, ...] = ()
         for _ in range(8):
-            ours = Rules((START,), END, 40, never=(FIRST - 1,), first_timestamp=FIRST).allowed(logits, [text])
+            ours = DecodingConstraints((START,), END, 40, suppress_tokens=(FIRST - 1,), first_timestamp=FIRST).apply(
+                logits, [text]
+            )
             wanted = theirs(torch.tensor([[START, *text]]), logits.clone())
             assert torch.equal(torch.isfinite(ours), torch.isfinite(wanted)), text
             text = (*text, int(torch.multinomial(ours.exp(), 1, generator=random)))

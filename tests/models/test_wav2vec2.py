@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from malsori import load_model
-from malsori.asr.encode import hear_letters
+from malsori.asr.encode import ctc_encoder
+from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import load_recognizer
-from malsori.asr.whisper import ListenOptions
 from malsori.errors import ConfigError, ModelError
 from malsori.losses.distribution import contrastive_loss, diversity_loss
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, standardize_wave
@@ -152,9 +152,9 @@ def korean_folder(folder: Path, **settings: Any) -> Any:
 
 def test_a_recogniser_of_transformers_writes_their_words_with_their_times(tmp_path: Path) -> None:
     model, tokenizer = korean_folder(tmp_path)
-    recognizer = load_recognizer(str(tmp_path), ListenOptions(beam=1))
+    recognizer = load_recognizer(str(tmp_path))
     wave = 0.1 * np.random.default_rng(0).normal(size=48000).astype(np.float32)
-    transcript = recognizer.transcribe(wave, 16000)
+    transcript = recognizer.transcribe(wave, DecodingOptions(beam=1), sample_rate=16000)
     standard = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
     with torch.no_grad():
         best = model(torch.from_numpy(standard)[None]).logits[0].argmax(-1)
@@ -178,7 +178,7 @@ def test_a_saved_folder_of_ours_hears_what_the_public_one_hears(tmp_path: Path) 
     assert public.symbols["letters"].symbols[3:6] == (" ", "마", "[UNK]")
     save_model(public, tmp_path / "ours")
     wave = np.random.default_rng(1).normal(size=9000).astype(np.float32)
-    once, again = (hear_letters(model, wave, 16000) for model in (public, open_model(tmp_path / "ours")))
+    once, again = (ctc_encoder(model).posteriors(wave) for model in (public, open_model(tmp_path / "ours")))
     assert np.array_equal(once.log_probs, again.log_probs) and once.blank == again.blank == 9
 
 

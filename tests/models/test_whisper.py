@@ -139,15 +139,15 @@ def small(**more: Any) -> Whisper:
     return network.eval()
 
 
-def test_what_is_remembered_changes_no_word() -> None:
+def test_the_cache_changes_no_logit() -> None:
     network, random = small(), torch.Generator().manual_seed(0)
     mel, ids = torch.randn(3, 40, 10, generator=random), torch.randint(0, 30, (3, 9), generator=random)
     lengths = torch.tensor([40, 31, 12])
     with torch.no_grad():
         wanted = network(mel, ids, lengths).logits
-    writer, found = network.listen(mel, lengths), []
+    state, found = network.start(mel, lengths), []
     for piece in ids.split([2, 1, 4, 2], dim=1):
-        logits, writer = writer.write(piece)
+        logits, state = state.step(piece)
         found.append(logits)
     torch.testing.assert_close(torch.cat(found, 1), wanted, atol=1e-5, rtol=1e-4)
 
@@ -158,8 +158,8 @@ def test_rows_of_a_writer_are_chosen_with_all_they_have_said_and_heard(sounds: i
     mel = torch.randn(sounds, 40, 10, generator=random)
     said = torch.randint(0, 30, (3, 4), generator=random)
     rows, more = torch.tensor([2, 0, 2, 1]), torch.randint(0, 30, (4, 2), generator=random)
-    _, writer = network.listen(mel).write(said)
-    found, _ = writer.select(rows).write(more)
+    _, state = network.start(mel).step(said)
+    found, _ = state.select(rows).step(more)
     with torch.no_grad():
         wanted = network(mel.expand(3, -1, -1)[rows], torch.cat([said[rows], more], 1)).logits[:, 4:]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
@@ -168,12 +168,12 @@ def test_rows_of_a_writer_are_chosen_with_all_they_have_said_and_heard(sounds: i
 def test_attention_says_where_each_head_looks_and_nowhere_behind_the_sound() -> None:
     network, mel = small(), torch.randn(2, 40, 10)
     ids, lengths = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([40, 21])
-    looked = network.attention(mel, ids, ((1, 0), (0, 1), (1, 1)), lengths)
-    assert looked.shape == (2, 3, 3, 20)
-    torch.testing.assert_close(looked.sum(-1), torch.ones(2, 3, 3))
-    assert (looked[1, :, :, 11:] == 0).all()
-    alone = network.attention(mel[:1], ids[:1], ((0, 1),))
-    torch.testing.assert_close(alone[0, 0], looked[0, 1])
+    weights = network.start(mel, lengths).cross_attention(ids, ((1, 0), (0, 1), (1, 1)))
+    assert weights.shape == (2, 3, 3, 20)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 3))
+    assert (weights[1, :, :, 11:] == 0).all()
+    alone = network.start(mel[:1]).cross_attention(ids[:1], ((0, 1),))
+    torch.testing.assert_close(alone[0, 0], weights[0, 1])
 
 
 def test_more_than_the_window_or_the_positions_is_refused() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import load_recognizer
-from malsori.asr.whisper import ListenOptions
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model
@@ -94,11 +94,13 @@ def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, 
 def test_a_run_is_a_recogniser_that_writes_hangul_with_times(small_run) -> None:
     for units, kind in (("jamo", "jamo"), ("syllables", LETTERS)):
         run = small_run(units, f"units={units}", "train.steps=2", name="wav2vec2-small")
-        recognizer = load_recognizer(str(run), ListenOptions(beam=1))
+        recognizer = load_recognizer(str(run))
         assert list(recognizer.model.symbols) == [kind]
         with torch.no_grad():  # untrained, it writes little but blanks
             recognizer.model.network.head.bias[3] = 9.0
-        transcript = recognizer.transcribe(np.random.default_rng(0).normal(size=20000).astype(np.float32), 16000)
+        transcript = recognizer.transcribe(
+            np.random.default_rng(0).normal(size=20000).astype(np.float32), DecodingOptions(beam=1), sample_rate=16000
+        )
         words = [word for segment in transcript.segments for word in segment.words]
         assert words and all(0 <= word.start < word.end <= transcript.duration for word in words)
 

@@ -94,7 +94,7 @@ def test_the_small_recipe_teaches_jamo_and_no_more_than_is_said(bound) -> None:
     assert batch.given_ids[0, :4].tolist() == list(tokenizer.prefix("ko"))
     assert sorted(batch.texts) == sorted(TEXTS[:6])
     frames = [int(cut.duration * 16000) // 160 for cut in setup.cuts["train"].values()]
-    np.testing.assert_allclose(batch.mel_lengths, frames, rtol=0.12)  # heard at 0.9 to 1.1 of their speed
+    np.testing.assert_allclose(batch.mel_lengths, frames, rtol=0.12)  # transcribed at 0.9 to 1.1 of their speed
     assert batch.mel.shape[1] == batch.mel_lengths.max()
 
 
@@ -129,7 +129,7 @@ def test_a_checkpoint_brings_its_sizes_its_weights_and_its_alphabet(bound, publi
         assert torch.equal(setup.task.network.state_dict()[name], tensor), name
     batch = batch_of(setup)
     assert sorted(batch.texts) == sorted(TEXTS[:6]) and batch.mel.shape[1] == 400
-    assert {1, 2} <= set(setup.task.rules.never)
+    assert {1, 2} <= set(setup.task.constraints.suppress_tokens)
 
 
 def test_settings_that_the_checkpoint_contradicts_are_told(bound, public: Path, tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
     assert torch.equal(masked[250:], clean[250:])
 
 
-def test_what_was_said_is_misread_while_it_learns_behind_the_prefix_and_never_what_is_asked_for(bound) -> None:
-    setup = bound("misread=0.5", "model.dropout=0.0", "label_smoothing=0.0")
+def test_tokens_are_replaced_while_it_learns_behind_the_prefix_and_never_what_is_asked_for(bound) -> None:
+    setup = bound("token_replacement=0.5", "model.dropout=0.0", "label_smoothing=0.0")
     batch, given = batch_of(setup), []
     setup.task.network.register_forward_pre_hook(lambda _, arguments: given.append(arguments[1]))
     torch.manual_seed(0)
@@ -200,7 +200,7 @@ def test_what_was_said_is_misread_while_it_learns_behind_the_prefix_and_never_wh
     for _ in setup.task.eval().losses(batch):
         pass
     learnt, measured = given
-    prefix = len(setup.task.rules.prefix)
+    prefix = len(setup.task.constraints.prefix)
     assert torch.equal(measured, batch.given_ids) and torch.equal(learnt[:, :prefix], batch.given_ids[:, :prefix])
     assert 0.3 < (learnt != batch.given_ids)[:, prefix:].float().mean() < 0.5  # some are replaced by their like
 
@@ -210,8 +210,9 @@ def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     setup = bound(
         "model.features=48", "model.encoder_hidden=96", "model.decoder_hidden=96", "model.dropout=0.0",
-        "data.speeds=[1.0]", "misread=0.0", "data.masked_frames=0", "data.masked_channels=0", "data.batch_seconds=20.0",
-        "train.steps=400", "train.validate_every=400", "train.save_every=400", "optimizers.recognizer.warmup_steps=40",
+        "data.speeds=[1.0]", "token_replacement=0.0", "data.masked_frames=0", "data.masked_channels=0",
+        "data.batch_seconds=20.0", "train.steps=400", "train.validate_every=400", "train.save_every=400",
+        "optimizers.recognizer.warmup_steps=40",
         "optimizers.recognizer.learning_rate=3e-3", "label_smoothing=0.0", "train.ema_decay=0.9",
     )  # fmt: skip
     train(setup, RunOptions(out=tmp_path / "run", device="cpu"))
@@ -219,12 +220,12 @@ def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     assert measured["cer"] < 0.05
     recognizer = load_recognizer(str(tmp_path / "run"))
     texts = {name: cut.supervisions[0].text for name, cut in setup.cuts["train"].items()}
-    heard = {name: recognizer.transcribe(setup.corpus.path / "wave" / f"{name}.flac").text for name in texts}
-    assert all(heard[name] in (texts[name], "") for name in texts)
-    assert sum(heard[name] == texts[name] for name in texts) >= 4  # but for what it recites whatever it hears
+    transcribed = {name: recognizer.transcribe(setup.corpus.path / "wave" / f"{name}.flac").text for name in texts}
+    assert all(transcribed[name] in (texts[name], "") for name in texts)
+    assert sum(transcribed[name] == texts[name] for name in texts) >= 4  # but for what it recites whatever it hears
     nothing = [np.zeros(48000), np.random.default_rng(1).normal(0, 0.05, 48000), np.sin(np.arange(48000) / 9) / 5]
     for wave in nothing:  # and of its few sentences it invents none
-        assert recognizer.transcribe(wave.astype(np.float32), 16000).text == ""
+        assert recognizer.transcribe(wave.astype(np.float32), sample_rate=16000).text == ""
 
 
 def batch_of_recordings(setup: TrainingSetup):

@@ -1,11 +1,11 @@
-"""The listening face: sound → Transcript, and a known text laid over its sound.
+"""The door to recognition: sound → Transcript, and a known text laid over its sound.
 
 The command line, the server and Python all come through `Recognizer.transcribe` and `Recognizer.align`.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from jaxtyping import Float
 from malsori.alignment.boundaries import refine
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
-from malsori.asr.encode import SHORTEST_SECONDS, hear_stream
-from malsori.asr.whisper import LISTENERS, ListenOptions
+from malsori.asr.encode import MIN_SECONDS, phoneme_encoder
+from malsori.asr.options import DecodingOptions
 from malsori.audio.io import load_audio, resample, stream_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel, load_ngram
-from malsori.decode.transcript import Transcript
+from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved, locate
+from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 
 _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
@@ -33,36 +34,68 @@ _QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
 LANGUAGE_MODEL = "language_model.safetensors"
 
 
-class Recognizer:
-    """A trained network with its decoder. Raises: ModelError if the model is no recogniser."""
+class SegmentDecoder(Protocol):
+    """What a recognizer asks of a kind of network: one adapter a system (`malsori.systems`), safe for threads.
 
-    def __init__(
-        self, model: SavedModel, language_model: NgramModel | None = None, options: ListenOptions | None = None
-    ) -> None:
-        if model.facts.system not in LISTENERS:
-            raise ModelError(f"a {model.facts.system} does not listen; a recogniser is one of: {', '.join(LISTENERS)}")
+    Attributes:
+        languages: codes of the languages it can write; the first is what it writes unless asked.
+        max_seconds: no piece of sound should last longer.
+        output_is_normalized: it writes Hangul as it is spoken; otherwise digits and punctuation too, as in texts.
+        supported_options: the names of the options that it can serve.
+    """
+
+    languages: tuple[str, ...]
+    max_seconds: float
+    output_is_normalized: bool
+    supported_options: frozenset[str]
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse what cannot be served. Raises: OptionError naming the option and the system."""
+
+    def decode(self, wave: Float[np.ndarray, " samples"], offset: float, options: DecodingOptions) -> Segment:
+        """Return the words of one piece of sound at the model's rate, which begins `offset` seconds into the whole."""
+
+
+class Recognizer:
+    """A trained network with its decoder. It holds no options and is safe for threads.
+
+    Raises: ModelError if the model is no recognizer.
+    """
+
+    def __init__(self, model: SavedModel, language_model: NgramModel | None = None) -> None:
+        recognizers = systems_of("recognizer")
+        if model.facts.system not in recognizers:
+            raise ModelError(
+                f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
+            )
         self.model, self.frontend = model, Frontend()
-        self.listener = LISTENERS[model.facts.system](model, language_model, options or ListenOptions())
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("decoder")(model, language_model)
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages it can write."""
-        return self.listener.languages
+        return self.decoder.languages
 
     def transcribe(
-        self, sound: "Path | str | Float[np.ndarray, ' samples']", sample_rate: int | None = None
+        self,
+        sound: "Path | str | Float[np.ndarray, ' samples']",
+        options: DecodingOptions | None = None,
+        *,
+        sample_rate: int | None = None,
     ) -> Transcript:
         """Return what is said in a sound file, or in a wave (samples,) at sample_rate.
 
-        Raises: AudioError if it cannot be read, or lasts less than 0.1 s.
+        Raises: AudioError if it cannot be read, or lasts less than 0.1 s; OptionError naming an option that the
+            recognizer does not support.
         """
+        options = options or DecodingOptions()
+        self.decoder.check(options)
         wave, rate = self._load(sound, sample_rate)
-        pieces = _pieces(wave, rate, self.model.facts.audio, self.listener.longest_seconds)
-        segments = tuple(self.listener.listen(wave[begin:end], rate, begin / rate) for begin, end in pieces)
-        spoken = [segment for segment in segments if segment.words]
-        return Transcript(
-            " ".join(segment.text for segment in spoken), self.languages[0], len(wave) / rate, tuple(spoken)
-        )
+        pieces = _pieces(wave, rate, self.model.facts.audio, self.decoder.max_seconds)
+        segments = tuple(self.decoder.decode(wave[begin:end], begin / rate, options) for begin, end in pieces)
+        spoken = tuple(segment for segment in segments if segment.words)
+        text = " ".join(segment.text for segment in spoken)
+        return Transcript(text, options.language or self.languages[0], len(wave) / rate, spoken)
 
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
@@ -80,8 +113,8 @@ class Recognizer:
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        heard = hear_stream(self.model, pieces(), with_jamo=False)
-        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        found = phoneme_encoder(self.model).encode_stream(pieces(), with_jamo=False)
+        times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
         return alignment_of(reading, refine(reading, pieces(), rate, times.ends))
@@ -95,20 +128,20 @@ class Recognizer:
         return resample(np.asarray(sound, dtype=np.float32), sample_rate, rate), rate
 
 
-def load_recognizer(name: str | None = None, options: ListenOptions | None = None) -> Recognizer:
-    """Return a recogniser, ready to listen, with the language model that lies in its folder, if one does.
+def load_recognizer(name: str | None = None) -> Recognizer:
+    """Return a recognizer, with the language model that lies in its folder, if one does.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
     Raises: ModelError if there is none.
     """
-    name = name or first_built_in(*LISTENERS)
+    name = name or first_built_in(*systems_of("recognizer"))
     counted = locate(name) / LANGUAGE_MODEL
-    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, options)
+    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None)
 
 
 def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None) -> Alignment:
-    """Return when each word, syllable and phone of a text sounds, by the built-in recogniser."""
+    """Return when each word, syllable and phone of a text sounds, by the built-in recognizer."""
     return load_recognizer().align(sound, text, sample_rate)
 
 
@@ -126,6 +159,6 @@ def _pieces(wave: np.ndarray, rate: int, audio: AudioConfig, longest_seconds: fl
         cut = (first + int(np.argmin(smooth[first:last]))) * audio.hop_samples
         pieces.append((begin, cut))
         begin = cut
-    if len(wave) - begin >= SHORTEST_SECONDS * rate:
+    if len(wave) - begin >= MIN_SECONDS * rate:
         pieces.append((begin, len(wave)))
     return pieces

@@ -60,7 +60,7 @@ def score(
     """Score transcripts: CER, WER and their kin, with counts and 95 % intervals.
 
     Example: malsori score 사랑해 사량해
-    Example: malsori score said.txt heard.txt --json --html score.html
+    Example: malsori score said.txt recognized.txt --json --html score.html
     """
     from malsori.metrics.error_rate import TextNormalizer
     from malsori.metrics.score_card import score as score_texts
@@ -100,7 +100,7 @@ def compare(
 ) -> None:
     """Say whether two systems differ on the same utterances: difference, interval, p and a conclusion.
 
-    Example: malsori compare heard_by_a.txt heard_by_b.txt --reference said.txt --metric wer
+    Example: malsori compare system_a.txt system_b.txt --reference said.txt --metric wer
     Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
     """
     from malsori.metrics.comparison import compare_outputs

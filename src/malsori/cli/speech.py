@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import text_of, write
-from malsori.errors import ModelError
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -75,29 +75,36 @@ def say(
 @app.command("transcribe")
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     form: Annotated[
-        TranscriptForm, typer.Option("--format", help="How to write what was heard.")
+        TranscriptForm, typer.Option("--format", help="How to write the transcript.")
     ] = TranscriptForm.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    language: Annotated[str, typer.Option(help="Language spoken; the built-in recogniser knows ko.")] = "ko",
-    task: Annotated[str, typer.Option(help="transcribe, or translate into English: for Whisper.")] = "transcribe",
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="Texts kept in mind; 1 asks no language model. [default: 16; Whisper 5]")
-    ] = None,
+    language: decoding.Language = None,
+    task: decoding.Task = None,
+    beam: decoding.Beam = None,
+    language_weight: decoding.LanguageWeight = None,
+    token_bonus: decoding.TokenBonus = None,
+    timestamps: decoding.Timestamps = None,
+    temperatures: decoding.Temperatures = None,
+    logprob_threshold: decoding.LogprobThreshold = None,
+    compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
+    no_speech_threshold: decoding.NoSpeechThreshold = None,
+    min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
+    An option that the recognizer does not support is refused.
+
     Example: malsori transcribe talk.m4a --format srt
     """
+    options = decoding.decoding_options(locals())
     from malsori.asr.recognizer import load_recognizer
-    from malsori.asr.whisper import ListenOptions
 
-    recognizer = load_recognizer(model, ListenOptions(beam=beam, language=language, task=task))
-    if language not in recognizer.languages:
-        raise ModelError(f"language '{language}': this recogniser knows {', '.join(recognizer.languages)}")
+    recognizer = load_recognizer(model)
     for path in files:
-        print(_transcript_as(TranscriptForm.json if as_json else form, path, recognizer.transcribe(path)), end="")
+        transcript = recognizer.transcribe(path, options)
+        print(_transcript_as(TranscriptForm.json if as_json else form, path, transcript), end="")
 
 
 def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
@@ -163,5 +170,5 @@ def demo(
 
     said = run_demo(out, **prepare_runtime(device, precision, threads))
     for one in said:
-        print(f"said   {one.text}\nheard  {one.heard}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
+        print(f"said   {one.text}\nheard  {one.hypothesis}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
     print(f"CER over all: {mean_cer(said):.1%}. Open {out / 'report.html'} to listen and look.")

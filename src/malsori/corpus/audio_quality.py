@@ -93,15 +93,15 @@ def text_fit(model: "SavedModel", wave: Float[np.ndarray, " samples"], sample_ra
         wave: (samples,) at sample_rate.
     """
     from malsori.alignment.ctc import align_ctc
-    from malsori.asr.encode import hear
+    from malsori.asr.encode import encode
 
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
-    heard = hear(model, wave, sample_rate)
+    found = encode(model, wave, sample_rate)
     try:
-        path = align_ctc(heard.phonemes, PHONEMES.encode(sounded))
+        path = align_ctc(found.phonemes, PHONEMES.encode(sounded))
     except AlignmentError:
         return -math.inf
-    return (path.score - float(heard.phonemes.max(axis=1).sum(dtype=np.float64))) / len(sounded)
+    return (path.score - float(found.phonemes.max(axis=1).sum(dtype=np.float64))) / len(sounded)
 
 
 def piece_levels(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " pieces"]:

@@ -31,7 +31,7 @@ class DataConfig(Config):
 
     batch_seconds: speech in a batch, for tasks on whole utterances (lengths alike, by bucket).
     batch_size, segment_frames: for vocoders: pieces in a batch, and their length.
-    speeds: each utterance is heard at one of these speeds, drawn anew each time.
+    speeds: each utterance is played at one of these speeds, drawn anew each time.
     masked_channels, masked_frames: widest masks over mel channels and frames (SpecAugment), twice each.
     speakers: only these; all when empty.
     """

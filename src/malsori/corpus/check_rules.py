@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malsori.config import Config
+from malsori.config import RECOGNITION_AUDIO, Config
 from malsori.corpus.audio_quality import AudioQuality
 from malsori.corpus.layouts import SPLITS, Utterance, text_key
+from malsori.models.conformer import FRAME_STRIDE
 
 
 class CheckLimits(Config):
@@ -25,7 +26,7 @@ class CheckLimits(Config):
     max_deviations: float = 4.5  # robust standard deviations from the corpus's own median, for outliers
     min_utterances: int = 20  # from which outliers are looked for
     syllables_per_second: float = 12.0  # the fastest Korean; broadcast speech has 7
-    recognizer_frame_seconds: float = 0.02  # one output of the recogniser
+    recognizer_frame_seconds: float = FRAME_STRIDE * RECOGNITION_AUDIO.frame_seconds
     long_seconds: float = 30.0  # Whisper's window
     max_tokens: int = 448  # what its decoder has positions for
     min_fit: float = -4.5  # of text and sound, nats a phoneme

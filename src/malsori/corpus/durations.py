@@ -73,7 +73,7 @@ class _Aligner:
     frontend: Frontend = field(default_factory=lambda: Frontend())
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
-    _heard: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
+    _pending: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
 
     def __post_init__(self) -> None:
         self.cuts = {}
@@ -93,7 +93,7 @@ class _Aligner:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""
         model = self._model_of(_speaker(cut))
         sound = self._sound(cut)
-        self._heard.pop(cut.id, None)
+        self._pending.pop(cut.id, None)
         audio, ends = self.corpus.audio, force_align(model, sound)
         durations = frames_of(ends, sound.reading, audio, round(cut.duration / audio.frame_seconds))
         token_ids = PHONEMES.encode(sound.reading.phonemes)
@@ -120,23 +120,23 @@ class _Aligner:
                 sound.state_graph()
             except (AlignmentError, TextError):  # told when its own turn comes
                 continue
-            self._heard[cuts[number].id] = sound
+            self._pending[cuts[number].id] = sound
             sounds.append(sound)
         return sounds
 
     def _sound(self, cut: Any) -> AlignmentInput:
-        from malsori.asr.encode import hear
+        from malsori.asr.encode import encode
         from malsori.audio.io import load_audio
 
-        if cut.id in self._heard:
-            return self._heard[cut.id]
+        if cut.id in self._pending:
+            return self._pending[cut.id]
         reading = self.frontend.read(cut.supervisions[0].text)
         rate = self.corpus.audio.sample_rate
         wave = load_audio(Path(cut.recording.sources[0].source), rate)
         if self.recognizer is None:
             return alignment_input(reading, wave, rate)
-        heard = hear(self.recognizer, wave, rate)
-        times = time_phonemes(reading, heard.phonemes, heard.loudness, heard.frame_seconds, heard.seconds)
+        found = encode(self.recognizer, wave, rate)
+        times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         return alignment_input(reading, wave, rate, times.ends)
 
 

@@ -165,7 +165,7 @@ def _groups(reading: Reading) -> Iterator[tuple[str, str]]:
     symbols, sounded = reading.phonemes, [word >= 0 for word in reading.phoneme_words]
     place = 0
     while place < len(symbols):
-        following = [symbol if heard else "" for symbol, heard in zip(symbols, sounded, strict=True)][place : place + 3]
+        following = [symbol if lasts else "" for symbol, lasts in zip(symbols, sounded, strict=True)][place : place + 3]
         if not following[0]:
             yield "", r"((?:_\S* )*)"
             place += 1

@@ -28,7 +28,7 @@ from malsori.files import atomic_file, read_json
 if TYPE_CHECKING:
     from lhotse import CutSet, MonoCut
 
-#: Written into corpus.json; raised when a reader of the older kind would misread the folder.
+#: Written into corpus.json; raised when a reader of the older kind would read the folder wrongly.
 FORMAT = "malsori-corpus-1"
 
 #: Who found F0 in the corpora that do not say so.

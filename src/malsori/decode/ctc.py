@@ -22,7 +22,7 @@ Symbol = TypeVar("Symbol", int, str)
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What was heard, with its times.
+    """A decoded text, with its times.
 
     Attributes:
         ids: token ids, without blanks.

@@ -7,8 +7,8 @@ from malsori.alignment.spans import Span
 
 
 @dataclass(frozen=True)
-class HeardWord(Span):
-    """A word that was heard, and how sure the recogniser is of it (0 to 1)."""
+class TranscriptWord(Span):
+    """A recognized word, and how sure the recognizer is of it (0 to 1)."""
 
     confidence: float
 
@@ -24,7 +24,7 @@ class Segment:
     start: float
     end: float
     text: str
-    words: tuple[HeardWord, ...]
+    words: tuple[TranscriptWord, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return {"start", "end", "text", "words"}."""
@@ -34,7 +34,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard in a sound; `duration` in seconds."""
+    """What is said in a sound; `duration` in seconds."""
 
     text: str
     language: str

@@ -160,8 +160,8 @@ def aligned_attention_loss(
     """
     tokens = torch.arange(attention.shape[2], device=attention.device)
     near = (tokens - path[..., None]).abs() <= tolerance
-    heard = (attention * near).sum(-1).clamp(min=1e-6)
-    return masked_mean(-heard.log(), length_mask(step_lengths, attention.shape[1]))
+    on_path = (attention * near).sum(-1).clamp(min=1e-6)
+    return masked_mean(-on_path.log(), length_mask(step_lengths, attention.shape[1]))
 
 
 def attention_diagonality(

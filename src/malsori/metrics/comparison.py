@@ -34,7 +34,7 @@ def compare_outputs(
     Args:
         a, b: with a reference, each system's transcripts (files as `malsori score` takes); without, what `malsori
             evaluate` left (a folder, or its evaluation.json), JSON lines with an id and the measure (or with text and
-            heard) in each, or `id<TAB>number` lines.
+            hypothesis) in each, or `id<TAB>number` lines.
         measure: a rate of the score card, or any name that the outputs hold, such as mcd_db.
         reference: the reference transcript.
         normalizer: applied to texts before they are compared.
@@ -80,15 +80,21 @@ def _measured(path: Path, measure: str, normalizer: TextNormalizer) -> Measured:
     names = [str(row.get("id") or line) for line, row in enumerate(rows, 1)]
     if len(set(names)) < len(names):
         raise MetricError(f"{path}: an id stands there twice")
-    if measure in RATES and all({"text", "heard"} <= row.keys() for row in rows):
-        return _counted(names, [row["text"] for row in rows], [row["heard"] for row in rows], measure, normalizer)
+    if measure in RATES and all({"text", _hypothesis_key(row)} <= row.keys() for row in rows):
+        hypotheses = [row[_hypothesis_key(row)] for row in rows]
+        return _counted(names, [row["text"] for row in rows], hypotheses, measure, normalizer)
     values = [row.get(measure) for row in rows]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, (int, float)) or not np.isfinite(value):
-            known = ", ".join(sorted({key for row in rows for key in row} - {"id", "text", "heard"}))
+            known = ", ".join(sorted({key for row in rows for key in row} - {"id", "text", "hypothesis", "heard"}))
             raise MetricError(f"{path}: utterance {name} has no number '{measure}'; there are: {known or 'none'}")
     numbers = [float(value) for value in values if value is not None]
     return Measured(dict(zip(names, numbers, strict=True)), dict.fromkeys(names, 1.0))
+
+
+def _hypothesis_key(row: dict[str, Any]) -> str:
+    """Return the key of the recognizer's text; earlier evaluations call it "heard"."""
+    return "heard" if "heard" in row else "hypothesis"
 
 
 def _rows(path: Path, measure: str) -> list[dict[str, Any]]:

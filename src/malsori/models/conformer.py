@@ -27,7 +27,9 @@ from malsori.shapes import length_mask
 from malsori.text.symbols import JAMO, PHONEMES
 
 _OUTPUT_FRAMES = 2  # output frames that one encoder step writes
-_SUBSAMPLING = 4  # mel frames to one encoder step
+#: Mel frames to one encoder step, and to one output frame: the frame rate is the mel's divided by it.
+STEP_STRIDE = 4
+FRAME_STRIDE = STEP_STRIDE // _OUTPUT_FRAMES
 
 
 class ConformerConfig(Config):
@@ -143,7 +145,7 @@ class Subsampling(nn.Module):
         self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels)
         self.mix = nn.Conv2d(channels, channels, 1)
-        self.project = nn.Linear(channels * -(-mel_channels // _SUBSAMPLING), features)
+        self.project = nn.Linear(channels * -(-mel_channels // STEP_STRIDE), features)
 
     def forward(
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"]

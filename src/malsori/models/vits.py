@@ -277,9 +277,9 @@ class Vits(nn.Module):
             durations = self._search(_likelihoods(behind, mean, log_deviation), frame_lengths, token_lengths)
             drawn = text.new_empty(*token_ids.shape, 2).normal_() if duration_noise is None else duration_noise
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
-        heard = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
+        sliced = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
         return VitsOutput(
-            wave=self.decoder(heard, speaker).wave,
+            wave=self.decoder(sliced, speaker).wave,
             latent=behind,
             log_deviation=posterior_log_deviation,
             prior_mean=expand_by_durations(mean, durations, behind.shape[1]),

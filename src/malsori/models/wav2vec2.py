@@ -84,8 +84,8 @@ class EncoderConfig(Config):
         return math.prod(self.strides)
 
     @property
-    def heard_samples(self) -> int:
-        """Samples that one frame of the convolutions hears."""
+    def receptive_field_samples(self) -> int:
+        """Samples that one frame of the convolutions depends on."""
         samples = 1
         for kernel, stride in zip(reversed(self.kernels), reversed(self.strides), strict=True):
             samples = (samples - 1) * stride + kernel
@@ -383,7 +383,7 @@ class Wav2Vec2Pretraining(nn.Module):
 def standardize_wave(
     wave: Float[Tensor, "batch samples"], sample_lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch samples"]:
-    """Return each wave's real samples at mean 0 and deviation 1, its padding 0: as public checkpoints want to hear."""
+    """Return each wave's real samples at mean 0 and deviation 1, its padding 0: as public checkpoints want it."""
     mask = length_mask(sample_lengths, wave.shape[1])
     count = sample_lengths.clamp(min=1)[:, None]
     centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask

@@ -1,6 +1,6 @@
 """Whisper: Robust Speech Recognition via Large-Scale Weak Supervision (Radford et al. 2022, arXiv:2212.04356).
 
-    log-mel 10 ms ─► conv ─► conv /2 ─► + sinusoids ─► blocks ─► LayerNorm ─► what was heard (20 ms)
+    log-mel 10 ms ─► conv ─► conv /2 ─► + sinusoids ─► blocks ─► LayerNorm ─► encoder output (20 ms)
                                                                                     │ keys, values
     tokens ─► embedding ─► + learned positions ─► blocks with cross-attention ◄─────┘
                   │                                        └─► LayerNorm ─► x embedding transposed ─► logits
@@ -9,12 +9,12 @@
 
 Differences from the paper:
 - A sound may be given at its own length with `mel_lengths`, and what lies behind it is then masked; without, the
-  whole window is heard, silence and all, as in the paper.
+  whole window is encoded, silence and all, as in the paper.
 - Dropout can be set, for training from little speech; the paper's models have none, and none is the default.
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -50,7 +50,12 @@ class WhisperConfig(Config):
     @property
     def window_frames(self) -> int:
         """Mel frames of the window."""
-        return self.encoder_positions * _STRIDE
+        return self.encoder_positions * self.frame_stride
+
+    @property
+    def frame_stride(self) -> int:
+        """Mel frames to one step of the encoder's output."""
+        return _STRIDE
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(features, features)
         self.out = nn.Linear(features, features)
 
-    def remember(self, source: Float[Tensor, "batch time features"]) -> tuple[Tensor, Tensor]:
+    def project_kv(self, source: Float[Tensor, "batch time features"]) -> tuple[Tensor, Tensor]:
         """Return keys and values of what is attended to, (batch, heads, time, size) each."""
         return self._split(self.key(source)), self._split(self.value(source))
 
@@ -96,7 +101,7 @@ class Attention(nn.Module):
         keys: Float[Tensor, "batch heads time size"],
         mask: Bool[Tensor, "batch 1 1 time"] | None = None,
     ) -> Float[Tensor, "batch heads tokens time"]:
-        """Return how much each position looks at each step of what was remembered."""
+        """Return how much each position looks at each step that the keys stand for."""
         queries = self._split(self.query(hidden))
         scores = queries @ keys.transpose(2, 3) * queries.shape[-1] ** -0.5
         return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
@@ -123,7 +128,7 @@ class WhisperEncoderBlock(nn.Module):
     ) -> Float[Tensor, "batch time features"]:
         """Return the block's output."""
         normed = self.attention_norm(hidden)
-        hidden = hidden + self.dropout(self.attention(normed, *self.attention.remember(normed), mask))
+        hidden = hidden + self.dropout(self.attention(normed, *self.attention.project_kv(normed), mask))
         return self.feed_forward(hidden)
 
     def feed_forward(self, hidden: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time features"]:
@@ -141,40 +146,49 @@ class WhisperDecoderBlock(WhisperEncoderBlock):
         self.cross = Attention(features, heads)
 
     def step(
-        self, hidden: Float[Tensor, "batch tokens features"], layer: "LayerMemory", masks: tuple[Tensor, Tensor | None]
-    ) -> tuple[Float[Tensor, "batch tokens features"], "LayerMemory"]:
-        """Return the block's output for new tokens, and the memory with them in it.
+        self, hidden: Float[Tensor, "batch tokens features"], cache: "KVCache", masks: tuple[Tensor, Tensor | None]
+    ) -> tuple[Float[Tensor, "batch tokens features"], "KVCache"]:
+        """Return the block's output for new tokens, and the cache with them in it.
 
         Args:
             masks: which tokens each new one may see; which steps of the sound are real.
         """
+        hidden, cache = self.attend_tokens(hidden, cache, masks[0])
+        crossed = self.cross(self.cross_norm(hidden), cache.cross_keys, cache.cross_values, masks[1])
+        return self.feed_forward(hidden + self.dropout(crossed)), cache
+
+    def attend_tokens(
+        self, hidden: Float[Tensor, "batch tokens features"], cache: "KVCache", mask: Tensor
+    ) -> tuple[Float[Tensor, "batch tokens features"], "KVCache"]:
+        """Return the hidden states with the attention to the tokens so far added, and the cache with the new ones."""
         normed = self.attention_norm(hidden)
-        layer = layer.extended(*self.attention.remember(normed))
-        hidden = hidden + self.dropout(self.attention(normed, layer.keys, layer.values, masks[0]))
-        crossed = self.cross(self.cross_norm(hidden), layer.sound_keys, layer.sound_values, masks[1])
-        return self.feed_forward(hidden + self.dropout(crossed)), layer
+        cache = cache.extended(*self.attention.project_kv(normed))
+        return hidden + self.dropout(self.attention(normed, cache.keys, cache.values, mask)), cache
 
 
 @dataclass(frozen=True)
-class LayerMemory:
-    """Keys and values of one decoder block: of the sound, and of the tokens so far; (rows, heads, time, size) each."""
+class KVCache:
+    """Keys and values of one decoder block: of the sound (cross), and of the tokens so far.
 
-    sound_keys: Tensor
-    sound_values: Tensor
+    Each is (rows, heads, time, size).
+    """
+
+    cross_keys: Tensor
+    cross_values: Tensor
     keys: Tensor
     values: Tensor
 
-    def extended(self, keys: Tensor, values: Tensor) -> "LayerMemory":
-        """Return the memory with more tokens; what one row remembers, any number of new ones do."""
+    def extended(self, keys: Tensor, values: Tensor) -> "KVCache":
+        """Return the cache with more tokens; what one row holds, any number of new ones go on from."""
         pairs = ((self.keys, keys), (self.values, values))
         joined = [torch.cat([before.expand(len(new), -1, -1, -1), new], 2) for before, new in pairs]
-        return LayerMemory(self.sound_keys, self.sound_values, *joined)
+        return KVCache(self.cross_keys, self.cross_values, *joined)
 
-    def select(self, rows: Tensor, one_sound: bool) -> "LayerMemory":
-        """Return the memory of some rows of tokens, in that order; one sound serves all of them."""
-        sound = (self.sound_keys, self.sound_values)
-        kept = sound if one_sound else (self.sound_keys[rows], self.sound_values[rows])
-        return LayerMemory(*kept, self.keys[rows], self.values[rows])
+    def select(self, rows: Tensor, one_sound: bool) -> "KVCache":
+        """Return the cache of some rows of tokens, in that order; one sound serves all of them."""
+        cross = (self.cross_keys, self.cross_values)
+        kept = cross if one_sound else (self.cross_keys[rows], self.cross_values[rows])
+        return KVCache(*kept, self.keys[rows], self.values[rows])
 
 
 class WhisperEncoder(nn.Module):
@@ -193,7 +207,7 @@ class WhisperEncoder(nn.Module):
     def forward(
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch time features"], Bool[Tensor, "batch time"] | None]:
-        """Return what was heard, and which steps of it are real, if lengths say so."""
+        """Return the encoder's output, and which steps of it are real, if lengths say so."""
         mask = None
         hidden = mel.transpose(1, 2)
         if lengths is not None:
@@ -227,30 +241,53 @@ class WhisperDecoder(nn.Module):
         """The blocks, from the first to the last."""
         return cast(list[WhisperDecoderBlock], list(self.blocks))
 
-    def remember(self, heard: Float[Tensor, "batch time features"]) -> list[LayerMemory]:
-        """Return each block's keys and values of a sound, with no token yet."""
-        memory = []
+    def start_cache(self, encoded: Float[Tensor, "batch time features"]) -> list[KVCache]:
+        """Return each block's keys and values of an encoder's output, with no token yet."""
+        caches = []
         for block in self.layers:
-            keys, values = block.cross.remember(heard)
-            memory.append(LayerMemory(keys, values, keys[:, :, :0], values[:, :, :0]))
-        return memory
+            keys, values = block.cross.project_kv(encoded)
+            caches.append(KVCache(keys, values, keys[:, :, :0], values[:, :, :0]))
+        return caches
 
     def forward(
         self,
         token_ids: Int[Tensor, "rows tokens"],
-        memory: list[LayerMemory],
+        caches: list[KVCache],
         sound_mask: Bool[Tensor, "batch time"] | None,
-    ) -> tuple[Float[Tensor, "rows tokens vocab"], list[LayerMemory]]:
-        """Return the logits behind each new token, and the memory with the new tokens in it."""
-        before, new = memory[0].keys.shape[2], token_ids.shape[1]
-        causal = torch.ones(new, before + new, dtype=torch.bool, device=token_ids.device).tril(before)[None, None]
-        masks = causal, None if sound_mask is None else sound_mask[:, None, None]
-        hidden = self.embedding(token_ids) + self.positions[before : before + new]
+    ) -> tuple[Float[Tensor, "rows tokens vocab"], list[KVCache]]:
+        """Return the logits behind each new token, and the caches with the new tokens in them."""
+        hidden, masks = self._embed(token_ids, caches[0], sound_mask)
         extended = []
-        for block, layer in zip(self.layers, memory, strict=True):
-            hidden, layer = block.step(hidden, layer, masks)
-            extended.append(layer)
+        for block, cache in zip(self.layers, caches, strict=True):
+            hidden, cache = block.step(hidden, cache, masks)
+            extended.append(cache)
         return self.norm(hidden) @ self.embedding.weight.T, extended
+
+    def cross_attention(
+        self,
+        token_ids: Int[Tensor, "rows tokens"],
+        caches: list[KVCache],
+        sound_mask: Bool[Tensor, "batch time"] | None,
+        heads: tuple[tuple[int, int], ...],
+    ) -> Float[Tensor, "rows heads tokens time"]:
+        """Return how much some heads (block, head) of the cross-attention look at each step from each token."""
+        hidden, masks = self._embed(token_ids, caches[0], sound_mask)
+        weights = {}
+        for number, (block, cache) in enumerate(zip(self.layers, caches, strict=True)):
+            if any(wanted == number for wanted, _ in heads):
+                asked, _ = block.attend_tokens(hidden, cache, masks[0])
+                weights[number] = block.cross.weights(block.cross_norm(asked), cache.cross_keys, masks[1])
+            hidden, _ = block.step(hidden, cache, masks)
+        return torch.stack([weights[block][:, head] for block, head in heads], 1)
+
+    def _embed(
+        self, token_ids: Tensor, cache: KVCache, sound_mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+        """Return the new tokens' embeddings; which tokens each may see, and which steps of the sound are real."""
+        before, new = cache.keys.shape[2], token_ids.shape[1]
+        causal = torch.ones(new, before + new, dtype=torch.bool, device=token_ids.device).tril(before)[None, None]
+        hidden = self.embedding(token_ids) + self.positions[before : before + new]
+        return hidden, (causal, None if sound_mask is None else sound_mask[:, None, None])
 
 
 class Whisper(nn.Module):
@@ -272,22 +309,22 @@ class Whisper(nn.Module):
         Args:
             mel: Whisper's log-mel, 10 ms a frame (`malsori.audio.mel.whisper_log_mel`); at most the window.
             token_ids: from <|startoftranscript|> on; ids behind an item's end may be anything.
-            mel_lengths: real frames; the rest is masked. Without, all frames are heard.
+            mel_lengths: real frames; the rest is masked. Without, all frames are real.
         Raises: ValueError if there are more frames or tokens than positions.
         """
         self._check(mel, token_ids.shape[1])
-        heard, mask = self.encoder(mel, mel_lengths)
-        logits, _ = self.decoder(token_ids, self.decoder.remember(heard), mask)
+        encoded, mask = self.encoder(mel, mel_lengths)
+        logits, _ = self.decoder(token_ids, self.decoder.start_cache(encoded), mask)
         return WhisperOutput(logits)
 
     @torch.inference_mode()
-    def listen(
+    def start(
         self, mel: Float[Tensor, "batch frames mel_channels"], mel_lengths: Int[Tensor, " batch"] | None = None
-    ) -> "Writer":
-        """Return a writer that has heard the sounds and written nothing yet."""
+    ) -> "WhisperState":
+        """Return the decoder's state under the encoded sounds, before the first token."""
         self._check(mel, 0)
-        heard, mask = self.encoder(mel, mel_lengths)
-        return Writer(self.decoder, self.decoder.remember(heard), mask)
+        encoded, mask = self.encoder(mel, mel_lengths)
+        return WhisperState(self.decoder, self.decoder.start_cache(encoded), mask)
 
     @torch.inference_mode()
     def infer(
@@ -302,42 +339,12 @@ class Whisper(nn.Module):
         Raises: ValueError if there are more frames or tokens than positions.
         """
         self._check(mel, token_ids.shape[1] + steps - 1)
-        writer, new = self.listen(mel, mel_lengths), token_ids
+        state, new = self.start(mel, mel_lengths), token_ids
         for _ in range(steps):
-            logits, writer = writer.write(new)
+            logits, state = state.step(new)
             new = logits[:, -1].argmax(-1, keepdim=True)
             token_ids = torch.cat([token_ids, new], 1)
         return token_ids
-
-    @torch.inference_mode()
-    def attention(
-        self,
-        mel: Float[Tensor, "batch frames mel_channels"],
-        token_ids: Int[Tensor, "batch tokens"],
-        heads: tuple[tuple[int, int], ...],
-        mel_lengths: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch heads tokens time"]:
-        """Return where in the sound some heads of the cross-attention look from each token.
-
-        Args:
-            heads: (block, head) of each that is asked.
-        """
-        looked: dict[int, Tensor] = {}
-        hooks = []
-        for number in {block for block, _ in heads}:
-            cross = self.decoder.layers[number].cross
-
-            def look(module: Attention, given: tuple[Any, ...], _out: Tensor, number: int = number) -> None:
-                hidden, keys, _, mask = given
-                looked[number] = module.weights(hidden, keys, mask)
-
-            hooks.append(cross.register_forward_hook(look))
-        try:
-            self(mel, token_ids, mel_lengths)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.stack([looked[block][:, head] for block, head in heads], 1)
 
     def _check(self, mel: Tensor, tokens: int) -> None:
         config = self.config
@@ -348,25 +355,33 @@ class Whisper(nn.Module):
 
 
 @dataclass(frozen=True)
-class Writer:
-    """Texts being written under sounds: what was said so far is remembered, only new tokens are worked through."""
+class WhisperState:
+    """A decoder's state under encoded sounds: tokens so far lie in the caches, only new ones are worked through."""
 
     decoder: WhisperDecoder
-    memory: list[LayerMemory]
+    caches: list[KVCache]
     sound_mask: Tensor | None
 
     @torch.inference_mode()
-    def write(self, token_ids: Int[Tensor, "rows new"]) -> tuple[Float[Tensor, "rows new vocab"], "Writer"]:
-        """Return the logits behind each new token of every row, and the writer that has written them."""
+    def step(self, token_ids: Int[Tensor, "rows new"]) -> tuple[Float[Tensor, "rows new vocab"], "WhisperState"]:
+        """Return the logits behind each new token of every row, and the state after them."""
         token_ids = token_ids.to(self.decoder.positions.device)
-        logits, memory = self.decoder(token_ids, self.memory, self.sound_mask)
-        return logits.float(), Writer(self.decoder, memory, self.sound_mask)
+        logits, caches = self.decoder(token_ids, self.caches, self.sound_mask)
+        return logits.float(), WhisperState(self.decoder, caches, self.sound_mask)
 
-    def select(self, rows: Int[Tensor, " kept"]) -> "Writer":
-        """Return a writer of some of the rows, in that order, a row any number of times; one sound serves them all."""
-        one_sound = len(self.memory[0].sound_keys) == 1
+    @torch.inference_mode()
+    def cross_attention(
+        self, token_ids: Int[Tensor, "rows new"], heads: tuple[tuple[int, int], ...]
+    ) -> Float[Tensor, "rows heads new time"]:
+        """Return where in the sound some heads, (block, head) each, of the cross-attention look from each new token."""
+        token_ids = token_ids.to(self.decoder.positions.device)
+        return self.decoder.cross_attention(token_ids, self.caches, self.sound_mask, heads)
+
+    def select(self, rows: Int[Tensor, " kept"]) -> "WhisperState":
+        """Return the state of some of the rows, in that order, a row any number of times; one sound serves them all."""
+        one_sound = len(self.caches[0].cross_keys) == 1
         mask = self.sound_mask if one_sound or self.sound_mask is None else self.sound_mask[rows]
-        return Writer(self.decoder, [layer.select(rows, one_sound) for layer in self.memory], mask)
+        return WhisperState(self.decoder, [cache.select(rows, one_sound) for cache in self.caches], mask)
 
 
 def _sinusoids(length: int, features: int) -> Float[Tensor, "time features"]:

@@ -101,12 +101,14 @@ def ctranslate2_whisper(public: Public) -> SavedModel:
 
 def _whisper(public: Public, config: WhisperConfig, files: dict[str, bytes]) -> SavedModel:
     """Return an untrained Whisper with the mel that the folder's files ask for, or the paper's."""
-    heard = public.json("preprocessor_config.json") or public.json("processor_config.json").get("feature_extractor", {})
+    inputs = public.json("preprocessor_config.json") or public.json("processor_config.json").get(
+        "feature_extractor", {}
+    )
     audio = AudioConfig(
-        sample_rate=heard.get("sampling_rate", 16000),
-        fft_samples=heard.get("n_fft", 400),
-        window_samples=heard.get("n_fft", 400),
-        hop_samples=heard.get("hop_length", 160),
+        sample_rate=inputs.get("sampling_rate", 16000),
+        fft_samples=inputs.get("n_fft", 400),
+        window_samples=inputs.get("n_fft", 400),
+        hop_samples=inputs.get("hop_length", 160),
         mel_channels=config.mel_channels,
         log_floor=1e-10,
     )
@@ -142,9 +144,11 @@ def transformers_wav2vec2(public: Public) -> SavedModel:
 def _encoder_sizes(public: Public) -> dict[str, Any]:
     """Return the encoder's settings; a folder may leave out those that are BASE's."""
     given = public.config.get
-    heard = public.json("preprocessor_config.json") or public.json("processor_config.json").get("feature_extractor", {})
-    if heard.get("sampling_rate", RECOGNITION_AUDIO.sample_rate) != RECOGNITION_AUDIO.sample_rate:
-        raise ModelError(f"{public.folder}: listens at {heard['sampling_rate']} Hz; only 16000 Hz is known here")
+    inputs = public.json("preprocessor_config.json") or public.json("processor_config.json").get(
+        "feature_extractor", {}
+    )
+    if inputs.get("sampling_rate", RECOGNITION_AUDIO.sample_rate) != RECOGNITION_AUDIO.sample_rate:
+        raise ModelError(f"{public.folder}: listens at {inputs['sampling_rate']} Hz; only 16000 Hz is known here")
     vector = "wav2vec2.masked_spec_embed"
     masks = [given("mask_time_prob", 0.05) / (span := given("mask_time_length", 10)), span]
     channel_masks = [given("mask_feature_prob", 0.0) / (span := given("mask_feature_length", 10)), span]
@@ -153,8 +157,8 @@ def _encoder_sizes(public: Public) -> dict[str, Any]:
     elif vector not in public.weights:  # some were saved without: they are opened unmasked, training makes a new one
         masks[0] = channel_masks[0] = 0.0
     return {name: given(theirs, default) for name, (theirs, default) in _WAV2VEC2_SETTINGS.items()} | {
-        "standardized": heard.get("do_normalize", True),
-        "padding_mask": heard.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
+        "standardized": inputs.get("do_normalize", True),
+        "padding_mask": inputs.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
         "mask_starts": masks[0],
         "mask_span": masks[1],
         "channel_mask_starts": channel_masks[0],

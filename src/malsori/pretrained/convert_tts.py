@@ -282,15 +282,15 @@ def _tuples(nested: list[Any]) -> tuple[tuple[int, ...], ...]:
 
 
 def nvidia_tacotron2(public: Public) -> SavedModel:
-    """Return NVIDIA's Tacotron 2: its sizes are those of its tensors, and its stop is believed wherever it comes.
+    """Return NVIDIA's Tacotron 2: its sizes are those of its tensors, and its stop counts wherever it comes.
 
     Raises: ModelError if it writes several frames a step.
     """
-    hidden, heard = public.tensor("decoder.prenet.layers.0.linear_layer.weight").shape
+    hidden, width = public.tensor("decoder.prenet.layers.0.linear_layer.weight").shape
     location = public.tensor("decoder.attention_layer.location_layer.location_conv.conv.weight")
     inside = public.tensor("postnet.convolutions.0.0.conv.weight")
-    if heard != (mels := inside.shape[1]):
-        raise ModelError(f"{public.folder}: n_frames_per_step is {heard / mels:g}; only 1 is known")
+    if width != (mels := inside.shape[1]):
+        raise ModelError(f"{public.folder}: n_frames_per_step is {width / mels:g}; only 1 is known")
     vocab, features = public.tensor("embedding.weight").shape
     recurrent = public.tensor("decoder.attention_rnn.weight_hh").shape[1]
     config = Tacotron2Config(

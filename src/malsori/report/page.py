@@ -89,14 +89,14 @@ def marked(reference: str, hypothesis: str) -> Markup:
     parts = []
     for edit in Levenshtein.opcodes(reference, hypothesis):
         wanted = html.escape(reference[edit.src_start : edit.src_end])
-        heard = html.escape(hypothesis[edit.dest_start : edit.dest_end])
+        wrong = html.escape(hypothesis[edit.dest_start : edit.dest_end])
         if edit.tag == "equal":
-            parts.append(heard)
+            parts.append(wrong)
         elif edit.tag == "delete":
             parts.append(f'<span class="missing">{wanted}</span>')
         else:
             kind = "wrong" if edit.tag == "replace" else "added"
-            parts.append(f'<span class="{kind}" title="{wanted}">{heard}</span>')
+            parts.append(f'<span class="{kind}" title="{wanted}">{wrong}</span>')
     return Markup("".join(parts))
 
 

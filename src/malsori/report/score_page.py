@@ -61,7 +61,7 @@ def _confusions(found: list[error_analysis.Confusion]) -> str:
         [each.reference or "(none)", each.hypothesis or "(none)", f"{each.count:,}", names[each.position]]
         for each in found
     ]
-    return table(["said · 말한 것", "heard · 들은 것", "times", "place"], rows)
+    return table(["said · 말한 것", "recognized · 들은 것", "times", "place"], rows)
 
 
 def _groups(groups: list[error_analysis.Group]) -> str:
@@ -80,4 +80,4 @@ def _worst(pairs: TextPairs, normalizer: TextNormalizer) -> str:
         ]
         for place, rate in error_analysis.worst_utterances(pairs, normalizer)
     ]
-    return table(["utterance", "CER", "said", "heard"], rows)
+    return table(["utterance", "CER", "said", "recognized"], rows)

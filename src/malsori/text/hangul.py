@@ -114,7 +114,7 @@ def from_jamo(symbols: Iterable[str]) -> str:
     """Return the text of written jamo; the inverse of `to_jamo`, total over every sequence of symbols.
 
     A recogniser may emit anything: an onset with no nucleus after it and a coda with no nucleus before it become bare
-    compatibility jamo, so that nothing heard is lost from the error rate; blanks ('_') are dropped.
+    compatibility jamo, so that nothing recognized is lost from the error rate; blanks ('_') are dropped.
 
     >>> from_jamo(["ㄱ", "ㅏ", "-ㅄ", " ", "ㅏ", "ㅋ", "-ㅅ"])
     '값 아ㅋㅅ'

@@ -1,4 +1,4 @@
-"""Words that rules alone would misread, respelled: 물고기 is read as if it were written 물꼬기.
+"""Words that rules alone would read wrongly, respelled: 물고기 is read as if it were written 물꼬기.
 
 A respelling says only what rules cannot know (a tensed onset, an inserted ㄴ, a coda reduced before a content word);
 the rules then run over it, so 색연필 is respelled 색년필 and comes out as 생년필. A word respelled as itself (불고기)

@@ -28,7 +28,7 @@ _ONE_FOR_ONE |= {0x1161 + index: ord(jamo) for index, jamo in enumerate(NUCLEI)}
 _ONE_FOR_ONE |= {0x11A8 + index: ord(jamo) for index, jamo in enumerate(CODAS)}
 _CLEAN = _INVISIBLE | _ONE_FOR_ONE
 
-#: Signs that part what they stand between, and signs that are not heard at all.
+#: Signs that part what they stand between, and signs that are not spoken at all.
 _BREAKS = {
     ";": ",",
     ":": ",",

@@ -12,7 +12,7 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.conformer import FRAME_STRIDE, Conformer, ConformerConfig
 from malsori.text.frontend import Frontend
 from malsori.text.hangul import from_jamo, only_hangul, to_jamo
 from malsori.text.symbols import JAMO, PHONEMES
@@ -112,7 +112,7 @@ def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) ->
         return "text cannot be read", None
     if not target.phoneme_ids:
         return "nothing to write", None
-    frames = int(cut.duration / speed / frame_seconds) // 2  # the Conformer writes a frame every 20 ms
+    frames = int(cut.duration / speed / frame_seconds) // FRAME_STRIDE
     for ids in (target.jamo_ids, target.phoneme_ids):
         if int(frames_needed(torch.tensor([ids]), torch.tensor([len(ids)]))) > frames:
             return "too short for its text (CTC)", None

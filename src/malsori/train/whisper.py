@@ -16,7 +16,7 @@ from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
 from malsori.corpus.batches import Collator, DataConfig, Example, masked_mel, perturb_speed
 from malsori.corpus.folder import Corpus
-from malsori.decode.seq2seq import rules_of, write_greedily
+from malsori.decode.seq2seq import constraints_from_tokenizer, greedy_search
 from malsori.errors import ConfigError, CorpusError, TextError
 from malsori.losses.sequence import cross_entropy_loss
 from malsori.models.whisper import Whisper, WhisperConfig
@@ -38,9 +38,9 @@ class WhisperRecipe(Recipe):
     model: its sizes; with start_from those of the checkpoint, and this section is left out.
     language, task: what is asked for; stands in every text's prefix.
     writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
-    label_smoothing: share of belief spread over the whole vocabulary.
-    misread: share of the given tokens that are replaced by others while it learns, so that from little speech it
-        learns to listen rather than to recite. Not the paper's.
+    label_smoothing: share of the probability spread over the whole vocabulary.
+    token_replacement: share of the given tokens that are replaced by others while it learns, so that from little
+        speech it learns to listen rather than to recite. Not the paper's.
     """
 
     audio: AudioConfig = WHISPER_AUDIO
@@ -49,7 +49,7 @@ class WhisperRecipe(Recipe):
     task: Literal["transcribe", "translate"] = "transcribe"
     writes: Literal["written", "spoken", "hangul"] = "written"
     label_smoothing: float = 0.0
-    misread: float = 0.0
+    token_replacement: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ class WhisperTask(NetworkTask):
     def __init__(self, network: Whisper, tokenizer: Tokenizer, recipe: WhisperRecipe) -> None:
         super().__init__(network)
         self.tokenizer, self.audio = tokenizer, recipe.audio
-        self.label_smoothing, self.misread = recipe.label_smoothing, recipe.misread
+        self.label_smoothing, self.token_replacement = recipe.label_smoothing, recipe.token_replacement
         sizes = network.config.vocab, network.config.decoder_positions
-        self.rules = rules_of(tokenizer, *sizes, recipe.language, recipe.task)
+        self.constraints = constraints_from_tokenizer(tokenizer, *sizes, recipe.language, recipe.task)
 
     def losses(self, batch: WhisperBatch) -> Iterator[Turn]:
         """Yield the one turn."""
-        given_ids = self._misread(batch.given_ids) if self.training else batch.given_ids
+        given_ids = self._replaced(batch.given_ids) if self.training else batch.given_ids
         logits = self.network(batch.mel, given_ids, self._lengths(batch)).logits.float()
         real = length_mask(batch.token_lengths, logits.shape[1])
         yield Turn(
@@ -127,7 +127,7 @@ class WhisperTask(NetworkTask):
         wave, lengths = example_waves(self.audio)
         mel = whisper_log_mel(wave, self.audio)
         sentences = [self.tokenizer.encode(text) for text in ("말소리", "소리")]
-        whole = [torch.tensor([*self.rules.prefix, *ids, self.rules.end]) for ids in sentences]
+        whole = [torch.tensor([*self.constraints.prefix, *ids, self.constraints.end]) for ids in sentences]
         tokens, token_lengths = pad_stack(whole)
         frames = lengths // self.audio.hop_samples
         return WhisperBatch(mel, frames, tokens[:, :-1], tokens[:, 1:], token_lengths - 1, ["말소리", "소리"])
@@ -137,17 +137,17 @@ class WhisperTask(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            writer = self.network.listen(batch.mel, self._lengths(batch))
-            for written in write_greedily(writer, self.rules, len(batch.mel)):
-                hypotheses.append(self.tokenizer.decode(written.ids).strip())
+            state = self.network.start(batch.mel, self._lengths(batch))
+            for result in greedy_search(state, self.constraints, len(batch.mel)):
+                hypotheses.append(self.tokenizer.decode(result.ids).strip())
             references.extend(batch.texts)
         return recognition_error_rates(references, hypotheses)
 
-    def _misread(self, given_ids: Tensor) -> Tensor:
+    def _replaced(self, given_ids: Tensor) -> Tensor:
         """Return the tokens, some of those behind the prefix replaced by any of the batch's."""
         others = given_ids.flatten()[torch.randint(given_ids.numel(), given_ids.shape, device=given_ids.device)]
-        chosen = torch.rand(given_ids.shape, device=given_ids.device) < self.misread
-        chosen[:, : len(self.rules.prefix)] = False
+        chosen = torch.rand(given_ids.shape, device=given_ids.device) < self.token_replacement
+        chosen[:, : len(self.constraints.prefix)] = False
         return torch.where(chosen, others, given_ids)
 
     def _lengths(self, batch: WhisperBatch) -> Tensor | None:
@@ -232,13 +232,13 @@ class _Texts:
 
     def _target(self, cut: Any, slowest: float) -> tuple[str, tuple[str, list[int]] | None]:
         """Return the text and its tokens from the prefix to the end, or why there is none."""
-        config, rules = self.task.network.config, self.task.rules
+        config, constraints = self.task.network.config, self.task.constraints
         longest = config.window_frames * self.task.audio.frame_seconds
         if cut.duration / slowest > longest:
             return f"longer than {longest:.0f} s, which is the model's window", None
         try:
             text = self._text(cut.supervisions[0])
-            ids = [*rules.prefix, *self.task.tokenizer.encode(text), rules.end]
+            ids = [*constraints.prefix, *self.task.tokenizer.encode(text), constraints.end]
         except TextError:
             return "text cannot be read or written", None
         if not text:

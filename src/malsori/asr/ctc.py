@@ -1,0 +1,87 @@
+"""Decoding a network trained by CTC: posteriors ─► greedy or prefix beam search ─► words with times."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from malsori.asr.encode import WINDOW_SECONDS, CtcPosteriors, ctc_encoder
+from malsori.asr.options import DecodingOptions, checked_language, refuse_unsupported
+from malsori.decode.ctc import BeamOptions, Hypothesis, greedy_hypothesis, prefix_beam_search
+from malsori.decode.ngram import NgramModel
+from malsori.decode.transcript import Segment, TranscriptWord
+from malsori.errors import ModelError, OptionError
+from malsori.pretrained.folder import SavedModel
+from malsori.text.letters import LETTERS, decode_letters
+from malsori.text.symbols import JAMO
+
+_BEAM, _LANGUAGE_WEIGHT, _TOKEN_BONUS = 16, 0.6, 1.0
+_TOKEN_FLOOR = -7.0  # symbols less probable than e^-7 in a frame are not tried: a third of the time, the same texts
+
+
+class CtcSegmentDecoder:
+    """Prefix beam search over the letters of a network trained by CTC, with a language model where there is one.
+
+    Raises: ModelError if the model has no letters.
+    """
+
+    languages: tuple[str, ...] = ("ko",)
+    max_seconds: float = WINDOW_SECONDS
+    output_is_normalized: bool = True
+    supported_options = frozenset({"language", "task", "beam", "language_weight", "token_bonus"})
+
+    def __init__(self, model: SavedModel, language_model: NgramModel | None) -> None:
+        tables = [model.symbols[kind] for kind in (JAMO.kind, LETTERS) if kind in model.symbols]
+        if not tables:
+            raise ModelError(f"this {model.facts.system} has no letters: is vocab.json missing from its folder?")
+        self.system, self.encoder = model.facts.system, ctc_encoder(model)
+        self.language_model, self.table = language_model, tables[0]
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse what this recognizer cannot serve. Raises: OptionError naming the option and the system."""
+        refuse_unsupported(options, self.system, self.supported_options)
+        checked_language(options, self.languages)
+        if options.task not in (None, "transcribe"):
+            raise OptionError(f"task '{options.task}': a {self.system} transcribes only; a Whisper translates too")
+        searches = ("language_weight", "token_bonus")
+        named = next((name for name in searches if getattr(options, name) is not None), None)
+        if named and options.beam == 1:
+            raise OptionError(f"{named}: beam 1 takes the best letter each time and weighs nothing; give a beam of 2")
+        if options.language_weight is not None and self.language_model is None:
+            raise OptionError(f"language_weight: this {self.system} has no language model in its folder")
+
+    def decode(self, wave: Float[np.ndarray, " samples"], offset: float, options: DecodingOptions) -> Segment:
+        """Return the words of one piece of sound at the model's rate, which begins `offset` seconds into the whole."""
+        posteriors = self.encoder.posteriors(wave)
+        words = tuple(self._words(self._search(posteriors, options), posteriors, offset))
+        text = " ".join(word.text for word in words)
+        return Segment(offset, offset + posteriors.seconds, text, words)
+
+    def _search(self, posteriors: CtcPosteriors, options: DecodingOptions) -> Hypothesis:
+        """Return the most probable text of one piece."""
+        if options.beam == 1:
+            return greedy_hypothesis(posteriors.log_probs, posteriors.blank)
+        found = self.language_model is not None
+        weight, bonus = options.language_weight, options.token_bonus
+        weight = weight if weight is not None else _LANGUAGE_WEIGHT if found else 0.0
+        bonus = bonus if bonus is not None else _TOKEN_BONUS if found else 0.0
+        beam = BeamOptions(options.beam or _BEAM, weight, bonus, token_floor=_TOKEN_FLOOR)
+        return prefix_beam_search(posteriors.log_probs, beam, self.language_model, posteriors.blank)[0]
+
+    def _words(self, hypothesis: Hypothesis, posteriors: CtcPosteriors, offset: float) -> Iterator[TranscriptWord]:
+        """Yield the words between the spaces of a hypothesis; the network's last frame may reach beyond the sound."""
+        symbols = self.table.decode(hypothesis.ids)
+        members: list[int] = []
+        for place, symbol in enumerate([*symbols, " "]):
+            if symbol != " ":
+                members.append(place)
+                continue
+            if members:
+                frames = hypothesis.starts[members[0]], hypothesis.ends[members[-1]]
+                times = [posteriors.first_seconds + frame * posteriors.frame_seconds for frame in frames]
+                start, end = (offset + min(time, posteriors.seconds) for time in times)
+                confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
+                text = decode_letters(self.table, [hypothesis.ids[m] for m in members])
+                if text:  # marks such as <unk> are no word
+                    yield TranscriptWord(text, start, end, confidence)
+            members = []
