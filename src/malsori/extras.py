@@ -1,6 +1,8 @@
 """Packages that only some commands need: which extra brings each, and what is said where it is not installed."""
 
 import importlib
+import importlib.util
+import sys
 from types import ModuleType
 
 from malsori.errors import MissingExtraError
@@ -29,6 +31,15 @@ def import_extra(module: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise missing_extra(module, purpose) from error
+
+
+def require(module: str, purpose: str) -> None:
+    """Make sure, before long work begins, that a module which an extra brings is there; it is not imported.
+
+    Raises: MissingExtraError as `import_extra`.
+    """
+    if sys.modules.get(module, module) is None or importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise missing_extra(module, purpose)
 
 
 def missing_extra(module: str, purpose: str) -> MissingExtraError:

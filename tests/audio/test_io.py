@@ -1,6 +1,7 @@
 """Sound files: what is written comes back, and what cannot be read says so in one line."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,3 +208,12 @@ def test_an_m4a_comes_in_pieces_too(tmp_path: Path) -> None:
     pieces = list(stream_audio(tmp_path / "a.m4a", 16000, 0.2))
     assert len(pieces) > 2
     np.testing.assert_allclose(np.concatenate(pieces), load_audio(tmp_path / "a.m4a", 16000), atol=1e-4)
+
+
+def test_what_needs_ffmpeg_says_what_to_install_where_it_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "voice.m4a").write_bytes(b"\0\0\0 ftypM4A " + bytes(200))
+    with pytest.raises(AudioError, match=r"voice\.m4a: damaged, or .* needs av, .*pip install 'malsori\[ffmpeg\]'"):
+        load_audio(tmp_path / "voice.m4a")
+    save_audio(tmp_path / "voice.wav", np.zeros(100, dtype=np.float32), 16000)
+    assert len(load_audio(tmp_path / "voice.wav")) == 100

@@ -51,9 +51,11 @@ def own(tmp_path_factory) -> Path:
     """A folder of ours with two speakers and random weights."""
     config = VitsConfig.parse(
         {
-            "speakers": 2, "speaker_features": 4, "features": 16, "latent_channels": 8, "encoder_layers": 1,
-            "filter_features": 16, "posterior_layers": 1, "flow_steps": 2, "flow_layers": 1,
-            "decoder": {"mel_channels": 8, "channels": 16, "upsample_rates": (16, 16), "upsample_kernels": (32, 32)},
+            "speakers": 2, "speaker_embedding_size": 4, "hidden_size": 16, "latent_channels": 8,
+            "num_encoder_layers": 1,
+            "ffn_size": 16, "num_posterior_layers": 1, "num_flows": 2, "num_flow_layers": 1,
+            "decoder": {"mel_channels": 8, "channels": 16, "upsample_rates": (16, 16), "upsample_kernel_sizes": (32,
+            32)},
         },
         "test",
     )  # fmt: skip

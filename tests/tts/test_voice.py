@@ -42,20 +42,26 @@ def acoustic(**more: Any) -> SavedModel:
     """An acoustic model that has learnt nothing but that a phoneme lasts some seven frames."""
     torch.manual_seed(0)
     sizes = FastSpeech2Config(
-        speakers=2, features=16, encoder_layers=1, decoder_layers=1, filter_features=16, kernel=3, predictor_features=8
+        speakers=2,
+        hidden_size=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        ffn_size=16,
+        ffn_kernel_size=3,
+        predictor_hidden_size=8,
     )
     network = FastSpeech2(sizes).eval()
     network.adaptor.duration_predictor.project.bias.data.fill_(math.log1p(7))
     network.project.bias.data.fill_(-4.0)
     about = {"frontend": {"version": FRONTEND_VERSION}, "speakers": SPEAKERS} | more
-    moderate = {"pitch_mean": 5.0, "pitch_deviation": 0.25, "energy_mean": 1.0, "energy_deviation": 1.0}
+    moderate = {"pitch_mean": 5.0, "pitch_std": 0.25, "energy_mean": 1.0, "energy_std": 1.0}
     about["statistics"] = {name: Statistics(**moderate) for name in SPEAKERS}
     return SavedModel(facts("fastspeech2", sizes, **about), {"phonemes": PHONEMES}, network)
 
 
 def vocoder(audio: AudioConfig = AUDIO) -> SavedModel:
     torch.manual_seed(1)
-    sizes = VocosConfig(features=8, blocks=1)
+    sizes = VocosConfig(hidden_size=8, num_layers=1)
     return SavedModel(facts("vocos", sizes, audio), {}, Vocos(sizes).eval())
 
 

@@ -10,6 +10,7 @@ import typer
 from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import text_of, write
+from malsori.extras import require
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -130,7 +131,7 @@ def align_text(
         AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
@@ -168,6 +169,7 @@ def demo(
     """
     from malsori.demo import mean_cer, run_demo
 
+    require("matplotlib", "The demo's page")
     said = run_demo(out, **prepare_runtime(device, precision, threads))
     for one in said:
         print(f"said   {one.text}\nheard  {one.hypothesis}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")

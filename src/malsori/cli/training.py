@@ -9,6 +9,7 @@ import typer
 
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import watched
+from malsori.extras import require
 
 app = typer.Typer()
 
@@ -65,6 +66,7 @@ def draw_diagram(
     """
     from malsori.report.diagram import save, schematic
 
+    require("matplotlib", "A diagram")
     path = out or Path(f"{Path(model).stem}.svg")
     save(schematic(model), path, language.value)
     print(path)
@@ -81,6 +83,7 @@ def show_runs(
     """
     from malsori.report.curves import save_curves
 
+    require("matplotlib", "A page of curves")
     save_curves(runs, out)
     print(out)
 
@@ -91,19 +94,21 @@ def evaluate_model(
     corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
-    recognizer: Annotated[str | None, typer.Option(help="Who listens to a voice; the built-in one without.")] = None,
+    recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "float32",
     threads: ThreadsOption = None,
 ) -> None:
-    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+    """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
     Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
     """
     from malsori.corpus.folder import load_corpus
     from malsori.evaluate import evaluate, interval_text, save_evaluation
 
+    if out:
+        require("matplotlib", "evaluation.html")
     where = prepare_runtime(device, precision, threads)
     found = evaluate(model, load_corpus(corpus), split, recognizer, watched, **where)
     if out:

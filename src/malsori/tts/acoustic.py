@@ -80,7 +80,7 @@ class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):
         token_ids = self._phoneme_ids(sentence)
         statistics = self.facts.statistics[self.facts.speakers[speaker]]
         # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
-        shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_deviation
+        shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_std
         output = network.infer(
             token_ids,
             self._batch([token_ids.shape[1]])[0],
