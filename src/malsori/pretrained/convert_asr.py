@@ -104,14 +104,14 @@ def openai_whisper(public: Public) -> SavedModel:
     config = WhisperConfig(
         vocab=public["n_vocab"],
         mel_channels=public["n_mels"],
-        features=public["n_audio_state"],
-        encoder_layers=public["n_audio_layer"],
-        encoder_heads=public["n_audio_head"],
-        encoder_hidden=4 * public["n_audio_state"],
+        hidden_size=public["n_audio_state"],
+        num_encoder_layers=public["n_audio_layer"],
+        num_encoder_heads=public["n_audio_head"],
+        encoder_ffn_size=4 * public["n_audio_state"],
         encoder_positions=public["n_audio_ctx"],
-        decoder_layers=public["n_text_layer"],
-        decoder_heads=public["n_text_head"],
-        decoder_hidden=4 * public["n_text_state"],
+        num_decoder_layers=public["n_text_layer"],
+        num_decoder_heads=public["n_text_head"],
+        decoder_ffn_size=4 * public["n_text_state"],
         decoder_positions=public["n_text_ctx"],
     )
     return _whisper(public, config, {})
