@@ -56,7 +56,7 @@ ROOMS = {
     "report": (12, 1440),
     "runtime": (1, 60),
     "text": (15, 1680),
-    "train": (20, 2280),
+    "train": (20, 2290),
     "tts": (2, 250),
 }
 MAX_FILE_LINES = 400
