@@ -93,7 +93,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the waves."""
-        rows = [{"id": row.id, "text": row.text, "heard": row.hypothesis, **row.measures} for row in self.rows]
+        rows = [{"id": row.id, "text": row.text, "hypothesis": row.hypothesis, **row.measures} for row in self.rows]
         return {
             "system": self.system,
             "split": self.split,
@@ -193,7 +193,7 @@ def _evaluate_speech(
         measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
         rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
     texts = [row.text for row in rows]
-    cards = {"heard": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
+    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
     of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
     summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["hypotheses"]) | of_recordings
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
@@ -240,7 +240,7 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
     for row in sorted(found.rows, key=lambda row: -row.measures["cer_no_space"])[:_SHOWN]:
-        compared = [["heard", marked(row.text, row.hypothesis)]]
+        compared = [["hypothesis", marked(row.text, row.hypothesis)]]
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
         page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], compared + cells))
     page.save(out / "evaluation.html")
