@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 970),
     "models": (11, 1810),
     "nn": (5, 600),
-    "pretrained": (8, 1250),
+    "pretrained": (8, 1280),
     "report": (12, 1440),
     "runtime": (1, 60),
     "text": (15, 1680),

@@ -12,7 +12,7 @@ from malsori import cli
 from malsori.config import WHISPER_AUDIO
 from malsori.errors import ModelError
 from malsori.models.whisper import Whisper, WhisperConfig
-from malsori.pretrained.convert import describe
+from malsori.pretrained.convert import external_facts
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.pretrained.hub import load_saved
 from malsori.pretrained.shrink import ShrinkOptions, shrink
@@ -51,7 +51,7 @@ def whisper(folder: Path, names: tuple[str, ...] = NEW, suppress: tuple[int, ...
         if parameter.dim() > 1:
             parameter.data.mul_(4)
     held["generation_config.json"] = json.dumps(settings).encode()
-    return SavedModel(describe("whisper", config, WHISPER_AUDIO), {}, network, card="# W\n", files=held)
+    return SavedModel(external_facts("whisper", config, WHISPER_AUDIO), {}, network, card="# W\n", files=held)
 
 
 def kept_ids(before: SavedModel, after: SavedModel) -> list[int]:

@@ -11,7 +11,7 @@ from malsori.errors import ConfigError
 Renames = dict[str, str]
 
 #: Of what config.json says beside its sizes.
-FACTS: Renames = {"licence": "license"}
+FACTS: Renames = {"licence": "license", "trained.layout": "checkpoint_format"}
 
 #: Of sizes, by system: `model` in a config.json, `[model]` in a recipe.
 MODELS: dict[str, Renames] = {}
