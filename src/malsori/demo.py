@@ -36,10 +36,14 @@ class DemoSentence:
         return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
 
-def run_demo(out: Path) -> list[DemoSentence]:
-    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
+def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> list[DemoSentence]:
+    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured.
+
+    Args:
+        device, precision: as `resolve_runtime` takes them.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    voice, recognizer = load_voice(), load_recognizer()
+    voice, recognizer = load_voice(device=device, precision=precision), load_recognizer()
     voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))
     said, speeches = [], []

@@ -29,13 +29,16 @@ from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
-from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
+from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
-from malsori.tts.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import Vocoder
+from malsori.tts.vocoders import NetworkVocoder
+from malsori.tts.voice import load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
@@ -102,7 +105,13 @@ class Evaluation:
 
 
 def evaluate(
-    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, progress: Progress = iter
+    name: str,
+    corpus: Corpus,
+    split: str = "test",
+    recognizer: str | None = None,
+    progress: Progress = iter,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -110,6 +119,7 @@ def evaluate(
         name: as for `load_model`.
         recognizer: that transcribes a voice's or a vocoder's speech; the built-in one when not given.
         progress: wraps the list of cuts, to show progress.
+        device, precision: as `resolve_runtime` takes them.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
     """
     if split not in corpus.cuts:
@@ -121,11 +131,12 @@ def evaluate(
     if model.facts.system in systems_of("recognizer"):
         return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
     judge = load_recognizer(recognizer)
-    if model.facts.system in VOCODERS:
+    if model.facts.system in systems_of("vocoder"):
+        vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(
-            _copy_synthesis(model, corpus), model.facts.system, judge, corpus, split, cuts, progress
+            _copy_synthesis(vocoder, corpus), model.facts.system, judge, corpus, split, cuts, progress
         )
-    voice = load_voice(name)
+    voice = load_voice(name, device=device, precision=precision)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
@@ -138,11 +149,11 @@ def evaluate(
     return _evaluate_speech(say, voice.acoustic.facts.system, judge, corpus, split, spoken, progress)
 
 
-def _copy_synthesis(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
+def _copy_synthesis(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:
     """Return what makes a wave of a cut's mel. Raises: ModelError if the vocoder's audio settings are others."""
-    if model.facts.audio != corpus.audio:
+    if vocoder.audio != corpus.audio:
         raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
-    return lambda cut: model.network.infer(torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]).wave[0].numpy()
+    return lambda cut: vocoder.vocode(corpus.ground_truth(cut)["mel"])
 
 
 def _evaluate_recognizer(

@@ -106,7 +106,11 @@ class Ear(nn.Module):
     def __init__(self, murmur: float, timestamps: bool = False) -> None:
         super().__init__()
         self.config = WhisperConfig(
-            vocab=vocab_size(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
+            vocab=vocab_size(FILES),
+            encoder_positions=500,
+            num_decoder_layers=2,
+            num_decoder_heads=1,
+            decoder_positions=40,
         )
         self.murmur, self.timestamps, self.encoded = murmur, timestamps, 0
 
@@ -286,8 +290,8 @@ def small_folder(path: Path, files: dict[str, bytes]) -> Path:
     """Save a tiny Whisper with wild random weights, which babbles at anything."""
     torch.manual_seed(0)
     config = WhisperConfig(
-        vocab=vocab_size(jamo_files()), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
-        encoder_hidden=16, encoder_positions=150, decoder_layers=2, decoder_heads=2, decoder_hidden=16,
+        vocab=vocab_size(jamo_files()), mel_channels=80, hidden_size=16, num_encoder_layers=1, num_encoder_heads=2,
+        encoder_ffn_size=16, encoder_positions=150, num_decoder_layers=2, num_decoder_heads=2, decoder_ffn_size=16,
         decoder_positions=20,
     )  # fmt: skip
     network = Whisper(config)

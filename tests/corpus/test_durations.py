@@ -19,7 +19,9 @@ from malsori.text.symbols import JAMO, PHONEMES
 
 from .conftest import write_emotiontts
 
-SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
+SIZES = ConformerConfig(
+    hidden_size=12, num_layers=2, num_heads=2, kernel_size=5, subsampling_channels=4, phoneme_ctc_layer=1
+)
 SENTENCES = ("나무가 높다.", "노래를 정말 잘하시네요.", "우리 같이 걸어요.")
 MORE = (*SENTENCES, "바다에 가고 싶어요.")
 

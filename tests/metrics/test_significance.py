@@ -75,7 +75,7 @@ def test_the_verdict_says_who_is_better_and_by_how_much():
     better = compare("wer", edits, edits // 2, lengths)
     assert better.conclusion.startswith("B is better in wer: A 0.1") and "lower in B" in better.conclusion
     assert compare("wer", edits // 2, edits, lengths).conclusion.startswith("A is better")
-    assert compare("wer", edits, edits, lengths).conclusion.startswith("No difference in wer can be told")
+    assert compare("wer", edits, edits, lengths).conclusion.startswith("No difference in wer can be shown")
     assert better.as_json()["different"] is True
 
 

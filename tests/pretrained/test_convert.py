@@ -217,7 +217,7 @@ def test_the_authors_generators_are_imported_with_every_tensor(tmp_path: Path, h
     model = import_external(path, [])
     assert sum(value.numel() for value in tensors.values()) == model.parameters
     assert round(model.parameters / 1e6, 2) == count
-    assert model.network.config.samples_a_frame == model.facts.audio.hop_samples == 256
+    assert model.network.config.samples_per_frame == model.facts.audio.hop_samples == 256
     assert model.facts.audio.fingerprint() == load_saved("vocos-ko").facts.audio.fingerprint()
     state = model.network.state_dict()
     step = "convs1.1" if h["resblock"] == "1" else "convs.1"
@@ -378,7 +378,7 @@ def test_tensors_of_one_name_are_joined_in_the_order_of_their_parts() -> None:
 def test_a_network_with_plain_weights_takes_normed_ones() -> None:
     from malsori.pretrained.convert import _as_normed
 
-    normed = Hifigan(HifiganConfig(mel_channels=4, channels=8, upsample_rates=(2,), upsample_kernels=(4,)))
+    normed = Hifigan(HifiganConfig(mel_channels=4, channels=8, upsample_rates=(2,), upsample_kernel_sizes=(4,)))
     state = normed.state_dict()
     plain = normed.conv_in.weight.detach()
     folded = _as_normed(

@@ -6,8 +6,10 @@ from malsori.cli import run as command
 from malsori.pretrained.folder import open_model
 
 SETTINGS = (
-    "model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]", "waves.width=0.03",
-    "resolutions.channels=4", "data.segment_frames=16", "data.batch_size=2", "data.workers=0", "train.steps=2",
+    "model.hidden_size=16", "model.num_layers=1", "discriminator.periods=[2]",
+    "multi_resolution_discriminator.fft_samples=[512]", "discriminator.width=0.03",
+    "multi_resolution_discriminator.channels=4", "data.segment_frames=16", "data.batch_size=2", "data.workers=0",
+    "train.steps=2",
     "train.save_every=1",
 )  # fmt: skip
 

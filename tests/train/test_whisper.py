@@ -24,8 +24,8 @@ from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 TINY = (
-    "model.features=16", "model.encoder_layers=1", "model.encoder_heads=2", "model.encoder_hidden=16",
-    "model.decoder_layers=1", "model.decoder_heads=2", "model.decoder_hidden=16", "data.batch_seconds=3.0",
+    "model.hidden_size=16", "model.num_encoder_layers=1", "model.num_encoder_heads=2", "model.encoder_ffn_size=16",
+    "model.num_decoder_layers=1", "model.num_decoder_heads=2", "model.decoder_ffn_size=16", "data.batch_seconds=3.0",
     "data.workers=0", "train.steps=4", "train.validate_every=2", "train.save_every=2", "train.balance_every=0",
 )  # fmt: skip
 TEXTS = (
@@ -64,7 +64,8 @@ def public(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     end = pieces.token_to_id("<|endoftext|>")
     config = transformers.WhisperConfig(
-        vocab_size=pieces.get_vocab_size(), d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+        vocab_size=pieces.get_vocab_size(), d_model=16, num_encoder_layers=1, num_decoder_layers=2,
+        encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=200,
         max_target_positions=32, pad_token_id=end, bos_token_id=end, eos_token_id=end, decoder_start_token_id=end + 1,
     )  # fmt: skip
@@ -133,8 +134,8 @@ def test_a_checkpoint_brings_its_sizes_its_weights_and_its_alphabet(bound, publi
 
 
 def test_settings_that_the_checkpoint_contradicts_are_told(bound, public: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.features = 32, yet '.*' has 16: leave it out"):
-        bound(f"start_from={public}", "model.features=32", name="whisper")
+    with pytest.raises(ConfigError, match=r"model.hidden_size = 32, yet '.*' has 16: leave it out"):
+        bound(f"start_from={public}", "model.hidden_size=32", name="whisper")
     assert bound(f"start_from={public}", "model.dropout=0.1", name="whisper").task.network.config.dropout == 0.1
     with pytest.raises(ConfigError, match="is a conformer, not a Whisper"):
         bound("start_from=conformer-ko", name="whisper")
@@ -181,7 +182,9 @@ def test_a_public_folder_and_a_run_are_measured_on_a_corpus(bound, public: Path,
 def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
     setup = bound("model.whole_window=true", "model.encoder_positions=300")
     collator = setup.collators["train"]
-    loud = collator.config.model_copy(update={"masked_frames": 30, "masked_channels": 20, "speeds": (1.0,)})
+    loud = collator.config.model_copy(
+        update={"time_mask_width": 30, "freq_mask_width": 20, "speed_perturbation": (1.0,)}
+    )
     wave = np.random.default_rng(0).normal(0, 0.1, 22050 * 2).astype(np.float32)
     example = Example("u0", "kim", wave, {})
     whole = type(collator)(22050, collator.audio, loud, 600, collator.targets)
@@ -209,8 +212,8 @@ def test_tokens_are_replaced_while_it_learns_behind_the_prefix_and_never_what_is
 def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     setup = bound(
-        "model.features=48", "model.encoder_hidden=96", "model.decoder_hidden=96", "model.dropout=0.0",
-        "data.speeds=[1.0]", "token_replacement=0.0", "data.masked_frames=0", "data.masked_channels=0",
+        "model.hidden_size=48", "model.encoder_ffn_size=96", "model.decoder_ffn_size=96", "model.dropout=0.0",
+        "data.speed_perturbation=[1.0]", "token_replacement=0.0", "data.time_mask_width=0", "data.freq_mask_width=0",
         "data.batch_seconds=20.0", "train.steps=400", "train.validate_every=400", "train.save_every=400",
         "optimizers.recognizer.warmup_steps=40",
         "optimizers.recognizer.learning_rate=3e-3", "label_smoothing=0.0", "train.ema_decay=0.9",

@@ -69,7 +69,7 @@ class Recognizer:
                 f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
             )
         self.model, self.frontend = model, Frontend()
-        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("decoder")(model, language_model)
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -145,9 +145,9 @@ def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample
     return load_recognizer().align(sound, text, sample_rate)
 
 
-def _pieces(wave: np.ndarray, rate: int, audio: AudioConfig, longest_seconds: float) -> list[tuple[int, int]]:
+def _pieces(wave: np.ndarray, rate: int, audio: AudioConfig, max_seconds: float) -> list[tuple[int, int]]:
     """Return stretches (begin, end) in samples, cut at the quietest places, none longer than the longest piece."""
-    longest = int(longest_seconds * rate)
+    longest = int(max_seconds * rate)
     if len(wave) <= longest:
         return [(0, len(wave))]
     level = log_mel(torch.from_numpy(wave)[None], audio)[0].mean(1).numpy()

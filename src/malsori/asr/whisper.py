@@ -127,8 +127,8 @@ class WhisperSegmentDecoder:
     ) -> np.ndarray:
         """Return when each token begins, and when the last one ends, in seconds (tokens + 1,)."""
         config, prefix = self.config, constraints.prefix
-        upper = range(config.decoder_layers // 2, config.decoder_layers)
-        every = [(block, head) for block in upper for head in range(config.decoder_heads)]
+        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
+        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
         attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0]
         step = config.frame_stride * self.audio.frame_seconds

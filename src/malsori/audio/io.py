@@ -125,7 +125,7 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
         raise AudioError(f"{path}: cannot write a wave of shape {wave.shape}; give (samples,) without NaN")
     container, subtype = OUTPUT_FORMATS[path.suffix.lower()]
     samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
-    # Rounded here, so that what was quantised once is written back bit for bit (libsndfile scales by 32767 or 32768).
+    # Rounded here, so that what was quantized once is written back bit for bit (libsndfile scales by 32767 or 32768).
     data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
     with atomic_file(path) as temporary:
         soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)

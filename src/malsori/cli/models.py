@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,20 +34,25 @@ def list_models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List models with their system, sample rate, size and license.
+    """List models with their system, sample rate, size and license; without names all weights that come with malsori.
 
     Example: malsori models · malsori models runs/voice
     """
-    from malsori.pretrained.hub import built_in, describe_model
+    from malsori.pretrained.hub import built_in, describe_model, other_weights
 
     models = [describe_model(name) for name in names] if names else built_in()
+    others = [] if names else other_weights()
     if as_json:
         facts = [{"name": model.name, "bytes": model.bytes, **model.facts.model_dump(mode="json")} for model in models]
-        print(json.dumps({"models": facts}, ensure_ascii=False))
+        print(json.dumps({"models": facts, "other_weights": [vars(one) for one in others]}, ensure_ascii=False))
         return
     for model in models:
         size, rate = f"{model.bytes / 1e6:.1f} MB", model.facts.audio.sample_rate
         print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}")
+    for one in others:
+        print(f"{one.name:24} {'(aligner)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
+    if not names:
+        print("malsori itself: Apache-2.0. NOTICE and docs/licenses.md say what ships.", file=sys.stderr)
 
 
 @models_app.command("shrink")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import watched
 from malsori.extras import require
 
@@ -95,8 +96,11 @@ def evaluate_model(
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+    """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
     Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
     """
@@ -105,7 +109,8 @@ def evaluate_model(
 
     if out:
         require("matplotlib", "evaluation.html")
-    found = evaluate(model, load_corpus(corpus), split, recognizer, watched)
+    where = prepare_runtime(device, precision, threads)
+    found = evaluate(model, load_corpus(corpus), split, recognizer, watched, **where)
     if out:
         save_evaluation(found, out, model)
     if as_json:

@@ -4,7 +4,7 @@ A measure is a ratio of sums over utterances: edits over units for error rates, 
 not words, are drawn again, because errors inside one utterance hang together.
 
 Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004;
-Davison and Hinkley, "Bootstrap methods and their application" (1997), 5.2, for studentised ends (each draw measured by
+Davison and Hinkley, "Bootstrap methods and their application" (1997), 5.2, for studentized ends (each draw measured by
 its own spread); Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), for
 percentiles widened as small samples need; Gillick and Cox, "Some statistical issues in the comparison of speech
 recognition algorithms", ICASSP 1989, for matched pairs; Noreen, "Computer-intensive methods for testing hypotheses"
@@ -87,7 +87,7 @@ class Comparison:
         interval = f"{self.confidence:.0%} interval of the difference {self.low:+.4f} to {self.high:+.4f}"
         found = f"p = {self.matched_pairs_p:.4f}, {interval}, {self.utterances} utterances"
         if not self.different:
-            return f"No difference in {self.measure} can be told: A {self.a:.4f}, B {self.b:.4f} ({found})."
+            return f"No difference in {self.measure} can be shown: A {self.a:.4f}, B {self.b:.4f} ({found})."
         better, change = ("B", "lower") if self.difference < 0 else ("A", "higher")
         part = f" ({abs(self.difference / self.a):.1%} {change} in B)" if self.a else ""
         return f"{better} is better in {self.measure}: A {self.a:.4f}, B {self.b:.4f}{part} ({found})."
@@ -157,7 +157,7 @@ def _draw(residuals: np.ndarray, sizes: np.ndarray, draws: int, seed: int) -> tu
         totals[start : start + rows] = times @ columns
     beyond, size, squares, products, size_squares = np.split(totals, 5, axis=1)
     away = _ratios(beyond, size)
-    # linearised: the draw's own residuals, away x size less, squared and summed
+    # linearized: the draw's own residuals, away x size less, squared and summed
     own = np.maximum(squares - 2.0 * away * products + away**2 * size_squares, 0.0)
     return away, _ratios(np.sqrt(own), size)
 
@@ -172,7 +172,7 @@ def _ends(
 ) -> Float[np.ndarray, "2 measures"]:
     """Return the ends of each measure's interval, from the ratio found.
 
-    Studentised. Where so many draws hold utterances all alike (no spread) that an end has none, it is the
+    Studentized. Where so many draws hold utterances all alike (no spread) that an end has none, it is the
     percentile, as far out as Student's t is wider than the normal distribution.
     """
     tail = (1.0 - confidence) / 2.0

@@ -22,18 +22,18 @@ from malsori.text.symbols import SymbolTable
 
 #: Our setting → theirs, and what it is where their file leaves it out (transformers 5, Wav2Vec2Config).
 _WAV2VEC2_SETTINGS: dict[str, tuple[str, Any]] = {
-    "channels": ("conv_dim", (512,) * 7),
-    "kernels": ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
-    "strides": ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
-    "convolution_bias": ("conv_bias", False),
+    "conv_channels": ("conv_dim", (512,) * 7),
+    "conv_kernel_sizes": ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
+    "conv_strides": ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
+    "conv_bias": ("conv_bias", False),
     "norm": ("feat_extract_norm", "group"),
     "norm_first": ("do_stable_layer_norm", False),
     "norm_epsilon": ("layer_norm_eps", 1e-5),
-    "features": ("hidden_size", 768),
-    "layers": ("num_hidden_layers", 12),
-    "heads": ("num_attention_heads", 12),
-    "expanded_features": ("intermediate_size", 3072),
-    "position_kernel": ("num_conv_pos_embeddings", 128),
+    "hidden_size": ("hidden_size", 768),
+    "num_layers": ("num_hidden_layers", 12),
+    "num_heads": ("num_attention_heads", 12),
+    "ffn_size": ("intermediate_size", 3072),
+    "position_kernel_size": ("num_conv_pos_embeddings", 128),
     "position_groups": ("num_conv_pos_embedding_groups", 16),
     "dropout": ("hidden_dropout", 0.1),
     "attention_dropout": ("attention_dropout", 0.1),
@@ -59,14 +59,14 @@ def transformers_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     config = WhisperConfig(
         vocab=checkpoint["vocab_size"],
         mel_channels=checkpoint["num_mel_bins"],
-        features=checkpoint["d_model"],
-        encoder_layers=checkpoint["encoder_layers"],
-        encoder_heads=checkpoint["encoder_attention_heads"],
-        encoder_hidden=checkpoint["encoder_ffn_dim"],
+        hidden_size=checkpoint["d_model"],
+        num_encoder_layers=checkpoint["encoder_layers"],
+        num_encoder_heads=checkpoint["encoder_attention_heads"],
+        encoder_ffn_size=checkpoint["encoder_ffn_dim"],
         encoder_positions=checkpoint["max_source_positions"],
-        decoder_layers=checkpoint["decoder_layers"],
-        decoder_heads=checkpoint["decoder_attention_heads"],
-        decoder_hidden=checkpoint["decoder_ffn_dim"],
+        num_decoder_layers=checkpoint["decoder_layers"],
+        num_decoder_heads=checkpoint["decoder_attention_heads"],
+        decoder_ffn_size=checkpoint["decoder_ffn_dim"],
         decoder_positions=checkpoint["max_target_positions"],
     )
     return _whisper(checkpoint, config, kept_files(checkpoint.folder))
@@ -81,18 +81,18 @@ def ctranslate2_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     if not torch.equal(checkpoint.weights.get("decoder/projection/weight", embedding), embedding):
         raise ModelError(f"{checkpoint.folder}: 'decoder/projection/weight' is not the embedding; a Whisper's is")
     blocks = {found[0] for name in checkpoint.weights if (found := re.match(r"(en|de)coder/layer_\d+/", name))}
-    encoder_layers = sum(block.startswith("en") for block in blocks)
+    num_encoder_layers = sum(block.startswith("en") for block in blocks)
     config = WhisperConfig(
         vocab=len(embedding),
         mel_channels=first.shape[1],
-        features=len(first),
-        encoder_layers=encoder_layers,
-        encoder_heads=checkpoint["encoder/num_heads"],
-        encoder_hidden=len(checkpoint.tensor("encoder/layer_0/ffn/linear_0/bias")),
+        hidden_size=len(first),
+        num_encoder_layers=num_encoder_layers,
+        num_encoder_heads=checkpoint["encoder/num_heads"],
+        encoder_ffn_size=len(checkpoint.tensor("encoder/layer_0/ffn/linear_0/bias")),
         encoder_positions=len(checkpoint.tensor("encoder/position_encodings/encodings")),
-        decoder_layers=len(blocks) - encoder_layers,
-        decoder_heads=checkpoint["decoder/num_heads"],
-        decoder_hidden=len(checkpoint.tensor("decoder/layer_0/ffn/linear_0/bias")),
+        num_decoder_layers=len(blocks) - num_encoder_layers,
+        num_decoder_heads=checkpoint["decoder/num_heads"],
+        decoder_ffn_size=len(checkpoint.tensor("decoder/layer_0/ffn/linear_0/bias")),
         decoder_positions=len(checkpoint.tensor("decoder/position_encodings/encodings")),
     )
     own = {"generation_config.json": generation_config(checkpoint)}
@@ -104,14 +104,14 @@ def openai_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     config = WhisperConfig(
         vocab=checkpoint["n_vocab"],
         mel_channels=checkpoint["n_mels"],
-        features=checkpoint["n_audio_state"],
-        encoder_layers=checkpoint["n_audio_layer"],
-        encoder_heads=checkpoint["n_audio_head"],
-        encoder_hidden=4 * checkpoint["n_audio_state"],
+        hidden_size=checkpoint["n_audio_state"],
+        num_encoder_layers=checkpoint["n_audio_layer"],
+        num_encoder_heads=checkpoint["n_audio_head"],
+        encoder_ffn_size=4 * checkpoint["n_audio_state"],
         encoder_positions=checkpoint["n_audio_ctx"],
-        decoder_layers=checkpoint["n_text_layer"],
-        decoder_heads=checkpoint["n_text_head"],
-        decoder_hidden=4 * checkpoint["n_text_state"],
+        num_decoder_layers=checkpoint["n_text_layer"],
+        num_decoder_heads=checkpoint["n_text_head"],
+        decoder_ffn_size=4 * checkpoint["n_text_state"],
         decoder_positions=checkpoint["n_text_ctx"],
     )
     return _whisper(checkpoint, config, {})
@@ -144,10 +144,10 @@ def transformers_wav2vec2(checkpoint: ExternalCheckpoint) -> SavedModel:
     if "quantizer.codevectors" in checkpoint.weights:
         codes = Wav2Vec2PretrainingConfig(
             **sizes,
-            groups=checkpoint.config.get("num_codevector_groups", 2),
-            codes=checkpoint.config.get("num_codevectors_per_group", 320),
-            code_features=checkpoint.config.get("codevector_dim", 256),
-            contrast_features=checkpoint.config.get("proj_codevector_dim", 256),
+            num_codebooks=checkpoint.config.get("num_codevector_groups", 2),
+            codebook_size=checkpoint.config.get("num_codevectors_per_group", 320),
+            codevector_size=checkpoint.config.get("codevector_dim", 256),
+            projection_size=checkpoint.config.get("proj_codevector_dim", 256),
             code_dropout=checkpoint.config.get("feat_quantizer_dropout", 0.0),
         )
         return SavedModel(external_facts("wav2vec2-pretrain", codes, RECOGNITION_AUDIO), {}, Wav2Vec2Pretraining(codes))
@@ -179,10 +179,10 @@ def _encoder_sizes(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
     return {name: given(source, default) for name, (source, default) in _WAV2VEC2_SETTINGS.items()} | {
         "standardized": inputs.get("do_normalize", True),
         "padding_mask": inputs.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
-        "mask_starts": masks[0],
-        "mask_span": masks[1],
-        "channel_mask_starts": channel_masks[0],
-        "channel_mask_span": channel_masks[1],
+        "mask_prob": masks[0],
+        "mask_length": masks[1],
+        "mask_channel_prob": channel_masks[0],
+        "mask_channel_length": channel_masks[1],
     }
 
 

@@ -40,16 +40,16 @@ def transformers_hifigan(checkpoint: ExternalCheckpoint) -> SavedModel:
         mel_channels=channels,
         channels=checkpoint["upsample_initial_channel"],
         upsample_rates=tuple(checkpoint["upsample_rates"]),
-        upsample_kernels=tuple(checkpoint["upsample_kernel_sizes"]),
-        block_kernels=tuple(checkpoint["resblock_kernel_sizes"]),
-        block_dilations=_tuples(checkpoint["resblock_dilation_sizes"]),
+        upsample_kernel_sizes=tuple(checkpoint["upsample_kernel_sizes"]),
+        resblock_kernel_sizes=tuple(checkpoint["resblock_kernel_sizes"]),
+        resblock_dilations=_tuples(checkpoint["resblock_dilation_sizes"]),
         standardizes=standardizes,
     )
     audio = AudioConfig(
         sample_rate=rate,
-        fft_samples=4 * config.samples_a_frame,
-        window_samples=4 * config.samples_a_frame,
-        hop_samples=config.samples_a_frame,
+        fft_samples=4 * config.samples_per_frame,
+        window_samples=4 * config.samples_per_frame,
+        hop_samples=config.samples_per_frame,
         mel_channels=channels,
         min_hz=80.0,
         max_hz=min(7600.0, rate / 2),
@@ -70,19 +70,19 @@ def jik876_hifigan(checkpoint: ExternalCheckpoint) -> SavedModel:
         mel_channels=checkpoint["num_mels"],
         channels=checkpoint["upsample_initial_channel"],
         upsample_rates=tuple(checkpoint["upsample_rates"]),
-        upsample_kernels=tuple(checkpoint["upsample_kernel_sizes"]),
-        block_kernels=tuple(checkpoint["resblock_kernel_sizes"]),
-        block_dilations=tuple(one[: 3 if pairs else 2] for one in _tuples(checkpoint["resblock_dilation_sizes"])),
-        block_convolutions=2 if pairs else 1,
+        upsample_kernel_sizes=tuple(checkpoint["upsample_kernel_sizes"]),
+        resblock_kernel_sizes=tuple(checkpoint["resblock_kernel_sizes"]),
+        resblock_dilations=tuple(one[: 3 if pairs else 2] for one in _tuples(checkpoint["resblock_dilation_sizes"])),
+        resblock_convolutions=2 if pairs else 1,
     )
     rate, hop = checkpoint["sampling_rate"], checkpoint["hop_size"]
-    if hop != config.samples_a_frame:
-        log.warning("hop_size is %s, but upsample_rates multiply to %d: that is taken", hop, config.samples_a_frame)
+    if hop != config.samples_per_frame:
+        log.warning("hop_size is %s, but upsample_rates multiply to %d: that is taken", hop, config.samples_per_frame)
     audio = AudioConfig(
         sample_rate=rate,
         fft_samples=checkpoint["n_fft"],
         window_samples=checkpoint["win_size"],
-        hop_samples=config.samples_a_frame,
+        hop_samples=config.samples_per_frame,
         mel_channels=config.mel_channels,
         min_hz=checkpoint["fmin"],
         max_hz=checkpoint["fmax"] or rate / 2,
@@ -112,30 +112,30 @@ def transformers_vits(checkpoint: ExternalCheckpoint) -> SavedModel:
     config = VitsConfig(
         vocab=checkpoint["vocab_size"],
         speakers=checkpoint["num_speakers"],
-        speaker_features=checkpoint["speaker_embedding_size"],
+        speaker_embedding_size=checkpoint["speaker_embedding_size"],
         blanks=reading.pop("blanks"),
-        bins=checkpoint["spectrogram_bins"],
-        features=checkpoint["hidden_size"],
+        spectrogram_bins=checkpoint["spectrogram_bins"],
+        hidden_size=checkpoint["hidden_size"],
         latent_channels=checkpoint["flow_size"],
-        encoder_layers=checkpoint["num_hidden_layers"],
-        heads=checkpoint["num_attention_heads"],
-        filter_features=checkpoint["ffn_dim"],
-        kernel=checkpoint["ffn_kernel_size"],
-        window=checkpoint["window_size"],
+        num_encoder_layers=checkpoint["num_hidden_layers"],
+        num_heads=checkpoint["num_attention_heads"],
+        ffn_size=checkpoint["ffn_dim"],
+        ffn_kernel_size=checkpoint["ffn_kernel_size"],
+        window_size=checkpoint["window_size"],
         dropout=checkpoint["hidden_dropout"],
-        posterior_layers=checkpoint["posterior_encoder_num_wavenet_layers"],
-        flow_steps=checkpoint["prior_encoder_num_flows"],
-        flow_layers=checkpoint["prior_encoder_num_wavenet_layers"],
-        wavenet_kernel=checkpoint["wavenet_kernel_size"],
+        num_posterior_layers=checkpoint["posterior_encoder_num_wavenet_layers"],
+        num_flows=checkpoint["prior_encoder_num_flows"],
+        num_flow_layers=checkpoint["prior_encoder_num_wavenet_layers"],
+        wavenet_kernel_size=checkpoint["wavenet_kernel_size"],
         wavenet_dilation=checkpoint["wavenet_dilation_rate"],
         durations=_transformers_durations(checkpoint),
         decoder=HifiganConfig(
             mel_channels=checkpoint["flow_size"],
             channels=checkpoint["upsample_initial_channel"],
             upsample_rates=tuple(checkpoint["upsample_rates"]),
-            upsample_kernels=tuple(checkpoint["upsample_kernel_sizes"]),
-            block_kernels=tuple(checkpoint["resblock_kernel_sizes"]),
-            block_dilations=_tuples(checkpoint["resblock_dilation_sizes"]),
+            upsample_kernel_sizes=tuple(checkpoint["upsample_kernel_sizes"]),
+            resblock_kernel_sizes=tuple(checkpoint["resblock_kernel_sizes"]),
+            resblock_dilations=_tuples(checkpoint["resblock_dilation_sizes"]),
         ),
     )
     return _vits(config, checkpoint["sampling_rate"], letters, reading)
@@ -156,25 +156,25 @@ def jaywalnut310_vits(checkpoint: ExternalCheckpoint) -> SavedModel:
     config = VitsConfig(
         vocab=len(checkpoint.tensor("enc_p.emb.weight")),
         speakers=max(1, checkpoint["data.n_speakers"]),
-        speaker_features=model.get("gin_channels", 0) if steered else 0,
+        speaker_embedding_size=model.get("gin_channels", 0) if steered else 0,
         blanks=checkpoint["data.add_blank"],
-        bins=checkpoint["data.filter_length"] // 2 + 1,
-        features=checkpoint["model.hidden_channels"],
+        spectrogram_bins=checkpoint["data.filter_length"] // 2 + 1,
+        hidden_size=checkpoint["model.hidden_channels"],
         latent_channels=latent,
-        encoder_layers=checkpoint["model.n_layers"],
-        heads=checkpoint["model.n_heads"],
-        filter_features=checkpoint["model.filter_channels"],
-        kernel=checkpoint["model.kernel_size"],
+        num_encoder_layers=checkpoint["model.n_layers"],
+        num_heads=checkpoint["model.n_heads"],
+        ffn_size=checkpoint["model.filter_channels"],
+        ffn_kernel_size=checkpoint["model.kernel_size"],
         dropout=checkpoint["model.p_dropout"],
         durations=DurationConfig(stochastic=model.get("use_sdp", True)),
         decoder=HifiganConfig(
             mel_channels=latent,
             channels=checkpoint["model.upsample_initial_channel"],
             upsample_rates=tuple(checkpoint["model.upsample_rates"]),
-            upsample_kernels=tuple(checkpoint["model.upsample_kernel_sizes"]),
-            block_kernels=tuple(checkpoint["model.resblock_kernel_sizes"]),
-            block_dilations=_tuples(checkpoint["model.resblock_dilation_sizes"]),
-            block_convolutions=2 if str(checkpoint["model.resblock"]) == "1" else 1,
+            upsample_kernel_sizes=tuple(checkpoint["model.upsample_kernel_sizes"]),
+            resblock_kernel_sizes=tuple(checkpoint["model.resblock_kernel_sizes"]),
+            resblock_dilations=_tuples(checkpoint["model.resblock_dilation_sizes"]),
+            resblock_convolutions=2 if str(checkpoint["model.resblock"]) == "1" else 1,
         ),
     )
     letters = SymbolTable("letters", "authors", tuple(checkpoint.config.get("symbols", ())))
@@ -199,13 +199,13 @@ def _vits_reading(checkpoint: ExternalCheckpoint) -> tuple[SymbolTable, dict[str
 def _transformers_durations(checkpoint: ExternalCheckpoint) -> DurationConfig:
     return DurationConfig(
         stochastic=checkpoint["use_stochastic_duration_prediction"],
-        hidden=checkpoint["duration_predictor_filter_channels"],
-        kernel=checkpoint["duration_predictor_kernel_size"],
+        hidden_size=checkpoint["duration_predictor_filter_channels"],
+        kernel_size=checkpoint["duration_predictor_kernel_size"],
         dropout=checkpoint["duration_predictor_dropout"],
-        steps=checkpoint["duration_predictor_num_flows"],
-        layers=checkpoint["depth_separable_num_layers"],
-        bins=checkpoint["duration_predictor_flow_bins"],
-        bound=checkpoint["duration_predictor_tail_bound"],
+        num_flows=checkpoint["duration_predictor_num_flows"],
+        num_layers=checkpoint["depth_separable_num_layers"],
+        num_bins=checkpoint["duration_predictor_flow_bins"],
+        tail_bound=checkpoint["duration_predictor_tail_bound"],
     )
 
 
@@ -213,9 +213,9 @@ def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[st
     """Return an untrained VITS with what it says of itself."""
     audio = AudioConfig(
         sample_rate=rate,
-        fft_samples=2 * (config.bins - 1),
-        window_samples=2 * (config.bins - 1),
-        hop_samples=config.decoder.samples_a_frame,
+        fft_samples=2 * (config.spectrogram_bins - 1),
+        window_samples=2 * (config.spectrogram_bins - 1),
+        hop_samples=config.decoder.samples_per_frame,
         max_hz=rate / 2,
     )
     speakers = tuple(str(number) for number in range(config.speakers)) if config.speakers > 1 else ()
@@ -236,29 +236,29 @@ def ming024_fastspeech2(checkpoint: ExternalCheckpoint) -> SavedModel:
     if checkpoint["transformer.encoder_head"] != checkpoint["transformer.decoder_head"]:
         raise ModelError(f"{checkpoint.folder}: encoder and decoder have another number of heads; they must agree")
     adaptor = "variance_adaptor"
-    vocab, features = checkpoint.tensor("encoder.src_word_emb.weight").shape
+    vocab, hidden_size = checkpoint.tensor("encoder.src_word_emb.weight").shape
     predictor = checkpoint.tensor(f"{adaptor}.duration_predictor.conv_layer.conv1d_1.conv.weight").shape
-    checkpoint.weights.setdefault("speaker_emb.weight", torch.zeros(1, features))  # where there is but one voice
+    checkpoint.weights.setdefault("speaker_emb.weight", torch.zeros(1, hidden_size))  # where there is but one voice
     config = FastSpeech2Config(
         vocab=vocab,
         speakers=len(checkpoint.tensor("speaker_emb.weight")),
         mel_channels=len(checkpoint.tensor("mel_linear.bias")),
-        features=features,
-        encoder_layers=checkpoint["transformer.encoder_layer"],
-        decoder_layers=checkpoint["transformer.decoder_layer"],
-        heads=checkpoint["transformer.encoder_head"],
-        filter_features=checkpoint["transformer.conv_filter_size"],
-        kernel=checkpoint["transformer.conv_kernel_size"][0],
+        hidden_size=hidden_size,
+        num_encoder_layers=checkpoint["transformer.encoder_layer"],
+        num_decoder_layers=checkpoint["transformer.decoder_layer"],
+        num_heads=checkpoint["transformer.encoder_head"],
+        ffn_size=checkpoint["transformer.conv_filter_size"],
+        ffn_kernel_size=checkpoint["transformer.conv_kernel_size"][0],
         dropout=checkpoint["transformer.encoder_dropout"],
-        predictor_features=predictor[0],
-        predictor_kernel=predictor[2],
-        pitch_kernel=predictor[2],
+        predictor_hidden_size=predictor[0],
+        predictor_kernel_size=predictor[2],
+        pitch_predictor_kernel_size=predictor[2],
         predictor_dropout=checkpoint["variance_predictor.dropout"],
         post_norm=True,
         interleaved=True,
-        bins=len(checkpoint.tensor(f"{adaptor}.pitch_embedding.weight")),
-        bins_a_frame=level == "frame_level",
-        postnet_features=len(checkpoint.tensor("postnet.convolutions.0.0.conv.bias")),
+        num_bins=len(checkpoint.tensor(f"{adaptor}.pitch_embedding.weight")),
+        frame_level_bins=level == "frame_level",
+        postnet_hidden_size=len(checkpoint.tensor("postnet.convolutions.0.0.conv.bias")),
     )
     audio = _ming024_audio(checkpoint, config.mel_channels)
     named = checkpoint.json("speakers.json")  # their numbers by their names, used or not
@@ -295,28 +295,28 @@ def nvidia_tacotron2(checkpoint: ExternalCheckpoint) -> SavedModel:
     inside = checkpoint.tensor("postnet.convolutions.0.0.conv.weight")
     if width != (mels := inside.shape[1]):
         raise ModelError(f"{checkpoint.folder}: n_frames_per_step is {width / mels:g}; only 1 is known")
-    vocab, features = checkpoint.tensor("embedding.weight").shape
+    vocab, hidden_size = checkpoint.tensor("embedding.weight").shape
     recurrent = checkpoint.tensor("decoder.attention_rnn.weight_hh").shape[1]
     config = Tacotron2Config(
         vocab=vocab,
         mel_channels=mels,
-        features=features,
-        encoder_layers=sum(
+        hidden_size=hidden_size,
+        num_encoder_layers=sum(
             name.startswith("encoder.") and name.endswith("0.conv.weight") for name in checkpoint.weights
         ),
-        kernel=inside.shape[2],
-        recurrent_features=recurrent,
-        attention_features=len(checkpoint.tensor("decoder.attention_layer.query_layer.linear_layer.weight")),
+        kernel_size=inside.shape[2],
+        decoder_rnn_size=recurrent,
+        attention_size=len(checkpoint.tensor("decoder.attention_layer.query_layer.linear_layer.weight")),
         location_filters=len(location),
-        location_kernel=location.shape[2],
-        prenet_features=(hidden, len(checkpoint.tensor("decoder.prenet.layers.1.linear_layer.weight"))),
-        postnet_features=len(inside),
-        postnet_layers=sum(
+        location_kernel_size=location.shape[2],
+        prenet_sizes=(hidden, len(checkpoint.tensor("decoder.prenet.layers.1.linear_layer.weight"))),
+        postnet_hidden_size=len(inside),
+        num_postnet_layers=sum(
             name.startswith("postnet.") and name.endswith("0.conv.weight") for name in checkpoint.weights
         ),
         mel_mean=0.0,
-        mel_deviation=1.0,
-        limits=DecodingLimits(window=0, patience_frames=1000, frames_a_token=1000, stop_anywhere=True),
+        mel_std=1.0,
+        limits=DecodingLimits(window=0, patience_frames=1000, max_frames_per_token=1000, stop_anywhere=True),
     )
     for name in [
         name for name in checkpoint.weights if name.endswith(".running_mean")

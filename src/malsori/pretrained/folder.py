@@ -30,12 +30,12 @@ KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
 
 
 class Statistics(Config):
-    """Mean and deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
+    """Mean and standard deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
 
     pitch_mean: float
-    pitch_deviation: float
+    pitch_std: float
     energy_mean: float
-    energy_deviation: float
+    energy_std: float
 
 
 class ModelFacts(Config):

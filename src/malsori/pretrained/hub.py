@@ -3,6 +3,7 @@
 `load_saved` is the one door: a folder of ours, of transformers and of CTranslate2 open alike.
 """
 
+import re
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -49,12 +50,28 @@ def built_in() -> list[ModelEntry]:
     return [describe_model(path.name) for path in sorted(_assets().iterdir()) if (path / "config.json").is_file()]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Weights that come with malsori and are no model by themselves: name, bytes on disk, and whose card says so."""
+
+    name: str
+    bytes: int
+    license: str
+
+
+def other_weights() -> list[Weights]:
+    """Return what else comes with malsori and learnt from recordings, by name."""
+    folders = [path for path in sorted(_assets().iterdir()) if not (path / "config.json").is_file()]
+    found = ((path, re.search(r"Licen[cs]e: ([^,.]*(?:\.\d+)?)", _card(path))) for path in folders if path.is_dir())
+    return [Weights(path.name, _size(path), license[1] if license else "unknown") for path, license in found]
+
+
 def describe_model(name: str) -> ModelEntry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
     folder = resolve(name)
     external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     facts = open_external(folder).facts if external else read_model_facts(folder)
-    return ModelEntry(name, facts, sum(path.stat().st_size for path in folder.iterdir() if path.is_file()))
+    return ModelEntry(name, facts, _size(folder))
 
 
 def first_built_in(*systems: str) -> str:
@@ -267,6 +284,14 @@ def push(name: str, hub_id: str, private: bool = False) -> str:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"'{hub_id}': the Hugging Face hub did not take the model: {reason}") from error
     return f"https://huggingface.co/{hub_id}"
+
+
+def _card(folder: Path) -> str:
+    return (folder / "card.md").read_text(encoding="utf-8")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _assets() -> Path:

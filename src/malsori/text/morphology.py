@@ -1,6 +1,6 @@
 """What a junction of syllables cannot know by itself: which morphemes it lies between.
 
-Kiwi cuts the sentence into morphemes; each rule below looks at two neighbours and puts a mark on the junction between
+Kiwi cuts the sentence into morphemes; each rule below looks at two neighbors and puts a mark on the junction between
 them. Without Kiwi the same places stay unmarked, and only the words that need a mark change.
 """
 
@@ -62,7 +62,7 @@ class MorphologicalAnalyzer:
         return Kiwi(num_workers=1, load_multi_dict=False)  # proper nouns of many words: half the loading time
 
     def tokens(self, text: str) -> list[Token]:
-        """Return the morphemes of a normalised text."""
+        """Return the morphemes of a normalized text."""
         if self._kiwi is None:
             return []
         return [Token(token.form, token.tag, token.start, token.end) for token in self._kiwi.tokenize(text)]

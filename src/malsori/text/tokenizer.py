@@ -108,7 +108,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids in NFC; special tokens and timestamps are left out."""
+        """Return the text of ids in NFC; special tokens and timestamps are skipped."""
         return to_nfc(self._pieces.decode([index for index in ids if index < self._text_end]))
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
@@ -158,7 +158,7 @@ def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
 
 
 def vocab_size(files: dict[str, bytes]) -> int:
-    """Return how many ids the files know."""
+    """Return the size of the vocabulary in the files."""
     return read_pieces(files, "tokenizer").get_vocab_size()
 
 

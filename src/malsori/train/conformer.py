@@ -83,7 +83,7 @@ def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
         data = recipe.data if split == "train" else plain
         targets = {}
         for name, cut in list(found.items()):
-            reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
+            reason, target = _target(frontend, cut, max(data.speed_perturbation), recipe.audio.frame_seconds)
             if target is None:
                 del found[name]
                 skipped.setdefault(reason, []).append(name)

@@ -94,7 +94,7 @@ class WhisperCollator:
         return WhisperBatch(mel, mel_lengths, tokens[:, :-1], tokens[:, 1:], lengths - 1, list(texts))
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speed_perturbation, random)
         mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, self.window_frames)[0]
         masked_mel(mel[: len(wave) // self.audio.hop_samples], self.config, random)
         return mel
@@ -189,7 +189,7 @@ def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = texts.targets(found, min(data.speeds), skipped)
+        targets = texts.targets(found, min(data.speed_perturbation), skipped)
         cuts[split] = {name: found[name] for name in targets}
         window = config.window_frames if config.whole_window else 0
         collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, window, targets)
