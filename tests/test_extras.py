@@ -18,9 +18,7 @@ DISTRIBUTIONS = {"parselmouth": "praat-parselmouth"}
 
 @pytest.mark.parametrize("module", sorted(EXTRAS))
 def test_the_extra_that_a_message_names_installs_the_module_and_the_base_does_not(module):
-    package = module.partition(".")[0]
-    package = "tensorboard" if module == "torch.utils.tensorboard" else package
-    wanted = DISTRIBUTIONS.get(package, package.replace("_", "-"))
+    wanted = DISTRIBUTIONS.get(module, module.replace("_", "-"))
 
     def names(requirements):
         return {line.partition(";")[0].partition(">")[0].partition("[")[0].strip() for line in requirements}

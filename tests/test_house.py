@@ -42,10 +42,10 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (11, 1120),
-    "asr": (6, 470),
+    "asr": (6, 480),
     "audio": (6, 540),
     "cli": (10, 830),
-    "corpus": (11, 1720),
+    "corpus": (12, 1790),
     "decode": (4, 490),
     "losses": (4, 290),
     "malsori": (10, 590),
@@ -56,7 +56,7 @@ ROOMS = {
     "report": (12, 1440),
     "runtime": (1, 60),
     "text": (15, 1680),
-    "train": (20, 2290),
+    "train": (20, 2300),
     "tts": (6, 350),
 }
 MAX_FILE_LINES = 400

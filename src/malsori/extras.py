@@ -14,7 +14,7 @@ EXTRAS = {
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "parselmouth": "praat",
-    "torch.utils.tensorboard": "tensorboard",
+    "tensorboard": "tensorboard",
     "uroman": "mms",
 }
 
@@ -38,13 +38,12 @@ def require(module: str, purpose: str) -> None:
 
     Raises: MissingExtraError as `import_extra`.
     """
-    if sys.modules.get(module, module) is None or importlib.util.find_spec(module.partition(".")[0]) is None:
+    if sys.modules.get(module, module) is None or importlib.util.find_spec(module) is None:
         raise missing_extra(module, purpose)
 
 
 def missing_extra(module: str, purpose: str) -> MissingExtraError:
     """Return the error that says which extra of malsori brings a module."""
-    package = module.partition(".")[0]
     return MissingExtraError(
-        f"{purpose} needs {package}, which is not installed; install it with: pip install 'malsori[{EXTRAS[module]}]'"
+        f"{purpose} needs {module}, which is not installed; install it with: pip install 'malsori[{EXTRAS[module]}]'"
     )

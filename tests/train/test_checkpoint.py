@@ -157,9 +157,9 @@ def test_a_killed_replacement_is_undone_or_finished(tmp_path):
 
 
 def test_a_run_is_written_down_without_tensorboard_too_and_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     caplog.set_level(logging.INFO, "malsori")
-    with Journal(tmp_path, 0, 2) as journal:
-        journal.step(1, {"loss": 2.0}, force=True)
+    with RunLogger(tmp_path, 0, 2) as logger:
+        logger.step(1, {"loss": 2.0}, force=True)
     assert read_lines(tmp_path / "metrics.jsonl")[0]["loss"] == 2.0 and not (tmp_path / "tensorboard").exists()
     assert "pip install 'malsori[tensorboard]'" in caplog.text

@@ -2,6 +2,8 @@
 
 import logging
 
+import torch
+
 from malsori.cli import run as command
 from malsori.pretrained.folder import open_model
 
@@ -33,6 +35,12 @@ def test_train_says_what_it_learns_from_where_the_model_went_and_what_to_type_ne
     assert train(planted_corpus, out, "--resume", "--set", "train.steps=3") == 2
     assert "train.steps (2 → 3)" in capsys.readouterr().err
     assert train(planted_corpus, out, "--resume", "--accept-changes", "--set", "train.steps=3") == 0
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_run_begins(planted_corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train(planted_corpus, tmp_path / "run", "--device", "cuda") == 2
+    assert "device 'cuda': this machine" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_a_slip_on_the_command_line_is_named(planted_corpus, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,7 @@ def public(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     end = pieces.token_to_id("<|endoftext|>")
     config = transformers.WhisperConfig(
-        vocab_size=pieces.get_vocab_size(), d_model=16, num_encoder_layers=1, num_decoder_layers=2,
-        encoder_attention_heads=2,
+        vocab_size=pieces.get_vocab_size(), d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=200,
         max_target_positions=32, pad_token_id=end, bos_token_id=end, eos_token_id=end, decoder_start_token_id=end + 1,
     )  # fmt: skip
@@ -105,6 +105,25 @@ def test_a_whole_window_is_filled_up_with_silence_and_heard_as_a_whole(bound) ->
     assert batch.mel.shape[1] == 600 and (batch.mel_lengths == 600).all()
     (turn,) = setup.task.losses(batch)
     assert turn.losses["cross_entropy"].isfinite()
+
+
+def test_silence_stands_behind_each_sound_drawn_in_training_and_as_when_decoding_in_validation(bound) -> None:
+    setup = bound("model.trailing_silence=0.5", "augment.trailing_silence=[0.2, 2.0]", "data.speed_perturbation=[1.0]")
+    for split, low, high in (("train", 20, 200), ("dev", 50, 50)):
+        frames = [int(cut.duration * 16000) // 160 for cut in setup.cuts[split].values()]
+        behind = batch_of(setup, split).mel_lengths.numpy() - frames
+        assert behind.min() >= low - 1 and behind.max() <= high + 1
+    behind = batch_of(bound("model.trailing_silence=0.5", "data.speed_perturbation=[1.0]")).mel_lengths.numpy()
+    np.testing.assert_allclose(behind - [int(c.duration * 100) for c in setup.cuts["train"].values()], 50, atol=1)
+
+
+def test_a_checkpoint_of_whole_windows_can_learn_to_hear_sounds_at_their_own_length(bound, public) -> None:
+    own = ("model.whole_window=false", "model.trailing_silence=0.5")
+    setup = bound(f"start_from={public}", "augment.trailing_silence=[0.2, 1.0]", *own, name="whisper")
+    assert batch_of(setup).mel.shape[1] < 400 and not setup.task.network.config.whole_window
+    assert setup.facts.model["trailing_silence"] == 0.5
+    with pytest.raises(ConfigError, match=r"model\.hidden_size = 8, yet .* has 16: leave it out"):
+        bound(f"start_from={public}", "model.hidden_size=8", name="whisper")
 
 
 def test_what_does_not_fit_is_left_out_by_name_before_training(bound) -> None:
@@ -187,8 +206,8 @@ def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
     )
     wave = np.random.default_rng(0).normal(0, 0.1, 22050 * 2).astype(np.float32)
     example = Example("u0", "kim", wave, {})
-    whole = type(collator)(22050, collator.audio, loud, 600, collator.targets)
-    plain = type(collator)(22050, collator.audio, DataConfig(), 600, collator.targets)
+    whole = replace(collator, corpus_rate=22050, config=loud)
+    plain = replace(collator, corpus_rate=22050, config=DataConfig())
     masked, clean = (make([example], np.random.default_rng(3)).mel[0] for make in (whole, plain))
     assert torch.equal(masked[250:], clean[250:])
 

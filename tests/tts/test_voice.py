@@ -274,14 +274,31 @@ def test_a_voice_on_the_gpu_says_what_it_says_on_the_cpu(precision: str) -> None
         assert np.abs(other.mel - speech.mel).mean() < (0.01 if precision == "float32" else 0.1)
 
 
-def test_a_vocoder_opens_no_recognizer_and_no_other_adapter() -> None:
-    code = (
-        "import sys, malsori.tts.vocoders\n"
-        "print([name for name in sys.modules if name.startswith(('malsori.asr', 'malsori.decode', 'malsori.tts'))])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "malsori.tts.vocoders" in found
-    assert not {"malsori.asr", "malsori.decode", "malsori.tts.end_to_end", "malsori.tts.voice"} & set(eval(found))
+OPENED = """
+import sys
+from malsori.config import AudioConfig
+{}
+print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("opening", "models"),
+    [
+        (
+            "from malsori.tts.vocoders import load_vocoder; load_vocoder('vocos-ko', AudioConfig())",
+            {"vocos", "hifigan"},
+        ),
+        ("from malsori.tts.vocoders import load_vocoder; load_vocoder('griffin-lim', AudioConfig())", set()),
+        ("from malsori import load_voice; load_voice(vocoder='griffin-lim')", {"fastspeech2", "tacotron", "tacotron2"}),
+    ],
+)
+def test_opening_imports_no_recognizer_and_no_other_systems_model(opening: str, models: set[str]) -> None:
+    code = [sys.executable, "-c", OPENED.format(opening)]
+    opened = set(subprocess.run(code, capture_output=True, text=True, check=True).stdout.split())
+    assert {name.split(".")[2] for name in opened if name.startswith("malsori.models.")} == models
+    assert "malsori.tts.vocoders" in opened and "malsori.tts.end_to_end" not in opened
+    assert not {name for name in opened if name.startswith(("malsori.asr", "malsori.train", "malsori.corpus"))}
 
 
 # Parts that do not fit
@@ -310,7 +327,7 @@ def test_a_vocoder_of_another_sound_is_refused_naming_the_setting_and_both_value
 def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
     with pytest.raises(ModelError, match=r"a vocos does not speak; a voice needs one of: .*fastspeech2"):
         open_synthesizer(vocoder())
-    with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of vocos, hifigan is"):
+    with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of hifigan, vocos is"):
         NetworkVocoder(acoustic())
 
 

@@ -58,7 +58,8 @@ class WhisperSegmentDecoder:
         self.config: WhisperConfig = model.network.config
         self.system, self.audio = model.facts.system, model.facts.audio
         self.tokenizer = Tokenizer(model.files, "the model's folder")
-        self.max_seconds: float = self.config.window_frames * self.audio.frame_seconds
+        window_seconds = self.config.window_frames * self.audio.frame_seconds
+        self.max_seconds: float = window_seconds - (0 if self.config.whole_window else self.config.trailing_silence)
         self.output_is_normalized: bool = not self.tokenizer.is_token("1")
         known = self.tokenizer.languages
         first = _DEFAULT_LANGUAGE if _DEFAULT_LANGUAGE in known else known[0]
@@ -156,6 +157,8 @@ def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarr
 
 def _mel(waves: Float[np.ndarray, "batch samples"], config: WhisperConfig, audio: AudioConfig) -> Tensor:
     window = config.window_frames if config.whole_window else 0
+    if not config.whole_window:
+        waves = np.pad(waves, ((0, 0), (0, round(config.trailing_silence * audio.sample_rate))))
     return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window)
 
 

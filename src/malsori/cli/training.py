@@ -35,8 +35,12 @@ def train_system(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
     ] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """Train a system; interrupted anywhere, the same command with --resume goes on as if it had not been.
+
+    The precision stands in the recipe: --set train.precision=bfloat16.
 
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
@@ -45,8 +49,9 @@ def train_system(
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
 
+    prepare_runtime(device, "float32", threads)
     setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
-    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes))
+    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
     print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")

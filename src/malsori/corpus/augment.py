@@ -51,8 +51,11 @@ def augment(
 ) -> Float[np.ndarray, " longer"]:
     """Return a wave as it would sound in a room, with silence behind it, among noise, at another loudness.
 
+    What nothing is done to stays as it is; what is changed is clipped to [-1, 1].
+
     Raises: ConfigError if a folder holds no sound.
     """
+    given = wave
     if config.rooms and random.random() < config.room_share and len(wave):
         wave = _in_room(wave, _draw(_sounds(config.rooms, rate), random))
     low, high = config.trailing_silence
@@ -62,7 +65,7 @@ def augment(
         wave = wave + _noise_below(wave, _draw(_sounds(config.noise, rate), random), config.snr_db, random)
     if config.gain_db != (0.0, 0.0):
         wave = wave * 10 ** (random.uniform(*config.gain_db) / 20)
-    return np.clip(wave, -1.0, 1.0).astype(np.float32)
+    return given if wave is given else np.clip(wave, -1.0, 1.0).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

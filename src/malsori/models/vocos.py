@@ -3,7 +3,7 @@
     mel ─► conv ─► ConvNeXt blocks at frame rate ─► magnitude, phase ─► inverse STFT ─► wave
 
 All layers run once a frame instead of once a sample, so that two CPU cores can train it and one speaks far faster
-than real time. Judged by the period discriminators of HiFi-GAN and the resolution discriminators below.
+than real time. Trained against the period discriminators of HiFi-GAN and the resolution discriminators below.
 
 Differences from the paper:
 - The mel is HiFi-GAN's (22.05 kHz, 1024/256), so that one AudioConfig serves every acoustic model here.

@@ -18,6 +18,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
@@ -31,6 +32,7 @@ class WhisperConfig(Config):
 
     encoder_positions: steps of 20 ms in the window, 1500 for 30 s; decoder_positions: the most tokens there can be.
     whole_window: a sound is filled up with silence to the window, as the paper's are; otherwise it is masked.
+    trailing_silence: seconds of silence that a sound is given behind it where the window is not filled.
     """
 
     vocab: int = 51865
@@ -46,6 +48,7 @@ class WhisperConfig(Config):
     decoder_positions: int = 448
     dropout: float = 0.0
     whole_window: bool = True
+    trailing_silence: float = Field(0.0, ge=0, le=10)
 
     @property
     def window_frames(self) -> int:

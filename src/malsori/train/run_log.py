@@ -126,11 +126,13 @@ class RunLogger:
 def _board(folder: Path, start: int) -> Any:
     """Return TensorBoard's writer; None, saying so, where it is not installed: the run's own files say the same."""
     try:
-        module = import_extra("torch.utils.tensorboard", f"{folder}: is not written; it")
+        import_extra("tensorboard", f"{folder}: is not written; it")
     except MissingExtraError as error:
         log.info("%s", error)
         return None
-    return module.SummaryWriter(str(folder), purge_step=start + 1)
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
