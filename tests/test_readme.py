@@ -30,6 +30,7 @@ def parse(words: list[str]) -> dict:
     """Return the parameters that the command line would call a command with, calling nothing."""
     command, context = typer.main.get_command(cli.app), None
     while hasattr(command, "commands"):
+        words = words if words and words[0] in command.commands else ["list", *words]  # 'malsori models' lists
         context = command.make_context(command.name, words[:1], parent=context, resilient_parsing=True)
         command, words = command.commands[words[0]], words[1:]
     return command.make_context(command.name, words, parent=context).params
