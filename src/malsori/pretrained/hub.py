@@ -219,10 +219,8 @@ def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[ConversionMap, Ex
 
 def convert_checkpoint(conversion: ConversionMap, checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
-    from malsori.pretrained import convert_asr, convert_tts
-
     try:
-        empty = (convert_asr.READERS | convert_tts.READERS)[conversion.name](checkpoint)
+        empty = conversion.untrained(checkpoint)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""
