@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 970),
     "models": (11, 1840),
     "nn": (5, 610),
-    "pretrained": (8, 1440),
+    "pretrained": (9, 1470),
     "report": (12, 1440),
     "runtime": (1, 60),
     "text": (15, 1680),

@@ -45,7 +45,7 @@ def test_a_model_is_four_files_without_a_pickle(folder: Path) -> None:
 def test_half_of_the_bytes_are_saved_and_counters_stay_whole(tmp_path: Path) -> None:
     network = CONFORMER.build()
     for half in (False, True):
-        save_model(saved(CONFORMER, network), tmp_path / str(half), half=half)
+        save_model(saved(CONFORMER, network), tmp_path / str(half), "float16" if half else "float32")
     sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
     assert sizes[1] < 0.7 * sizes[0]
     on_disk = load_file(tmp_path / "True" / "model.safetensors")
@@ -55,7 +55,7 @@ def test_half_of_the_bytes_are_saved_and_counters_stay_whole(tmp_path: Path) -> 
 def test_a_number_too_great_for_half_is_kept_whole(tmp_path: Path) -> None:
     network = CONFORMER.build()
     network.blocks[0].convolution.batch_norm.running_var[0] = 1e5
-    save_model(saved(CONFORMER, network), tmp_path / "model", half=True)
+    save_model(saved(CONFORMER, network), tmp_path / "model", "float16")
     assert open_model(tmp_path / "model").network.blocks[0].convolution.batch_norm.running_var[0] == 1e5
 
 
