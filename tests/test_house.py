@@ -42,7 +42,7 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (11, 1140),
-    "asr": (6, 470),
+    "asr": (7, 500),
     "audio": (6, 530),
     "cli": (10, 730),
     "corpus": (11, 1720),

@@ -16,11 +16,11 @@ from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.encode import encode, phoneme_encoder
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.io import load_audio, resample, save_audio
+from malsori.audio.io import load_audio, resample, save_audio, stream_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript
-from malsori.errors import AlignmentError, AudioError, ModelError, TextError
+from malsori.errors import AlignmentError, AudioError, ModelError, OptionError, TextError
 from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.frontend import Frontend
@@ -185,6 +185,37 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
         segment.end for segment in transcript.segments[:-1]
     ]
     assert_near(times([word for segment in transcript.segments for word in segment.words]), wanted, within=0.04)
+
+
+def test_a_stream_yields_the_segments_of_the_transcript_while_the_file_is_read(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [np.concatenate([whistle("ㄴㅏ"), silence(1.1)]) for _ in range(45)]  # 58.5 s
+    save_audio(tmp_path / "long.wav", np.concatenate(words), RATE)
+    read: list[int] = []
+
+    def counted(path: Path, rate: int):
+        for part in stream_audio(path, rate, seconds=5.0):
+            read.append(len(part))
+            yield part
+
+    monkeypatch.setattr("malsori.asr.recognizer.stream_audio", counted)
+    done: list[float] = []
+    transcript = recognizer.transcribe(tmp_path / "long.wav", GREEDY, on_progress=done.append)
+    read.clear()
+    segments = recognizer.stream(tmp_path / "long.wav", GREEDY)
+    first = next(segments)
+    assert 18.0 < sum(read) / RATE < 24.0  # what the first piece needs, and not the whole file
+    assert (first, *segments) == transcript.segments and len(transcript.segments) >= 4
+    assert transcript.duration == pytest.approx(58.5) and transcript.text.split() == ["나"] * 45
+    assert done == sorted(done) and done[-1] == pytest.approx(58.5) and len(done) == len(transcript.segments)
+
+
+def test_a_stream_refuses_what_it_cannot_serve_before_it_begins(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="timestamps"):
+        recognizer.stream(silence(1.0), DecodingOptions(timestamps=True), sample_rate=RATE)
+    with pytest.raises(ValueError, match="needs its sample_rate"):
+        recognizer.stream(silence(1.0))
 
 
 def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:

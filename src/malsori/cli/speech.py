@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malsori.cli import decoding
-from malsori.cli.terminal import text_of, write
+from malsori.cli.terminal import sound_progress, text_of, write
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -93,7 +93,8 @@ def transcribe(
 
     recognizer = load_recognizer(model)
     for path in files:
-        transcript = recognizer.transcribe(path, options)
+        with sound_progress(path) as done:
+            transcript = recognizer.transcribe(path, options, on_progress=done)
         print(_transcript_as(TranscriptForm.json if as_json else form, path, transcript), end="")
 
 
