@@ -22,7 +22,9 @@ from malsori.report.curves import figure_of_axes
 from malsori.report.plots import as_png, mels_figure
 from malsori.systems import systems_of
 from malsori.train.run_log import read_lines
-from malsori.tts.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.vocoders import NetworkVocoder
+from malsori.tts.voice import load_voice
 
 _ACROSS = 4  # curves side by side
 
@@ -34,9 +36,8 @@ def spoken(name: str, corpus: Corpus, wanted: str) -> dict[str, np.ndarray]:
     if system in systems_of("recognizer"):
         return {}
     cut = next(cut for split in corpus.cuts.values() for cut in split if cut.id == wanted)
-    if system in VOCODERS:
-        mel = torch.from_numpy(corpus.ground_truth(cut)["mel"])
-        return {f"{system} (a copy)": model.network.infer(mel[None]).wave[0].numpy()}
+    if system in systems_of("vocoder"):
+        return {f"{system} (a copy)": NetworkVocoder(model).vocode(corpus.ground_truth(cut)["mel"])}
     said = cut.supervisions[0]
     return {system: load_voice(name).say(said.text, SayOptions(speaker=said.speaker)).wave}
 

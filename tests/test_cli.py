@@ -11,7 +11,9 @@ import pytest
 from malsori import cli
 from malsori.alignment.spans import Alignment, Span
 from malsori.alignment.textgrid import load_textgrid
+from malsori.corpus import espeak
 from malsori.errors import AudioError
+from malsori.extras import EXTRAS
 
 
 @pytest.fixture
@@ -76,12 +78,35 @@ def test_importing_malsori_and_its_command_line_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("matplotlib", ["demo", "--out", "{}/demo"]),
+        ("matplotlib", ["diagram", "vits", "-o", "{}/vits.svg"]),
+        ("matplotlib", ["runs", "{}", "-o", "{}/runs.html"]),
+        ("matplotlib", ["evaluate", "vocos-ko", "--corpus", "{}", "--out", "{}/evaluation"]),
+        ("matplotlib", ["corpus", "check", "{}", "--html", "{}/check.html"]),
+        ("matplotlib", ["corpus", "show", "{}", "-o", "{}/pictures"]),
+        ("espeakng_loader", ["corpus", "synthesize", "{}/spoken"]),
+    ],
+)
+def test_a_command_whose_extra_is_missing_says_so_at_once_and_makes_nothing(
+    tmp_path, capsys, monkeypatch, module, arguments
+):
+    espeak._engine.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    assert cli.run([argument.format(tmp_path) for argument in arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"pip install 'malsori[{EXTRAS[module]}]'" in told
+    assert not any(tmp_path.iterdir())
+
+
 def test_every_public_name_is_listed_and_an_unknown_one_is_refused():
     import malsori
 
     assert {"load_voice", "load_recognizer", "align", "score", "cer", "wer", "mcd"} <= set(dir(malsori))
-    with pytest.raises(AttributeError, match="tts"):
-        malsori.tts  # noqa: B018
+    with pytest.raises(AttributeError, match="speak"):
+        malsori.speak  # noqa: B018
 
 
 @pytest.fixture

@@ -2,11 +2,24 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from malsori import files
 from malsori.errors import ConfigError, FileError, MalsoriError
-from malsori.files import atomic_file, atomic_folder, clear_interrupted, read_json, read_toml, write_json, write_text
+from malsori.files import (
+    atomic_file,
+    atomic_folder,
+    clear_interrupted,
+    lock_file,
+    read_json,
+    read_toml,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -92,3 +105,20 @@ def test_json_that_is_no_object_is_told(tmp_path, content):
 def test_a_missing_file_is_told(tmp_path, read):
     with pytest.raises(ConfigError, match="no such file"):
         read(tmp_path / "none")
+
+
+def test_a_locked_file_is_one_process_s_until_it_is_closed(tmp_path):
+    path = tmp_path / ".lock"
+    code = f"from malsori.files import lock_file; lock_file(open({str(path)!r}, 'w'))"
+
+    def another_process() -> subprocess.CompletedProcess:
+        environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+
+    with path.open("w") as file:
+        lock_file(file)
+        refused = another_process()
+        assert refused.returncode == 1 and "Error" in refused.stderr.splitlines()[-1]
+    assert another_process().returncode == 0

@@ -41,23 +41,23 @@ FLOORS = (
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (11, 1140),
-    "asr": (7, 500),
-    "audio": (6, 530),
-    "cli": (10, 730),
-    "corpus": (11, 1720),
+    "alignment": (11, 1120),
+    "asr": (7, 520),
+    "audio": (6, 550),
+    "cli": (10, 850),
+    "corpus": (12, 1790),
     "decode": (4, 490),
     "losses": (4, 290),
-    "malsori": (10, 560),
-    "metrics": (10, 960),
-    "models": (11, 1810),
-    "nn": (5, 600),
-    "pretrained": (7, 1090),
+    "malsori": (10, 590),
+    "metrics": (10, 970),
+    "models": (11, 1840),
+    "nn": (5, 610),
+    "pretrained": (8, 1410),
     "report": (12, 1440),
     "runtime": (1, 60),
     "text": (15, 1680),
-    "train": (20, 2270),
-    "tts": (2, 250),
+    "train": (20, 2300),
+    "tts": (6, 350),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring

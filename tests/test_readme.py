@@ -30,8 +30,9 @@ def parse(words: list[str]) -> dict:
     """Return the parameters that the command line would call a command with, calling nothing."""
     command, context = typer.main.get_command(cli.app), None
     while hasattr(command, "commands"):
-        context = command.make_context(command.name, words[:1], parent=context, resilient_parsing=True)
-        command, words = command.commands[words[0]], words[1:]
+        context = command.make_context(command.name, words, parent=context, resilient_parsing=True)
+        (name,), words = context._protected_args, context.args  # a group may have a command of its own for no word
+        command = command.commands[name]
     return command.make_context(command.name, words, parent=context).params
 
 

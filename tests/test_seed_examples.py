@@ -35,7 +35,7 @@ EMBEDDINGS = torch.tensor([[0.1, -0.2, 0.3, 0.7], [0.5, 0.1, -0.4, 0.2], [-0.3, 
 
 def test_a_cnn_sees_80_x_1000_mels_through_a_local_window():
     torch.manual_seed(0)
-    network = ConvolutionPredictor(features=80, hidden=16, kernel=3, dropout=0.0)
+    network = ConvolutionPredictor(input_size=80, hidden_size=16, kernel_size=3, dropout=0.0)
     mel = torch.randn(80, 1000).T[None]  # the seed's (channels, frames) in our layout (batch, frames, channels)
     mask = torch.ones(1, 1000, dtype=torch.bool)
     changed = mel.clone()
@@ -66,7 +66,7 @@ def test_an_rnn_reads_in_order_and_a_transformer_all_at_once():
     torch.manual_seed(0)
     tokens, changed = EMBEDDINGS[None], EMBEDDINGS[None].clone()
     changed[0, 2] += 1.0  # another "k"
-    recurrent, attention = nn.GRU(4, 8, batch_first=True), SelfAttention(4, heads=2)
+    recurrent, attention = nn.GRU(4, 8, batch_first=True), SelfAttention(4, num_heads=2)
     mask = torch.ones(1, 4, dtype=torch.bool)
     heard_by_rnn = (recurrent(tokens)[0] != recurrent(changed)[0]).any(-1)[0].tolist()
     heard_by_transformer = (attention(tokens, mask) != attention(changed, mask)).any(-1)[0].tolist()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from malsori.metrics.error_rate import wer as wer
     from malsori.metrics.score_card import score as score
     from malsori.pretrained.hub import load_model as load_model
+    from malsori.tts.options import SayOptions as SayOptions
     from malsori.tts.voice import Speech as Speech
     from malsori.tts.voice import Voice as Voice
     from malsori.tts.voice import load_voice as load_voice
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Recognizer": "malsori.asr.recognizer",
+    "SayOptions": "malsori.tts.options",
     "Speech": "malsori.tts.voice",
     "Transcript": "malsori.decode.transcript",
     "Voice": "malsori.tts.voice",

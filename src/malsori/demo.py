@@ -1,4 +1,4 @@
-"""The whole loop in one command: say three sentences, transcribe them, score that, and show it on one page."""
+"""The whole loop in one command: say three sentences, transcribe them, score the transcripts, show it on one page."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -21,8 +21,8 @@ _SPOKEN = TextNormalizer(punctuation="removed")
 
 
 @dataclass(frozen=True)
-class Said:
-    """One sentence of the demo: what was said, what the recognizer wrote, and how far apart they are."""
+class DemoSentence:
+    """One sentence of the demo: its text, its transcript (`heard` in the report), and how far apart they are."""
 
     text: str
     hypothesis: str
@@ -36,17 +36,21 @@ class Said:
         return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
 
-def run_demo(out: Path) -> list[Said]:
-    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured."""
+def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> list[DemoSentence]:
+    """Write OUT/report.html, OUT/report.json and the sound files; return what was measured.
+
+    Args:
+        device, precision: as `resolve_runtime` takes them.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    voice, recognizer = load_voice(), load_recognizer()
+    voice, recognizer = load_voice(device=device, precision=precision), load_recognizer()
     voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))
     said, speeches = [], []
     for number, text in enumerate(SENTENCES, start=1):
         speech = voice.say(text)
         speech.save(out / f"{number}.wav")
-        said.append(_judge(speech, recognizer))
+        said.append(_score(speech, recognizer))
         speeches.append(speech)
     page.section("요약 · Summary", _summary(said))
     for one, speech in zip(said, speeches, strict=True):
@@ -57,19 +61,19 @@ def run_demo(out: Path) -> list[Said]:
     return said
 
 
-def mean_cer(said: list[Said]) -> float:
+def mean_cer(said: list[DemoSentence]) -> float:
     """Return the character error rate over all sentences together, spaces and punctuation not counted."""
     return cer([one.text for one in said], [one.hypothesis for one in said], spaces=False, normalizer=_SPOKEN).rate
 
 
-def _judge(speech: Speech, recognizer: Recognizer) -> Said:
+def _score(speech: Speech, recognizer: Recognizer) -> DemoSentence:
     text = speech.reading.written
-    hypothesis = recognizer.transcribe(speech.wave, sample_rate=speech.sample_rate).text
+    transcript = recognizer.transcribe(speech.wave, sample_rate=speech.sample_rate).text
     errors = (
-        cer(text, hypothesis, spaces=False, normalizer=_SPOKEN).rate,
-        wer(text, hypothesis, normalizer=_SPOKEN).rate,
+        cer(text, transcript, spaces=False, normalizer=_SPOKEN).rate,
+        wer(text, transcript, normalizer=_SPOKEN).rate,
     )
-    return Said(text, hypothesis, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
+    return DemoSentence(text, transcript, *errors, round(speech.seconds, 3), round(speech.real_time_factor, 4))
 
 
 def _introduction(voice: Voice, recognizer: Recognizer) -> str:
@@ -81,7 +85,7 @@ def _introduction(voice: Voice, recognizer: Recognizer) -> str:
     )
 
 
-def _summary(said: list[Said]) -> str:
+def _summary(said: list[DemoSentence]) -> str:
     rows = [
         [
             one.text,
@@ -97,7 +101,7 @@ def _summary(said: list[Said]) -> str:
     return table(["말한 것 (said)", "들은 것 (heard)", "CER", "WER", "초"], rows) + paragraph(legend)
 
 
-def _shown(one: Said, speech: Speech) -> list[str]:
+def _shown(one: DemoSentence, speech: Speech) -> list[str]:
     figure = speech_figure(speech.wave, speech.mel, speech.audio, speech.alignment)
     described = f"파형, 멜 스펙트로그램과 음소 시간: {one.text}"
     facts = f"들은 것: {one.hypothesis or '(아무것도 듣지 못함)'} · 합성 {one.real_time_factor:.3f} × 실시간"

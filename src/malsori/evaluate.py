@@ -1,8 +1,8 @@
-"""How good a model is on a corpus it did not learn from: a voice, a vocoder or a recogniser, each by its own measures.
+"""How good a model is on a corpus it was not trained on: a voice, a vocoder or a recogniser, each by its own measures.
 
 recogniser   transcribes the split; CER with and without spaces, WER
-voice        says the split's texts; MCD against the recordings, and the round trip: CER of what a recognizer writes
-             of the synthetic speech, beside what it writes of the recordings
+voice        says the split's texts; MCD against the recordings, and the round trip: CER of a recognizer's transcript
+             of the synthetic speech, beside that of the recordings
 vocoder      makes waves of the recordings' mels (copy synthesis), measured as a voice is
 
 All say how fast they are too: seconds of computing to a second of sound (the real-time factor), after a first
@@ -29,19 +29,22 @@ from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
-from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
+from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
-from malsori.tts.voice import VOCODERS, SayOptions, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import Vocoder
+from malsori.tts.vocoders import NetworkVocoder
+from malsori.tts.voice import load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
 _SPEED = "real_time_factor"
 _SHOWN = 12  # utterances on the page: the worst
-Watch = Callable[[list[Any]], Iterable[Any]]
+Progress = Callable[[list[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance: what it says, what the recognizer wrote, and its measures by name; the waves are for the page.
+    """One utterance: what it says, the transcript, and its measures by name; the waves are for the page.
 
     recording: beside the wave of a voice or a vocoder; None where the wave is the recording.
     """
@@ -102,14 +105,21 @@ class Evaluation:
 
 
 def evaluate(
-    name: str, corpus: Corpus, split: str = "test", recognizer: str | None = None, watch: Watch = iter
+    name: str,
+    corpus: Corpus,
+    split: str = "test",
+    recognizer: str | None = None,
+    progress: Progress = iter,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
     Args:
         name: as for `load_model`.
-        recognizer: who listens to a voice or a vocoder; the built-in one when not given.
-        watch: wraps the list of cuts, to show progress.
+        recognizer: that transcribes a voice's or a vocoder's speech; the built-in one when not given.
+        progress: wraps the list of cuts, to show progress.
+        device, precision: as `resolve_runtime` takes them.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
     """
     if split not in corpus.cuts:
@@ -119,11 +129,14 @@ def evaluate(
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
     if model.facts.system in systems_of("recognizer"):
-        return _listening(load_recognizer(name), corpus, split, cuts, watch)
-    listener = load_recognizer(recognizer)
-    if model.facts.system in VOCODERS:
-        return _speaking(_copies(model, corpus), model.facts.system, listener, corpus, split, cuts, watch)
-    voice = load_voice(name)
+        return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer)
+    if model.facts.system in systems_of("vocoder"):
+        vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
+        return _evaluate_speech(
+            _copy_synthesis(vocoder, corpus), model.facts.system, judge, corpus, split, cuts, progress
+        )
+    voice = load_voice(name, device=device, precision=precision)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
@@ -133,48 +146,50 @@ def evaluate(
     def say(cut: Any) -> np.ndarray:
         return voice.say(cut.supervisions[0].text, SayOptions(speaker=cut.supervisions[0].speaker)).wave
 
-    return _speaking(say, voice.acoustic.facts.system, listener, corpus, split, spoken, watch)
+    return _evaluate_speech(say, voice.acoustic.facts.system, judge, corpus, split, spoken, progress)
 
 
-def _copies(model: SavedModel, corpus: Corpus) -> Callable[[Any], np.ndarray]:
+def _copy_synthesis(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:
     """Return what makes a wave of a cut's mel. Raises: ModelError if the vocoder's audio settings are others."""
-    if model.facts.audio != corpus.audio:
+    if vocoder.audio != corpus.audio:
         raise ModelError(f"the vocoder's audio settings are not those of {corpus.path}")
-    return lambda cut: model.network.infer(torch.from_numpy(corpus.ground_truth(cut)["mel"])[None]).wave[0].numpy()
+    return lambda cut: vocoder.vocode(corpus.ground_truth(cut)["mel"])
 
 
-def _listening(recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], watch: Watch) -> Evaluation:
+def _evaluate_recognizer(
+    recognizer: Recognizer, corpus: Corpus, split: str, cuts: list[Any], progress: Progress
+) -> Evaluation:
     rows, rate = [], corpus.audio.sample_rate
     recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
-    for cut in watch(cuts):
+    for cut in progress(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        hypothesis = _transcribed(recognizer, wave, rate)
+        hypothesis = _transcript(recognizer, wave, rate)
         rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
     return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
 
 
-def _speaking(
+def _evaluate_speech(
     make: Callable[[Any], np.ndarray],
     system: str,
     recognizer: Recognizer,
     corpus: Corpus,
     split: str,
     cuts: list[Any],
-    watch: Watch,
+    progress: Progress,
 ) -> Evaluation:
     """Return the measures of the waves that are made for the cuts, against their recordings."""
     rows, in_recordings, rate = [], [], corpus.audio.sample_rate
     make(cuts[0])
-    for cut in watch(cuts):
+    for cut in progress(cuts):
         recording, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
         wave = make(cut)
         speed = _speed(began, len(wave) / rate)
-        hypothesis = _transcribed(recognizer, wave, rate)
-        in_recordings.append(_transcribed(recognizer, recording, rate))
+        hypothesis = _transcript(recognizer, wave, rate)
+        in_recordings.append(_transcript(recognizer, recording, rate))
         measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
         rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
     texts = [row.text for row in rows]
@@ -225,9 +240,9 @@ def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]
     page.section("측정 · Measures", table(["measure", "value", "95 %"], lines))
     for row in sorted(found.rows, key=lambda row: -row.measures["cer_no_space"])[:_SHOWN]:
-        hypothesis = [["hypothesis", marked(row.text, row.hypothesis)]]
+        compared = [["hypothesis", marked(row.text, row.hypothesis)]]
         cells = [[name, f"{value:.3f}"] for name, value in row.measures.items()]
-        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], hypothesis + cells))
+        page.section(f"{row.id}: {row.text}", *_shown(row, found.audio), table(["", ""], compared + cells))
     page.save(out / "evaluation.html")
 
 
@@ -251,14 +266,14 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _transcribed(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
-    """Return the transcript, spelt as it is spoken whatever the recognizer writes."""
+def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
+    """Return the transcript of a wave, spelled as it is spoken whatever the recognizer writes."""
     text = recognizer.transcribe(wave, sample_rate=sample_rate).text
     if recognizer.decoder.output_is_normalized:
         return text
     try:
         return _plain(recognizer, text)
-    except TextError:  # there is a sign that has no reading
+    except TextError:  # it holds a character without a reading
         return only_hangul(text)
 
 

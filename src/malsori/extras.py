@@ -1,6 +1,8 @@
 """Packages that only some commands need: which extra brings each, and what is said where it is not installed."""
 
 import importlib
+import importlib.util
+import sys
 from types import ModuleType
 
 from malsori.errors import MissingExtraError
@@ -12,7 +14,7 @@ EXTRAS = {
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "parselmouth": "praat",
-    "torch.utils.tensorboard": "tensorboard",
+    "tensorboard": "tensorboard",
     "uroman": "mms",
 }
 
@@ -31,9 +33,17 @@ def import_extra(module: str, purpose: str) -> ModuleType:
         raise missing_extra(module, purpose) from error
 
 
+def require(module: str, purpose: str) -> None:
+    """Make sure, before long work begins, that a module which an extra brings is there; it is not imported.
+
+    Raises: MissingExtraError as `import_extra`.
+    """
+    if sys.modules.get(module, module) is None or importlib.util.find_spec(module) is None:
+        raise missing_extra(module, purpose)
+
+
 def missing_extra(module: str, purpose: str) -> MissingExtraError:
     """Return the error that says which extra of malsori brings a module."""
-    package = module.partition(".")[0]
     return MissingExtraError(
-        f"{purpose} needs {package}, which is not installed; install it with: pip install 'malsori[{EXTRAS[module]}]'"
+        f"{purpose} needs {module}, which is not installed; install it with: pip install 'malsori[{EXTRAS[module]}]'"
     )

@@ -8,12 +8,13 @@ such names behind, and `clear_interrupted` settles them.
 import json
 import os
 import shutil
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from malsori.errors import ConfigError, FileError
 
@@ -72,6 +73,23 @@ def clear_interrupted(folder: Path) -> None:
             left.replace(original)
     for left in folder.glob(".*.partial*"):
         _remove(left)
+
+
+def lock_file(file: IO[Any]) -> None:
+    """Lock an open file for this process alone, until it is closed or the process ends, killed or not.
+
+    A child that outlives the process does not keep the lock.
+    Raises: OSError if another process holds it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,7 +19,8 @@ class System:
         role: what a model of it does for its user; an "encoder" only begins a recognizer's training.
         config, network: the class of its sizes, and the network that they build.
         training: its `malsori.train.setup.SystemSpec`.
-        decoder: of a recognizer, its `malsori.asr.recognizer.SegmentDecoder`.
+        adapter: makes a saved model of it fill its role: a protocol of `malsori.tts.roles`, or
+            `malsori.asr.recognizer.SegmentDecoder`; "" where the role has none.
         encoder: of a recognizer that CTC trains, its `malsori.asr.encode.CtcEncoder`.
     """
 
@@ -27,7 +28,7 @@ class System:
     config: str
     network: str
     training: str
-    decoder: str = ""
+    adapter: str = ""
     encoder: str = ""
 
     def resolve(self, part: str) -> Any:
@@ -36,34 +37,39 @@ class System:
         return getattr(importlib.import_module(module), name)
 
 
-def _system(role: Role, module: str, network: str, training: str, **parts: str) -> System:
-    """Return a row: the config is called after its network, and both stand in one file."""
-    place = f"malsori.models.{module}:{network}"
-    return System(role=role, config=f"{place}Config", network=place, training=f"malsori.train.{training}", **parts)
+def _system(role: Role, network: str, training: str, adapter: str = "", encoder: str = "") -> System:
+    """Return a row from names below `malsori`; the config is called after its network, and stands beside it."""
+    place = f"malsori.models.{network}"
+    above = [f"malsori.{part}" if part else "" for part in (f"train.{training}", adapter, encoder)]
+    return System(
+        role=role, config=f"{place}Config", network=place, training=above[0], adapter=above[1], encoder=above[2]
+    )
 
 
-_ASR = "malsori.asr"
+def _acoustic(network: str, training: str, adapter: str) -> System:
+    return _system("acoustic model", network, training, f"tts.acoustic:{adapter}")
 
 
-def _ctc(encoder: str) -> dict[str, str]:
-    """Return the parts of a recognizer that CTC trains."""
-    return {"decoder": f"{_ASR}.ctc:CtcSegmentDecoder", "encoder": f"{_ASR}.ctc_encoders:{encoder}"}
+def _vocoder(network: str, training: str) -> System:
+    return _system("vocoder", network, training, "tts.vocoders:NetworkVocoder")
+
+
+def _ctc(network: str, training: str, encoder: str) -> System:
+    return _system("recognizer", network, training, "asr.ctc:CtcSegmentDecoder", f"asr.ctc_encoders:{encoder}")
 
 
 SYSTEMS: dict[str, System] = {
-    "conformer": _system("recognizer", "conformer", "Conformer", "conformer:CONFORMER", **_ctc("ConformerCtcEncoder")),
-    "fastspeech": _system("acoustic model", "fastspeech", "FastSpeech", "fastspeech:FASTSPEECH"),
-    "fastspeech2": _system("acoustic model", "fastspeech2", "FastSpeech2", "fastspeech:FASTSPEECH2"),
-    "hifigan": _system("vocoder", "hifigan", "Hifigan", "hifigan:HIFIGAN"),
-    "tacotron": _system("acoustic model", "tacotron", "Tacotron", "tacotron:TACOTRON"),
-    "tacotron2": _system("acoustic model", "tacotron2", "Tacotron2", "tacotron:TACOTRON2"),
-    "vits": _system("end-to-end voice", "vits", "Vits", "vits:VITS"),
-    "vocos": _system("vocoder", "vocos", "Vocos", "hifigan:VOCOS"),
-    "wav2vec2": _system("recognizer", "wav2vec2", "Wav2Vec2", "wav2vec2:WAV2VEC2", **_ctc("Wav2Vec2CtcEncoder")),
-    "wav2vec2-pretrain": _system("encoder", "wav2vec2", "Wav2Vec2Pretraining", "wav2vec2_pretraining:PRETRAINING"),
-    "whisper": _system(
-        "recognizer", "whisper", "Whisper", "whisper:WHISPER", decoder=f"{_ASR}.whisper:WhisperSegmentDecoder"
-    ),
+    "conformer": _ctc("conformer:Conformer", "conformer:CONFORMER", "ConformerCtcEncoder"),
+    "fastspeech": _acoustic("fastspeech:FastSpeech", "fastspeech:FASTSPEECH", "FastSpeechAdapter"),
+    "fastspeech2": _acoustic("fastspeech2:FastSpeech2", "fastspeech:FASTSPEECH2", "FastSpeech2Adapter"),
+    "hifigan": _vocoder("hifigan:Hifigan", "hifigan:HIFIGAN"),
+    "tacotron": _acoustic("tacotron:Tacotron", "tacotron:TACOTRON", "TacotronAdapter"),
+    "tacotron2": _acoustic("tacotron2:Tacotron2", "tacotron:TACOTRON2", "TacotronAdapter"),
+    "vits": _system("end-to-end voice", "vits:Vits", "vits:VITS", "tts.end_to_end:VitsAdapter"),
+    "vocos": _vocoder("vocos:Vocos", "hifigan:VOCOS"),
+    "wav2vec2": _ctc("wav2vec2:Wav2Vec2", "wav2vec2:WAV2VEC2", "Wav2Vec2CtcEncoder"),
+    "wav2vec2-pretrain": _system("encoder", "wav2vec2:Wav2Vec2Pretraining", "wav2vec2_pretraining:PRETRAINING"),
+    "whisper": _system("recognizer", "whisper:Whisper", "whisper:WHISPER", "asr.whisper:WhisperSegmentDecoder"),
 }
 
 

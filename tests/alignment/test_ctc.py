@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from malsori.alignment import ctc
-from malsori.alignment.ctc import align_ctc, align_ctc_batch, needed_frames
+from malsori.alignment.ctc import align_ctc, needed_frames
 from malsori.errors import AlignmentError
 
 
@@ -132,21 +132,3 @@ def test_too_few_frames_are_refused_with_the_number_that_is_needed():
 def test_what_cannot_be_aligned_is_refused(log_probs, tokens, told):
     with pytest.raises(AlignmentError, match=told):
         align_ctc(log_probs, tokens)
-
-
-def test_a_batch_gives_what_each_gives_alone():
-    random = np.random.default_rng(2)
-    sounds = [np.log(random.dirichlet(np.ones(5), size=size)) for size in (30, 12, 50)]
-    texts = [[1, 2, 2], [], [4, 3, 2, 1] * 4]
-    together = align_ctc_batch(sounds, texts, threads=2)
-    for path, sound, text in zip(together, sounds, texts, strict=True):
-        alone = align_ctc(sound, text)
-        np.testing.assert_array_equal(path.frame_tokens, alone.frame_tokens)
-        assert path.score == alone.score
-
-
-def test_a_batch_names_the_item_that_does_not_fit():
-    with pytest.raises(AlignmentError, match="item 1 of the batch: 2 frames"):
-        align_ctc_batch([np.zeros((9, 3)), np.zeros((2, 3))], [[1], [1, 2, 1]])
-    with pytest.raises(AlignmentError, match="1 sounds but 2 texts"):
-        align_ctc_batch([np.zeros((9, 3))], [[1], [2]])

@@ -16,7 +16,9 @@ from malsori.pretrained.folder import ModelFacts, SavedModel
 from ..models.harness import saved
 from ..models.subjects import VOCOS
 
-SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
+SIZES = ConformerConfig(
+    hidden_size=12, num_layers=2, num_heads=2, kernel_size=5, subsampling_channels=4, phoneme_ctc_layer=1
+)
 
 
 def noise(samples: int) -> np.ndarray:

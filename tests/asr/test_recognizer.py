@@ -315,7 +315,9 @@ def test_a_sound_that_cannot_be_read_is_refused(recognizer: Recognizer, tmp_path
 
 def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_from_any_sound(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    sizes = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
+    sizes = ConformerConfig(
+        hidden_size=12, num_layers=2, num_heads=2, kernel_size=5, subsampling_channels=4, phoneme_ctc_layer=1
+    )
     network = Conformer(sizes).eval()
     network.jamo_head.project.weight.data.mul_(20)  # it babbles: bare codas, onsets without a vowel
     model = SavedModel(facts(sizes), {"jamo": JAMO, "phonemes": PHONEMES}, network)

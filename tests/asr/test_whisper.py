@@ -106,7 +106,11 @@ class Ear(nn.Module):
     def __init__(self, murmur: float, timestamps: bool = False) -> None:
         super().__init__()
         self.config = WhisperConfig(
-            vocab=vocab_size(FILES), encoder_positions=500, decoder_layers=2, decoder_heads=1, decoder_positions=40
+            vocab=vocab_size(FILES),
+            encoder_positions=500,
+            num_decoder_layers=2,
+            num_decoder_heads=1,
+            decoder_positions=40,
         )
         self.murmur, self.timestamps, self.encoded = murmur, timestamps, 0
 
@@ -211,18 +215,18 @@ def test_sound_longer_than_the_window_is_cut_at_its_quiet_places() -> None:
 
 
 def test_a_recogniser_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
-    from malsori.evaluate import _transcribed
+    from malsori.evaluate import _transcript
     from malsori.text.frontend import Frontend
 
     one = recognizer()
     one.frontend = Frontend(morphology=False)
     assert one.decoder.output_is_normalized
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("3개, 있어요!", "ko", 1.0, ()))
-    assert _transcribed(one, silence(1.0), RATE) == "3개, 있어요!"
+    assert _transcript(one, silence(1.0), RATE) == "3개, 있어요!"
     one.decoder.output_is_normalized = False
-    assert _transcribed(one, silence(1.0), RATE) == "세 개 있어요"
+    assert _transcript(one, silence(1.0), RATE) == "세 개 있어요"
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("나무 क", "ko", 1.0, ()))
-    assert _transcribed(one, silence(1.0), RATE) == "나무"
+    assert _transcript(one, silence(1.0), RATE) == "나무"
 
 
 def test_what_a_checkpoint_cannot_be_asked_is_refused() -> None:
@@ -286,8 +290,8 @@ def small_folder(path: Path, files: dict[str, bytes]) -> Path:
     """Save a tiny Whisper with wild random weights, which babbles at anything."""
     torch.manual_seed(0)
     config = WhisperConfig(
-        vocab=vocab_size(jamo_files()), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
-        encoder_hidden=16, encoder_positions=150, decoder_layers=2, decoder_heads=2, decoder_hidden=16,
+        vocab=vocab_size(jamo_files()), mel_channels=80, hidden_size=16, num_encoder_layers=1, num_encoder_heads=2,
+        encoder_ffn_size=16, encoder_positions=150, num_decoder_layers=2, num_decoder_heads=2, decoder_ffn_size=16,
         decoder_positions=20,
     )  # fmt: skip
     network = Whisper(config)

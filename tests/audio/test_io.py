@@ -1,6 +1,7 @@
 """Sound files: what is written comes back, and what cannot be read says so in one line."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,3 +219,12 @@ def test_a_header_tells_how_long_a_sound_is_and_nothing_is_decoded(tmp_path: Pat
     assert header_seconds(tmp_path / "text.wav") is None
     with pytest.raises(AudioError, match="no such file"):
         header_seconds(tmp_path / "nowhere.wav")
+
+
+def test_what_needs_ffmpeg_says_what_to_install_where_it_is_missing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "voice.m4a").write_bytes(b"\0\0\0 ftypM4A " + bytes(200))
+    with pytest.raises(AudioError, match=r"voice\.m4a: damaged, or .* needs av, .*pip install 'malsori\[ffmpeg\]'"):
+        load_audio(tmp_path / "voice.m4a")
+    save_audio(tmp_path / "voice.wav", np.zeros(100, dtype=np.float32), 16000)
+    assert len(load_audio(tmp_path / "voice.wav")) == 100

@@ -138,7 +138,7 @@ def test_what_is_drawn_for_a_step_depends_on_the_seed_and_the_step_alone(corpus:
 def test_an_utterance_is_read_once_and_no_batch_changes_it(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = select(corpus, "train", DataConfig())
     ids = list(cuts)[:2]
-    data = DataConfig(masked_channels=20, masked_frames=20)
+    data = DataConfig(freq_mask_width=20, time_mask_width=20)
     targets = {name: Target("", [1], [1]) for name in ids}
     speech = SpeechDataset(corpus, cuts, ListenCollator(AUDIO.sample_rate, AUDIO, targets, data), seed=1)
     read = []
@@ -194,8 +194,8 @@ def aligned(durations: list[int], pitch_hz: list[float], energy: list[float], sp
 
 
 STATISTICS = {
-    "kim": Statistics(pitch_mean=float(np.log(100)), pitch_deviation=0.5, energy_mean=2.0, energy_deviation=4.0),
-    "lee": Statistics(pitch_mean=float(np.log(200)), pitch_deviation=1.0, energy_mean=0.0, energy_deviation=1.0),
+    "kim": Statistics(pitch_mean=float(np.log(100)), pitch_std=0.5, energy_mean=2.0, energy_std=4.0),
+    "lee": Statistics(pitch_mean=float(np.log(200)), pitch_std=1.0, energy_mean=0.0, energy_std=1.0),
 }
 
 
@@ -228,9 +228,9 @@ def test_a_speakers_statistics_are_over_voiced_frames_of_its_own_utterances(corp
     of_kim = [corpus.ground_truth(cut) for cut in cuts.values() if cut.supervisions[0].speaker == "kim"]
     pitch = np.concatenate([truth["pitch_hz"] for truth in of_kim])
     assert statistics["kim"].pitch_mean == pytest.approx(np.log(pitch[pitch > 0]).mean(), rel=1e-5)
-    assert statistics["kim"].pitch_deviation == pytest.approx(np.log(pitch[pitch > 0]).std(), rel=1e-4)
+    assert statistics["kim"].pitch_std == pytest.approx(np.log(pitch[pitch > 0]).std(), rel=1e-4)
     energy = np.concatenate([truth["energy"] for truth in of_kim])
-    assert statistics["kim"].energy_deviation == pytest.approx(energy.std(), rel=1e-4)
+    assert statistics["kim"].energy_std == pytest.approx(energy.std(), rel=1e-4)
 
 
 def test_a_speaker_who_never_sounds_is_named(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_without_masks_and_speeds_a_recogniser_hears_the_recording() -> None:
 
 @pytest.mark.parametrize("speed", [0.9, 1.1, 2.0])
 def test_a_faster_utterance_is_shorter_by_as_much(speed: float) -> None:
-    assert listen(example(), speeds=(speed,)).shape[1] == pytest.approx(120 / speed, abs=1)
+    assert listen(example(), speed_perturbation=(speed,)).shape[1] == pytest.approx(120 / speed, abs=1)
 
 
 def test_a_voice_corpus_is_heard_at_the_recognisers_rate() -> None:
@@ -275,11 +275,11 @@ def test_a_voice_corpus_is_heard_at_the_recognisers_rate() -> None:
 
 
 def test_every_speed_is_drawn_in_time() -> None:
-    lengths = {listen(example(), seed=seed, speeds=(0.9, 1.0, 1.1)).shape[1] for seed in range(20)}
+    lengths = {listen(example(), seed=seed, speed_perturbation=(0.9, 1.0, 1.1)).shape[1] for seed in range(20)}
     assert lengths == {109, 120, 133}
 
 
-@pytest.mark.parametrize(("axis", "setting", "widest"), [(1, "masked_channels", 12), (0, "masked_frames", 15)])
+@pytest.mark.parametrize(("axis", "setting", "widest"), [(1, "freq_mask_width", 12), (0, "time_mask_width", 15)])
 def test_masks_are_two_bands_at_the_mean_no_wider_than_asked(axis: int, setting: str, widest: int) -> None:
     utterance, widths = example(), []
     plain = listen(utterance)[0]
@@ -297,7 +297,7 @@ def test_a_mask_never_takes_more_than_a_fifth_of_a_short_utterance() -> None:
     utterance = example(seconds=0.5)
     plain = listen(utterance)[0]
     for seed in range(20):
-        assert (listen(utterance, seed=seed, masked_frames=100)[0] != plain).all(1).sum() <= 2 * (50 // 5)
+        assert (listen(utterance, seed=seed, time_mask_width=100)[0] != plain).all(1).sum() <= 2 * (50 // 5)
 
 
 # Which utterances
@@ -309,13 +309,13 @@ def test_only_the_wanted_utterances_are_taken(corpus: Corpus) -> None:
     kim = select(corpus, "train", DataConfig(speakers=("kim",)))
     assert kim and {cut.supervisions[0].speaker for cut in kim.values()} == {"kim"}
     longest = float(np.median([cut.duration for cut in everything.values()]))
-    short = select(corpus, "train", DataConfig(longest_seconds=longest))
+    short = select(corpus, "train", DataConfig(max_seconds=longest))
     assert set(short) == {name for name, cut in everything.items() if cut.duration <= longest}
 
 
 def test_when_no_utterance_is_left_it_is_told_why(corpus: Corpus) -> None:
     with pytest.raises(CorpusError, match=r"split 'train' has no utterance of speakers kim up to 0\.1 s long"):
-        select(corpus, "train", DataConfig(speakers=("kim",), longest_seconds=0.1))
+        select(corpus, "train", DataConfig(speakers=("kim",), max_seconds=0.1))
 
 
 def test_a_speaker_the_corpus_does_not_know_is_refused_with_the_nearest(corpus: Corpus) -> None:

@@ -19,7 +19,9 @@ from malsori.text.symbols import JAMO, PHONEMES
 
 from .conftest import write_emotiontts
 
-SIZES = ConformerConfig(features=12, blocks=2, heads=2, kernel=5, subsampling_channels=4, phoneme_block=1)
+SIZES = ConformerConfig(
+    hidden_size=12, num_layers=2, num_heads=2, kernel_size=5, subsampling_channels=4, phoneme_ctc_layer=1
+)
 SENTENCES = ("나무가 높다.", "노래를 정말 잘하시네요.", "우리 같이 걸어요.")
 MORE = (*SENTENCES, "바다에 가고 싶어요.")
 
@@ -105,8 +107,8 @@ def test_what_cannot_be_aligned_is_counted_by_reason_and_the_rest_goes_on(
     }  # Thai has no reading
     for text, other in texts.items():
         cuts[text].supervisions[0].text = other
-    left_out = add_durations(corpus, recognizer)
-    assert left_out == {
+    skipped = add_durations(corpus, recognizer)
+    assert skipped == {
         "too short for its text": [cuts["노래를 정말 잘하시네요."].id],
         "text cannot be read": [cuts["우리 같이 걸어요."].id],
     }

@@ -205,7 +205,7 @@ def test_a_run_broken_at_any_write_goes_on_to_the_same_bytes(
         prepare(emotiontts, tmp_path / "broken", ALONE)
     monkeypatch.undo()
     if writes:
-        with pytest.raises(CorpusError, match="preparation was broken off; run the same 'malsori corpus prepare"):
+        with pytest.raises(CorpusError, match="preparation was interrupted; run the same 'malsori corpus prepare"):
             load_corpus(tmp_path / "broken")
     prepare(emotiontts, tmp_path / "broken", ALONE)
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")

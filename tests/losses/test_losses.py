@@ -244,11 +244,11 @@ def test_an_utterance_that_cannot_be_spelt_is_named_or_left_out_aloud(caplog):
     assert frames_needed(targets, tokens).tolist() == [2, 3]
     with pytest.raises(AlignmentError, match=r"\['b'\] of the batch need \[3\] frames and have \[2\]"):
         ctc_loss(log_probs, frames, targets, tokens, names=["a", "b"])
-    left = ctc_loss(log_probs, frames, targets, tokens, leave_out_infeasible=True, names=["a", "b"])
+    left = ctc_loss(log_probs, frames, targets, tokens, skip_infeasible=True, names=["a", "b"])
     assert left.item() == pytest.approx(ctc_loss(log_probs[:1], frames[:1], targets[:1], tokens[:1]).item())
     assert "['b']" in caplog.text and "left out" in caplog.text
     with pytest.raises(AlignmentError):
-        ctc_loss(log_probs[1:], frames[1:], targets[1:], tokens[1:], leave_out_infeasible=True)
+        ctc_loss(log_probs[1:], frames[1:], targets[1:], tokens[1:], skip_infeasible=True)
 
 
 def test_guided_attention_and_diagonality_follow_their_formula():

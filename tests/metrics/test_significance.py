@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from malsori.errors import MetricError
-from malsori.metrics.significance import bootstrap_intervals, compare
+from malsori.metrics.significance import bootstrap_intervals, compare, student_quantile
 
 TRUE_RATE = 0.12
 
@@ -75,7 +75,7 @@ def test_the_verdict_says_who_is_better_and_by_how_much():
     better = compare("wer", edits, edits // 2, lengths)
     assert better.conclusion.startswith("B is better in wer: A 0.1") and "lower in B" in better.conclusion
     assert compare("wer", edits // 2, edits, lengths).conclusion.startswith("A is better")
-    assert compare("wer", edits, edits, lengths).conclusion.startswith("No difference in wer can be told")
+    assert compare("wer", edits, edits, lengths).conclusion.startswith("No difference in wer can be shown")
     assert better.as_json()["different"] is True
 
 
@@ -105,3 +105,10 @@ def test_draws_of_utterances_all_alike_are_known_as_such_through_rounding() -> N
     errors[[19, 23, 25]] += [-1, 1, -1]  # all other utterances have as many errors as words
     [(low, high)] = bootstrap_intervals(errors[:, None].astype(float), words[:, None].astype(float))
     assert 0.95 < low < errors.sum() / words.sum() < high < 1.05
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30, 101, 1000, 20000])
+@pytest.mark.parametrize("probability", [0.005, 0.025, 0.3, 0.5, 0.975])
+def test_students_quantiles_are_scipys(freedom, probability):
+    special = pytest.importorskip("scipy.special")
+    assert student_quantile(probability, freedom) == pytest.approx(special.stdtrit(freedom, probability), abs=1e-10)

@@ -61,8 +61,9 @@ def _listening_loss(output: Any, _batch: Item) -> Tensor:
 CONFORMER = Subject(
     "conformer",
     ConformerConfig(
-        mel_channels=10, features=24, blocks=3, heads=2, kernel=7, expansion=3, subsampling_channels=6,
-        phoneme_block=1, jamo_vocab=9, phoneme_vocab=11,
+        mel_channels=10, hidden_size=24, num_layers=3, num_heads=2, kernel_size=7, ffn_expansion_factor=3,
+        subsampling_channels=6,
+        phoneme_ctc_layer=1, jamo_vocab=9, phoneme_vocab=11,
     ),
     _listening_items,
     _listening_real,
@@ -118,8 +119,8 @@ def _speaking_loss(output: Any, batch: Item) -> Tensor:
 FASTSPEECH2 = Subject(
     "fastspeech2",
     FastSpeech2Config(
-        vocab=13, speakers=3, mel_channels=10, features=24, encoder_layers=2, decoder_layers=1, heads=3,
-        filter_features=36, kernel=5, predictor_features=20,
+        vocab=13, speakers=3, mel_channels=10, hidden_size=24, num_encoder_layers=2, num_decoder_layers=1, num_heads=3,
+        ffn_size=36, ffn_kernel_size=5, predictor_hidden_size=20,
     ),
     _speaking_items,
     _speaking_real,
@@ -153,8 +154,8 @@ def _timed_loss(output: Any, batch: Item) -> Tensor:
 FASTSPEECH = Subject(
     "fastspeech",
     FastSpeechConfig(
-        vocab=13, speakers=3, mel_channels=10, features=24, encoder_layers=2, decoder_layers=1, heads=3,
-        filter_features=36, kernels=(5, 3), predictor_features=20,
+        vocab=13, speakers=3, mel_channels=10, hidden_size=24, num_encoder_layers=2, num_decoder_layers=1, num_heads=3,
+        ffn_size=36, ffn_kernel_sizes=(5, 3), predictor_hidden_size=20,
     ),
     _timed_items,
     _timed_real,
@@ -194,7 +195,7 @@ def _vocoder_loss(output: Any, batch: Item) -> Tensor:
 
 VOCOS = Subject(
     "vocos",
-    VocosConfig(mel_channels=10, features=20, expansion=2, blocks=2, fft_samples=64, hop_samples=16),
+    VocosConfig(mel_channels=10, hidden_size=20, ffn_expansion_factor=2, num_layers=2, fft_samples=64, hop_samples=16),
     _vocoder_items,
     _vocoder_real(margin=11),  # three convolutions of 3 frames to each side, and half a window of 2
     _vocoder_loss,
@@ -203,8 +204,9 @@ VOCOS = Subject(
 HIFIGAN = Subject(
     "hifigan",
     HifiganConfig(
-        mel_channels=10, channels=32, upsample_rates=(4, 2, 2), upsample_kernels=(8, 4, 4), block_kernels=(3, 5),
-        block_dilations=((1, 3), (1, 2)),
+        mel_channels=10, channels=32, upsample_rates=(4, 2, 2), upsample_kernel_sizes=(8, 4, 4),
+        resblock_kernel_sizes=(3, 5),
+        resblock_dilations=((1, 3), (1, 2)),
     ),
     _vocoder_items,
     _vocoder_real(margin=10),

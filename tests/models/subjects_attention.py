@@ -58,8 +58,8 @@ def loss(output: Any, batch: Item) -> Tensor:
 TACOTRON = Subject(
     "tacotron",
     TacotronConfig(
-        **TINY, embedding_features=14, prenet_features=(12, 11), features=9, bank=3, postnet_bank=2,
-        postnet_features=15, highways=1, recurrent_features=20, attention_features=17,
+        **TINY, embedding_size=14, prenet_sizes=(12, 11), hidden_size=9, num_encoder_banks=3, num_postnet_banks=2,
+        postnet_hidden_size=15, num_highway_layers=1, decoder_rnn_size=20, attention_size=17,
     ),
     items,
     real,
@@ -72,8 +72,8 @@ TACOTRON = Subject(
 TACOTRON2 = Subject(
     "tacotron2",
     Tacotron2Config(
-        **TINY, features=18, encoder_layers=2, kernel=5, recurrent_features=22, attention_features=12,
-        location_filters=4, location_kernel=7, prenet_features=(16, 14), postnet_features=15, postnet_layers=3,
+        **TINY, hidden_size=18, num_encoder_layers=2, kernel_size=5, decoder_rnn_size=22, attention_size=12,
+        location_filters=4, location_kernel_size=7, prenet_sizes=(16, 14), postnet_hidden_size=15, num_postnet_layers=3,
         dropout=0.2,
     ),
     items,

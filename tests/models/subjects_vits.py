@@ -39,7 +39,7 @@ def _real(output: Any, item: Item, index: int) -> dict[str, Tensor]:
     tokens, frames = len(item["token_ids"]), len(item["spectrogram"])
     assert output.durations[index].sum() == frames and (output.durations[index, :tokens] > 0).all()
     assert output.wave.shape[1] % 16 == 0 and output.wave.shape[1] >= 16 * frames
-    of_frames = ("latent", "log_deviation", "prior_mean", "prior_log_deviation")
+    of_frames = ("latent", "log_std", "prior_mean", "prior_log_std")
     of_tokens = ("duration_latent", "duration_noise", "duration_log_determinant", "duration_noise_log_determinant")
     rows = {name: (getattr(output, name)[index], frames) for name in of_frames}
     rows |= {name: (getattr(output, name)[index], tokens) for name in (*of_tokens, "durations")}
@@ -52,7 +52,7 @@ def _loss(output: Any, batch: Item) -> Tensor:
     frames = length_mask(batch["frame_lengths"], output.latent.shape[1])
     tokens = length_mask(batch["token_lengths"], output.durations.shape[1])
     time = torch.arange(output.wave.shape[1]) / 50
-    kl = sampled_kl_loss(output.latent, output.log_deviation, output.prior_mean, output.prior_log_deviation, frames)
+    kl = sampled_kl_loss(output.latent, output.log_std, output.prior_mean, output.prior_log_std, frames)
     duration = stochastic_duration_loss(
         output.duration_latent,
         output.duration_log_determinant,
@@ -66,12 +66,14 @@ def _loss(output: Any, batch: Item) -> Tensor:
 VITS = Subject(
     "vits",
     VitsConfig(
-        vocab=13, speakers=3, speaker_features=7, bins=17, features=12, latent_channels=8, encoder_layers=1, heads=3,
-        filter_features=20, window=2, posterior_layers=2, flow_steps=2, flow_layers=2, wavenet_kernel=3,
-        durations=DurationConfig(steps=2, layers=2, bins=4),
+        vocab=13, speakers=3, speaker_embedding_size=7, spectrogram_bins=17, hidden_size=12, latent_channels=8,
+        num_encoder_layers=1, num_heads=3,
+        ffn_size=20, window_size=2, num_posterior_layers=2, num_flows=2, num_flow_layers=2, wavenet_kernel_size=3,
+        durations=DurationConfig(num_flows=2, num_layers=2, num_bins=4),
         decoder=HifiganConfig(
-            mel_channels=8, channels=16, upsample_rates=(4, 4), upsample_kernels=(8, 8), block_kernels=(3, 5),
-            block_dilations=((1, 3), (1, 2)),
+            mel_channels=8, channels=16, upsample_rates=(4, 4), upsample_kernel_sizes=(8, 8),
+            resblock_kernel_sizes=(3, 5),
+            resblock_dilations=((1, 3), (1, 2)),
         ),
     ),
     _items,

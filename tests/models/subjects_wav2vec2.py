@@ -14,16 +14,16 @@ from .harness import Item, Subject
 
 # group norm hears the padding of a batch, so the harness holds the other norm
 _SIZES = {
-    "channels": (6, 8, 10),
-    "kernels": (10, 3, 2),
-    "strides": (5, 2, 2),
+    "conv_channels": (6, 8, 10),
+    "conv_kernel_sizes": (10, 3, 2),
+    "conv_strides": (5, 2, 2),
     "norm": "layer",
     "norm_first": True,
-    "features": 16,
-    "layers": 2,
-    "heads": 4,
-    "expanded_features": 20,
-    "position_kernel": 6,
+    "hidden_size": 16,
+    "num_layers": 2,
+    "num_heads": 4,
+    "ffn_size": 20,
+    "position_kernel_size": 6,
     "position_groups": 2,
     "layer_drop": 0.0,
 }
@@ -85,7 +85,7 @@ WAV2VEC2 = Subject(
 
 WAV2VEC2_PRETRAINING = Subject(
     "wav2vec2-pretrain",
-    Wav2Vec2PretrainingConfig(**_SIZES, groups=2, codes=5, code_features=12, contrast_features=14),
+    Wav2Vec2PretrainingConfig(**_SIZES, num_codebooks=2, codebook_size=5, codevector_size=12, projection_size=14),
     _items,
     _real("context", "target", "probabilities", "energy"),
     _contrast_loss,

@@ -41,8 +41,9 @@ def _loss(output: Any, batch: Item) -> Tensor:
 WHISPER = Subject(
     "whisper",
     WhisperConfig(
-        vocab=21, mel_channels=10, features=24, encoder_layers=2, encoder_heads=2, encoder_hidden=36,
-        encoder_positions=50, decoder_layers=2, decoder_heads=3, decoder_hidden=40, decoder_positions=30, dropout=0.1,
+        vocab=21, mel_channels=10, hidden_size=24, num_encoder_layers=2, num_encoder_heads=2, encoder_ffn_size=36,
+        encoder_positions=50, num_decoder_layers=2, num_decoder_heads=3, decoder_ffn_size=40, decoder_positions=30,
+        dropout=0.1,
     ),
     _items,
     _real,

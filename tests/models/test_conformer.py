@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from malsori.models.conformer import Conformer, ConformerConfig, standardize
 
 TINY = ConformerConfig(
-    mel_channels=8, features=12, blocks=3, heads=2, kernel=5, expansion=2, subsampling_channels=4,
-    phoneme_block=1, jamo_vocab=7, phoneme_vocab=6,
+    mel_channels=8, hidden_size=12, num_layers=3, num_heads=2, kernel_size=5, ffn_expansion_factor=2,
+    subsampling_channels=4,
+    phoneme_ctc_layer=1, jamo_vocab=7, phoneme_vocab=6,
 )  # fmt: skip
 
 
@@ -90,5 +91,5 @@ def test_the_phonemes_come_from_the_lower_blocks_and_feed_the_upper_ones(network
 
 @pytest.mark.parametrize("block", [0, 3, 7])
 def test_the_phonemes_must_come_from_between_two_blocks(block: int) -> None:
-    with pytest.raises(ValueError, match=f"phoneme_block {block} must lie between 1 and 2"):
-        Conformer(TINY.model_copy(update={"phoneme_block": block}))
+    with pytest.raises(ValueError, match=f"phoneme_ctc_layer {block} must lie between 1 and 2"):
+        Conformer(TINY.model_copy(update={"phoneme_ctc_layer": block}))

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from malsori.errors import ModelError
+from malsori.errors import OptionError
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.pretrained.folder import SavedModel
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.acoustic import FastSpeechAdapter
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
 
 from .harness import facts_of
 from .subjects import FASTSPEECH
@@ -51,14 +53,15 @@ def test_inference_is_the_forward_pass_on_its_own_durations(network: FastSpeech)
 
 def test_it_speaks_at_a_speed_but_at_no_other_pitch(network: FastSpeech) -> None:
     config = FASTSPEECH.config.model_copy(update={"vocab": len(PHONEMES)})
-    facts = facts_of(FASTSPEECH).model_copy(update={"model": config.model_dump()})
+    facts = facts_of(FASTSPEECH).model_copy(update={"model": config.model_dump(), "speakers": ("a", "b")})
     torch.manual_seed(0)
     model = SavedModel(facts, {"phonemes": PHONEMES}, FastSpeech(config).eval())
     model.network.duration_predictor.project.bias.data.fill_(3.0)
-    sentence = Sentence(tuple(PHONEMES.decode([1, 5, 6, 7])), "가나다")
-    plain, quick = (speak(model, sentence, 1, Control(speed=speed)) for speed in (1.0, 2.0))
+    sentence = SynthesisInput(tuple(PHONEMES.decode([1, 5, 6, 7])), "가나다")
+    voice = FastSpeechAdapter(model)
+    plain, quick = (voice.synthesize(sentence, SayOptions(speaker="b", speed=speed)) for speed in (1.0, 2.0))
     assert plain.mel is not None and quick.mel is not None and plain.wave is None
     assert len(plain.mel) == plain.durations.sum() > 1.5 * len(quick.mel) and len(quick.mel) == quick.durations.sum()
-    for control in (Control(pitch=2.0), Control(energy=1.0)):
-        with pytest.raises(ModelError, match=r"a fastspeech cannot change pitch or energy; one of fastspeech2 can"):
-            speak(model, sentence, 1, control)
+    for name in ("pitch", "energy"):
+        with pytest.raises(OptionError, match=rf"{name} 2: a fastspeech has no such control; a fastspeech2 has"):
+            voice.synthesize(sentence, SayOptions(**{name: 2.0}))

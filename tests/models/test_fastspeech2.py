@@ -8,8 +8,8 @@ import torch
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config, FastSpeech2Output
 
 TINY = FastSpeech2Config(
-    vocab=13, speakers=3, mel_channels=10, features=16, encoder_layers=1, decoder_layers=1, filter_features=24,
-    kernel=3, predictor_features=12,
+    vocab=13, speakers=3, mel_channels=10, hidden_size=16, num_encoder_layers=1, num_decoder_layers=1, ffn_size=24,
+    ffn_kernel_size=3, predictor_hidden_size=12,
 )  # fmt: skip
 TOKENS, LENGTHS, SPEAKERS = torch.tensor([[1, 5, 6, 7, 2], [1, 9, 2, 0, 0]]), torch.tensor([5, 3]), torch.tensor([0, 2])
 

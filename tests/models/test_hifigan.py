@@ -13,18 +13,18 @@ V2 = HifiganConfig(channels=128)
 V3 = HifiganConfig(
     channels=256,
     upsample_rates=(8, 8, 4),
-    upsample_kernels=(16, 16, 8),
-    block_kernels=(3, 5, 7),
-    block_dilations=((1, 2), (2, 6), (3, 12)),
-    block_convolutions=1,
+    upsample_kernel_sizes=(16, 16, 8),
+    resblock_kernel_sizes=(3, 5, 7),
+    resblock_dilations=((1, 2), (2, 6), (3, 12)),
+    resblock_convolutions=1,
 )
 TINY = HifiganConfig(
     mel_channels=10,
     channels=32,
     upsample_rates=(4, 2, 2),
-    upsample_kernels=(8, 4, 4),
-    block_kernels=(3, 5),
-    block_dilations=((1, 3), (1, 2, 4)),
+    upsample_kernel_sizes=(8, 4, 4),
+    resblock_kernel_sizes=(3, 5),
+    resblock_dilations=((1, 3), (1, 2, 4)),
 )
 
 
@@ -72,12 +72,12 @@ def transformers_weights(config: HifiganConfig) -> Iterator[tuple[str, str]]:
     yield "conv_out", "conv_post"
     for stage in range(len(config.upsample_rates)):
         yield f"upsamples.{stage}", f"upsampler.{stage}"
-        for parallel, dilations in enumerate(config.block_dilations):
-            theirs = f"resblocks.{stage * len(config.block_kernels) + parallel}"
+        for parallel, dilations in enumerate(config.resblock_dilations):
+            theirs = f"resblocks.{stage * len(config.resblock_kernel_sizes) + parallel}"
             for place in range(len(dilations)):
                 for step, name in ((1, "convs1"), (3, "convs2")):
                     yield (
-                        f"blocks.{stage * len(config.block_kernels) + parallel}.chains.{place}.{step}",
+                        f"blocks.{stage * len(config.resblock_kernel_sizes) + parallel}.chains.{place}.{step}",
                         f"{theirs}.{name}.{place}",
                     )
 
@@ -91,9 +91,9 @@ def test_the_generator_is_the_one_of_transformers(config: HifiganConfig) -> None
             model_in_dim=config.mel_channels,
             upsample_initial_channel=config.channels,
             upsample_rates=list(config.upsample_rates),
-            upsample_kernel_sizes=list(config.upsample_kernels),
-            resblock_kernel_sizes=list(config.block_kernels),
-            resblock_dilation_sizes=[list(dilations) for dilations in config.block_dilations],
+            upsample_kernel_sizes=list(config.upsample_kernel_sizes),
+            resblock_kernel_sizes=list(config.resblock_kernel_sizes),
+            resblock_dilation_sizes=[list(dilations) for dilations in config.resblock_dilations],
             normalize_before=False,
         )
     ).eval()
@@ -116,7 +116,7 @@ def test_the_generator_is_the_one_of_transformers(config: HifiganConfig) -> None
 @pytest.mark.parametrize("width", [0.01, 0.03, 1 / 16, 0.1, 1 / 8, 0.2, 0.3, 0.7])
 def test_discriminators_can_be_of_any_width(width: float) -> None:
     judged = Discriminators(DiscriminatorConfig(width=width))(torch.randn(2, 1500))
-    assert len(judged.scores) == len(judged.features) == 8
+    assert len(judged.scores) == len(judged.feature_maps) == 8
     assert all(score.shape[0] == 2 and score.dim() == 2 for score in judged.scores)
 
 
@@ -146,5 +146,5 @@ def test_a_period_discriminator_never_mixes_the_places_in_a_period() -> None:
 
 def test_each_further_scale_hears_half_the_rate() -> None:
     judged = Discriminators(DiscriminatorConfig(periods=(), width=1 / 16))(torch.randn(1, 8192))
-    lengths = [features[0].shape[-1] for features in judged.features]
+    lengths = [maps[0].shape[-1] for maps in judged.feature_maps]
     assert lengths == [8192, 4097, 2049]

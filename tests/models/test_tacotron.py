@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from malsori.config import AudioConfig
-from malsori.errors import ModelError
+from malsori.errors import ModelError, OptionError
 from malsori.losses.regression import l1_loss
 from malsori.losses.sequence import attention_diagonality, guided_attention_loss, stop_loss
 from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig
@@ -20,15 +20,18 @@ from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_m
 from malsori.pretrained.hub import import_public
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.acoustic import TacotronAdapter
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
 
 ONE = TacotronConfig(
-    vocab=13, speakers=2, mel_channels=10, embedding_features=24, prenet_features=(24, 16), features=16, bank=3,
-    postnet_bank=2, postnet_features=16, highways=1, recurrent_features=32,
+    vocab=13, speakers=2, mel_channels=10, embedding_size=24, prenet_sizes=(24, 16), hidden_size=16,
+    num_encoder_banks=3,
+    num_postnet_banks=2, postnet_hidden_size=16, num_highway_layers=1, decoder_rnn_size=32,
 )  # fmt: skip
 TWO = Tacotron2Config(
-    vocab=13, speakers=2, mel_channels=10, features=32, encoder_layers=1, recurrent_features=40, attention_features=16,
-    location_filters=4, location_kernel=7, prenet_features=(24, 24), postnet_features=16, postnet_layers=3,
+    vocab=13, speakers=2, mel_channels=10, hidden_size=32, num_encoder_layers=1, decoder_rnn_size=40, attention_size=16,
+    location_filters=4, location_kernel_size=7, prenet_sizes=(24, 24), postnet_hidden_size=16, num_postnet_layers=3,
     dropout=0.1, reduction=2,
 )  # fmt: skip
 BOTH = pytest.mark.parametrize("build", [lambda: Tacotron(ONE), lambda: Tacotron2(TWO)], ids=["tacotron", "tacotron2"])
@@ -97,7 +100,7 @@ def test_babble_is_bounded_by_the_text(build):
     network = build().eval()
     network.decoder.stop.weight.data.zero_()
     network.decoder.stop.bias.data.fill_(-50.0)
-    limits = DecodingLimits(patience_frames=10**6, frames_a_token=9)
+    limits = DecodingLimits(patience_frames=10**6, max_frames_per_token=9)
     assert network.infer(TOKENS, LENGTHS, SPEAKERS, limits).frame_lengths.tolist() == [54, 40]
 
 
@@ -106,7 +109,7 @@ def test_mels_are_standardised_inside_alone(build):
     network = build().eval()
     mel, frames = recordings()
     output = network(TOKENS, LENGTHS, SPEAKERS, mel, frames)
-    config = network.config.model_copy(update={"mel_mean": 0.0, "mel_deviation": 1.0})
+    config = network.config.model_copy(update={"mel_mean": 0.0, "mel_std": 1.0})
     network.config = config
     plain = network(TOKENS, LENGTHS, SPEAKERS, (mel + 5.0) / 2.5, frames)
     real = length_mask(frames)[..., None]
@@ -131,8 +134,9 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
     config = TWO.model_copy(update={"vocab": len(PHONEMES)})
     save_model(saved_voice(config, Tacotron2(config), "tacotron2"), tmp_path / "voice")
     voice = open_model(tmp_path / "voice")
-    sentence = Sentence(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
-    plain, spoken = speak(voice, sentence, 1, Control()), speak(voice, sentence, 1, Control(speed=speed))
+    sentence = SynthesisInput(tuple(PHONEMES.decode([1, 20, 30, 21, 31, 2])), "")
+    acoustic = TacotronAdapter(voice)
+    plain, spoken = (acoustic.synthesize(sentence, SayOptions(speaker="b", speed=one)) for one in (1.0, speed))
     assert spoken.durations.shape == (6,) and plain.durations.min() > 0
     assert spoken.durations.sum() == len(spoken.mel) == pytest.approx(len(plain.mel) / speed, abs=0.51)
     assert np.isfinite(spoken.mel).all()
@@ -141,8 +145,8 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
 def test_a_pitch_that_a_tacotron_cannot_change_is_refused():
     config = ONE.model_copy(update={"vocab": len(PHONEMES)})
     voice = saved_voice(config, Tacotron(config), "tacotron")
-    with pytest.raises(ModelError, match="cannot change pitch or energy"):
-        speak(voice, Sentence(("a",), ""), 0, Control(pitch=2.0))
+    with pytest.raises(OptionError, match="pitch 2: a tacotron has no such control"):
+        TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
 
 
 # NVIDIA's layout
@@ -279,7 +283,7 @@ def test_a_voice_of_nvidia_s_speaks_by_itself_as_its_program_does(tmp_path: Path
     network = import_public(tmp_path / "taco.pt", []).network
     network.decoder.prenet.dropout = 0.0
     token_ids, asked = torch.randint(1, 21, (9,)), (torch.tensor([9]), torch.tensor([0]))
-    said = network.infer(token_ids[None], *asked, network.config.limits.model_copy(update={"frames_a_token": 1}))
+    said = network.infer(token_ids[None], *asked, network.config.limits.model_copy(update={"max_frames_per_token": 1}))
     wanted, stop, attention = nvidia_mel(weights, token_ids, said.coarse[0])
     for found, right in ((said.mel, wanted), (said.stop, stop), (said.attention, attention)):
         torch.testing.assert_close(found, right, atol=1e-4, rtol=1e-4)
@@ -302,7 +306,7 @@ def test_nvidia_s_mel_is_its_own_and_several_frames_a_step_are_refused(tmp_path:
 
 
 def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batches_fit(tmp_path: Path):
-    own = Tacotron2Config(vocab=148, mel_mean=0.0, mel_deviation=1.0)
+    own = Tacotron2Config(vocab=148, mel_mean=0.0, mel_std=1.0)
     assert sum(p.numel() for p in Tacotron2(own).parameters()) == 28_193_153  # as NVIDIA's with its 148 symbols
     weights = {name: tensor for name, tensor in nvidia_weights().items() if "num_batches" not in name}
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
@@ -316,4 +320,5 @@ def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batche
 def test_an_imported_voice_that_knows_no_phonemes_says_so(tmp_path: Path):
     torch.save({"state_dict": nvidia_weights()}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match="reads 21 symbols of its makers"):
-        speak(import_public(tmp_path / "taco.pt", []), Sentence(("a",), ""), 0, Control())
+        voice = TacotronAdapter(import_public(tmp_path / "taco.pt", []))
+        voice.synthesize(SynthesisInput(("a",), ""), SayOptions())

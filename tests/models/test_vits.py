@@ -100,7 +100,7 @@ def test_a_batch_of_texts_is_spoken_as_each_alone(tmp_path: Path) -> None:
         assert together.durations[row, : len(text)].tolist() == alone.durations[0].tolist()
         frames = int(alone.frame_lengths[0])
         assert together.frame_lengths[row] == frames == together.durations[row].sum()
-        near = (frames - 12) * network.config.decoder.samples_a_frame  # the decoder sees beyond the shorter one's end
+        near = (frames - 12) * network.config.decoder.samples_per_frame  # the decoder sees beyond the shorter one's end
         torch.testing.assert_close(together.wave[row, :near], alone.wave[0, :near], atol=1e-5, rtol=1e-4)
 
 
@@ -112,17 +112,17 @@ def test_recordings_become_the_latent_that_they_become_there(kind: str, tmp_path
     steering = network.speaker_vectors(speakers)
     theirs = None if steering is None else oracle.embed_speaker(speakers)[..., None]
     with torch.no_grad():
-        _, mean, log_deviation = oracle.posterior_encoder(spectrogram.transpose(1, 2), mask[:, None], theirs)
+        _, mean, log_std = oracle.posterior_encoder(spectrogram.transpose(1, 2), mask[:, None], theirs)
         behind = oracle.flow(mean, mask[:, None], theirs)
         found = network.posterior_encoder(spectrogram, mask, steering)
         flowed = network.flow(found[0], mask, steering)
-    for ours, wanted in ((found[0], mean), (found[1], log_deviation), (flowed, behind)):
+    for ours, wanted in ((found[0], mean), (found[1], log_std), (flowed, behind)):
         torch.testing.assert_close(ours, wanted.transpose(1, 2), atol=1e-5, rtol=1e-4)
 
 
 def test_the_duration_flow_is_undone_without_its_first_coupling() -> None:
     torch.manual_seed(0)
-    flow = SplineFlow(6, DurationConfig(steps=3, layers=2)).double()
+    flow = SplineFlow(6, DurationConfig(num_flows=3, num_layers=2)).double()
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     values, condition = torch.randn(2, 2, 9).double(), torch.randn(2, 6, 9).double()
@@ -315,7 +315,7 @@ def test_one_speaker_may_have_what_several_are_told_apart_by(tmp_path: Path) -> 
     alone = {name: tensor for name, tensor in tensors.items() if name != "emb_g.weight"}
     torch.save({"model": alone}, path)
     network = import_public(path, []).network
-    assert not network.config.speaker_features and network.infer(torch.arange(9)[None]).wave.isfinite().all()
+    assert not network.config.speaker_embedding_size and network.infer(torch.arange(9)[None]).wave.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -323,9 +323,14 @@ def test_one_speaker_may_have_what_several_are_told_apart_by(tmp_path: Path) -> 
     [
         ("model", "inter_channels", None, r"its settings have no 'model\.inter_channels'"),
         ("data", "add_blank", None, r"its settings have no 'data\.add_blank'"),
-        ("model", "n_layers", "two", r"not those of a vits: encoder_layers = 'two': Input should be a valid integer"),
+        (
+            "model",
+            "n_layers",
+            "two",
+            r"not those of a vits: num_encoder_layers = 'two': Input should be a valid integer",
+        ),
         ("model", "n_heads", 3, "not those of a vits: 8 features cannot be split into 3 heads"),
-        ("model", "gin_channels", 0, "not those of a vits: 4 speakers need speaker_features"),
+        ("model", "gin_channels", 0, "not those of a vits: 4 speakers need speaker_embedding_size"),
     ],
 )
 def test_settings_of_the_authors_that_cannot_be_are_named(
@@ -370,7 +375,7 @@ def test_the_papers_network_has_the_public_ones_size() -> None:
 
 
 def test_a_deterministic_predictor_learns_too(tmp_path: Path) -> None:
-    sizes = VITS.config.model_copy(update={"durations": DurationConfig(stochastic=False, hidden=11)})
+    sizes = VITS.config.model_copy(update={"durations": DurationConfig(stochastic=False, hidden_size=11)})
     subject = type(VITS)(**(vars(VITS) | {"config": sizes}))
     check_gradients(subject, tmp_path)
     output = subject.build()(**{name: value[None] for name, value in subject.items()[0].items()})
@@ -389,14 +394,14 @@ def test_the_search_finds_the_tokens_a_latent_was_made_of() -> None:
     network, item = VITS.build(), VITS.items()[0]
     with torch.no_grad():  # tokens far apart, all equally broad
         network.text_encoder.project.weight *= torch.tensor([[20.0] * 8, [0.01] * 8]).view(-1, 1, 1)
-    _, mean, log_deviation = network.text_encoder(item["token_ids"][None], torch.ones(1, 9, dtype=torch.bool))
+    _, mean, log_std = network.text_encoder(item["token_ids"][None], torch.ones(1, 9, dtype=torch.bool))
     planted = torch.tensor([4, 1, 2, 7, 1, 1, 3, 9, 3])
     latent = mean[0].detach().repeat_interleave(planted, 0)
     network.flow.forward = lambda *_: latent[None]  # as if the flow gave the prior's own means
     output = network(**{name: value[None] for name, value in item.items()})
     assert output.durations[0].tolist() == planted.tolist()
     torch.testing.assert_close(output.prior_mean[0], latent)
-    torch.testing.assert_close(output.prior_log_deviation[0], log_deviation[0].repeat_interleave(planted, 0))
+    torch.testing.assert_close(output.prior_log_std[0], log_std[0].repeat_interleave(planted, 0))
 
 
 def test_a_pull_to_the_diagonal_deals_frames_out_until_the_text_encoder_knows_better() -> None:
@@ -424,7 +429,7 @@ def test_pieces_are_decoded_from_the_frames_they_name() -> None:
 def test_settings_that_do_not_agree_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"decoder\.mel_channels is 192: .* latent_channels 96"):
         VitsConfig.parse({"latent_channels": 96}, "recipe")
-    with pytest.raises(ConfigError, match="2 speakers need speaker_features"):
+    with pytest.raises(ConfigError, match="2 speakers need speaker_embedding_size"):
         VitsConfig.parse({"speakers": 2}, "recipe")
 
 

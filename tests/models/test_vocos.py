@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from malsori.audio.mel import spectrogram
 from malsori.config import AudioConfig
 from malsori.models.hifigan import DiscriminatorConfig
-from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 
 AUDIOS = [
     AudioConfig(),
@@ -42,8 +42,8 @@ def test_the_true_spectrum_gives_the_wave_back(audio: AudioConfig) -> None:
     network = Vocos(
         VocosConfig(
             mel_channels=audio.mel_channels,
-            features=8,
-            blocks=1,
+            hidden_size=8,
+            num_layers=1,
             fft_samples=audio.fft_samples,
             hop_samples=audio.hop_samples,
         )
@@ -55,13 +55,13 @@ def test_the_true_spectrum_gives_the_wave_back(audio: AudioConfig) -> None:
 
 @pytest.mark.parametrize("frames", [1, 2, 7])
 def test_a_wave_has_a_hop_of_samples_for_each_frame(frames: int) -> None:
-    network = Vocos(VocosConfig(mel_channels=10, features=8, blocks=1, fft_samples=64, hop_samples=16)).eval()
+    network = Vocos(VocosConfig(mel_channels=10, hidden_size=8, num_layers=1, fft_samples=64, hop_samples=16)).eval()
     wave = network.infer(torch.randn(3, frames, 10)).wave
     assert wave.shape == (3, frames * 16) and wave.isfinite().all()
 
 
 def test_a_wild_magnitude_is_held_down() -> None:
-    network = Vocos(VocosConfig(mel_channels=10, features=8, blocks=1, fft_samples=64, hop_samples=16))
+    network = Vocos(VocosConfig(mel_channels=10, hidden_size=8, num_layers=1, fft_samples=64, hop_samples=16))
     network.head = Planted(torch.full((1, 5, 66), 200.0))  # exp(200) is beyond float32
     assert network(torch.zeros(1, 5, 10)).wave.isfinite().all()
 
@@ -75,11 +75,12 @@ def test_the_default_generator_has_the_papers_size() -> None:
 def test_discriminators_judge_waves_and_spectrograms_each_by_itself() -> None:
     torch.manual_seed(0)
     network = VocosDiscriminators(
-        DiscriminatorConfig(periods=(2, 3), scales=1, width=1 / 16), ResolutionConfig(fft_samples=(64, 32), channels=4)
+        DiscriminatorConfig(periods=(2, 3), scales=1, width=1 / 16),
+        MultiResolutionDiscriminatorConfig(fft_samples=(64, 32), channels=4),
     ).eval()
     waves = torch.randn(2, 640, generator=torch.Generator().manual_seed(1))
     together, alone = network(waves), network(waves[1:])
-    assert len(together.scores) == len(together.features) == 2 + 1 + 2
+    assert len(together.scores) == len(together.feature_maps) == 2 + 1 + 2
     for wanted, found in zip(together.scores, alone.scores, strict=True):
         torch.testing.assert_close(found[0], wanted[1], atol=1e-5, rtol=1e-4)
     torch.stack([score.mean() for score in together.scores]).sum().backward()

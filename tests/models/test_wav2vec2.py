@@ -18,7 +18,7 @@ from malsori.losses.distribution import contrastive_loss, diversity_loss
 from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, standardize_wave
 from malsori.pretrained.folder import open_model, save_model
 from malsori.pretrained.hub import load_saved
-from malsori.train.wav2vec2 import draw_stretches
+from malsori.train.wav2vec2 import draw_spans
 
 TINY = {
     "conv_dim": (16,) * 7, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
@@ -106,7 +106,7 @@ def test_pre_training_compares_what_theirs_compares_at_the_same_cost(tmp_path: P
     network = load_model(str(tmp_path)).train(training)
     wave, mask = waves()
     lengths = network.encoder.frame_lengths(LENGTHS)
-    masked = draw_stretches(lengths, 0.1, 4, 2)
+    masked = draw_spans(lengths, 0.1, 4, 2)
     drawn = torch.randint(0, int(lengths.min()), (*masked.shape, 6))
     indices = drawn + torch.arange(2)[:, None, None] * masked.shape[1]
     torch.manual_seed(3)  # of the Gumbel noise
@@ -214,14 +214,15 @@ def test_a_mask_vector_is_there_when_it_was_learnt(tmp_path: Path, change: str) 
 
 
 SMALLEST = {
-    "channels": (8, 8), "kernels": (10, 4), "strides": (5, 2), "features": 16, "layers": 1, "heads": 2,
-    "expanded_features": 16, "position_kernel": 4, "position_groups": 2, "vocab": 5,
+    "conv_channels": (8, 8), "conv_kernel_sizes": (10, 4), "conv_strides": (5, 2), "hidden_size": 16, "num_layers": 1,
+    "num_heads": 2,
+    "ffn_size": 16, "position_kernel_size": 4, "position_groups": 2, "vocab": 5,
 }  # fmt: skip
 
 
 def test_sizes_that_do_not_agree_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"are \[7, 7, 6\] in number"):
-        Wav2Vec2Config.parse({"strides": [5, 2, 2, 2, 2, 2]}, "recipe")
+    with pytest.raises(ConfigError, match=r"\[7, 7, 6\] conv_channels"):
+        Wav2Vec2Config.parse({"conv_strides": [5, 2, 2, 2, 2, 2]}, "recipe")
 
 
 def test_group_norm_hears_the_padding_and_layer_norm_does_not() -> None:

@@ -129,8 +129,9 @@ def small(**more: Any) -> Whisper:
     torch.manual_seed(3)
     network = Whisper(
         WhisperConfig(
-            vocab=30, mel_channels=10, features=16, encoder_layers=1, encoder_heads=2, encoder_hidden=24,
-            encoder_positions=20, decoder_layers=2, decoder_heads=2, decoder_hidden=24, decoder_positions=12, **more,
+            vocab=30, mel_channels=10, hidden_size=16, num_encoder_layers=1, num_encoder_heads=2, encoder_ffn_size=24,
+            encoder_positions=20, num_decoder_layers=2, num_decoder_heads=2, decoder_ffn_size=24,
+            decoder_positions=12, **more,
         )
     )  # fmt: skip
     for parameter in network.parameters():

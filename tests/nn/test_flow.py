@@ -48,7 +48,9 @@ def test_a_spline_rises_everywhere_and_leaves_alone_what_lies_beyond_its_bound()
     assert (bent[~beyond] != values[~beyond]).sum() > 1000
 
 
-@pytest.mark.parametrize("step", [Affine(2), SplineCoupling(6, 3, 2, bins=5, bound=2.0)], ids=["affine", "spline"])
+@pytest.mark.parametrize(
+    "step", [Affine(2), SplineCoupling(6, 3, 2, num_bins=5, tail_bound=2.0)], ids=["affine", "spline"]
+)
 def test_a_steps_log_determinant_is_that_of_its_jacobian_at_each_time(step: nn.Module) -> None:
     shaken(step)
     values = torch.randn(1, 2, 9, dtype=torch.float64)
@@ -59,7 +61,7 @@ def test_a_steps_log_determinant_is_that_of_its_jacobian_at_each_time(step: nn.M
 
 
 def test_a_spline_coupling_and_an_affine_step_are_undone_and_touch_no_padding() -> None:
-    coupling, affine = shaken(SplineCoupling(6, 3, 2, bins=5, bound=2.0)), shaken(Affine(2))
+    coupling, affine = shaken(SplineCoupling(6, 3, 2, num_bins=5, tail_bound=2.0)), shaken(Affine(2))
     values, condition = torch.randn(2, 2, 9, dtype=torch.float64), torch.randn(2, 6, 9, dtype=torch.float64)
     mask = MASK[:, None]
     bent, log_slope = coupling(values, mask, condition)
@@ -72,7 +74,7 @@ def test_a_spline_coupling_and_an_affine_step_are_undone_and_touch_no_padding() 
 
 @pytest.mark.parametrize("speaker", [0, 5])
 def test_a_shift_flow_is_undone_and_keeps_volume(speaker: int) -> None:
-    flow = shaken(ShiftFlow(3, 4, 6, 3, 2, dilation=2, condition=speaker))
+    flow = shaken(ShiftFlow(3, 4, 6, 3, 2, dilation=2, condition_size=speaker))
     values = torch.randn(2, 9, 4, dtype=torch.float64)
     condition = torch.randn(2, speaker, dtype=torch.float64) if speaker else None
     there = flow(values, MASK, condition)

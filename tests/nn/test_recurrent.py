@@ -80,7 +80,7 @@ def test_a_prenet_drops_out_when_speaking_too_the_same_for_all_and_again():
 
 def test_additive_attention_is_its_formula():
     torch.manual_seed(0)
-    attention = AdditiveAttention(6, 5, 8, location_filters=3, location_kernel=5)
+    attention = AdditiveAttention(6, 5, 8, location_filters=3, location_kernel_size=5)
     query, tokens, past = torch.randn(3, 6), torch.randn(3, 7, 5), torch.rand(3, 2, 7)
     found = attention(query, attention.project_memory(tokens, MASK), past, MASK)
     place = attention.location_project(attention.location(past).mT)
@@ -90,7 +90,7 @@ def test_additive_attention_is_its_formula():
 
 def stepping(location: bool = True) -> AdditiveAttention:
     """An attention that looks at the place alone, where it has a sense of it: one token further than last."""
-    attention = AdditiveAttention(4, 3, 1, location_filters=1 if location else 0, location_kernel=3)
+    attention = AdditiveAttention(4, 3, 1, location_filters=1 if location else 0, location_kernel_size=3)
     for parameter in attention.parameters():
         parameter.data.zero_()
     attention.score.weight.data.fill_(60.0)
@@ -159,7 +159,7 @@ def test_a_step_writes_as_many_frames_as_it_should_and_hears_only_the_last_frame
 def test_speaking_is_the_forward_pass_over_what_was_said():
     made = decoder(AdditiveAttention(4, 3, 5, 2, 3), reduction=2)
     memory, mask = torch.randn(1, 4, 3), length_mask(torch.tensor([4]))
-    limits = DecodingLimits(window=0, patience_frames=1000, frames_a_token=12)
+    limits = DecodingLimits(window=0, patience_frames=1000, max_frames_per_token=12)
     said = made.infer(memory, mask, limits)
     made.prenet.dropout = 0.0
     said = made.infer(memory, mask, limits)
@@ -208,8 +208,8 @@ def test_at_the_end_patience_is_bounded_where_no_stop_comes():
 
 def test_an_attention_that_is_stuck_ends_at_the_limit_of_its_text():
     stuck = stepping(location=False)  # spread evenly: the argmax stays at the first token
-    assert speak([20], stuck, stop=9.0, window=2, frames_a_token=10) == [20 * 10 // 2]
-    assert speak([20, 8], stuck, stop=9.0, window=2, frames_a_token=10) == [100, 40]
+    assert speak([20], stuck, stop=9.0, window=2, max_frames_per_token=10) == [20 * 10 // 2]
+    assert speak([20, 8], stuck, stop=9.0, window=2, max_frames_per_token=10) == [100, 40]
 
 
 def test_the_window_keeps_attention_from_leaping():

@@ -84,7 +84,7 @@ def test_sinusoids_are_those_of_the_paper_sines_first():
 
 def test_relative_attention_adds_a_vector_for_each_near_distance_to_keys_and_values():
     torch.manual_seed(0)
-    attention = RelativeAttention(12, 3, window=2).double()
+    attention = RelativeAttention(12, 3, window_size=2).double()
     hidden, mask = torch.randn(1, 7, 12, dtype=torch.float64), torch.tensor([[True] * 6 + [False]])
     queries, keys, values = (
         project(hidden)[0].view(7, 3, 4) for project in (attention.query, attention.key, attention.value)

@@ -217,7 +217,7 @@ def test_the_authors_generators_are_imported_with_every_tensor(tmp_path: Path, h
     model = import_public(path, [])
     assert sum(value.numel() for value in tensors.values()) == model.parameters
     assert round(model.parameters / 1e6, 2) == count
-    assert model.network.config.samples_a_frame == model.facts.audio.hop_samples == 256
+    assert model.network.config.samples_per_frame == model.facts.audio.hop_samples == 256
     assert model.facts.audio.fingerprint() == load_saved("vocos-ko").facts.audio.fingerprint()
     state = model.network.state_dict()
     step = "convs1.1" if h["resblock"] == "1" else "convs.1"
@@ -350,9 +350,9 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
 
 
 def test_every_layout_file_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.pretrained.hub import _READERS
+    from malsori.pretrained import convert_asr, convert_tts
 
-    assert {layout.name for layout in layouts()} == set(_READERS)
+    assert {layout.name for layout in layouts()} == set(convert_asr.READERS | convert_tts.READERS)
     assert all(layout.model_types or layout.marks for layout in layouts() if layout.origin != "ctranslate2")
 
 
@@ -371,7 +371,7 @@ def test_tensors_of_one_name_are_joined_in_the_order_of_their_parts() -> None:
 def test_a_network_with_plain_weights_takes_normed_ones() -> None:
     from malsori.pretrained.convert import _as_normed
 
-    normed = Hifigan(HifiganConfig(mel_channels=4, channels=8, upsample_rates=(2,), upsample_kernels=(4,)))
+    normed = Hifigan(HifiganConfig(mel_channels=4, channels=8, upsample_rates=(2,), upsample_kernel_sizes=(4,)))
     state = normed.state_dict()
     plain = normed.conv_in.weight.detach()
     folded = _as_normed(
@@ -388,6 +388,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     from ..models.test_vits import authors_names
     from .test_ctranslate2 import variables_of
     from .test_ming024 import theirs
+    from .test_openai import openai_weights
 
     for h in (V1, V3):
         yield "jik876-hifigan", {name: torch.zeros(0) for name in authors_generator(h)}
@@ -413,6 +414,7 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
     )
     model = there.WhisperForConditionalGeneration(whisper)
     yield "transformers-whisper", model.state_dict()
+    yield "openai-whisper", openai_weights(model)
     yield "ctranslate2-whisper", {name: torch.from_numpy(value) for name, value in variables_of(model).items()}
     for speakers, stochastic in ((1, True), (3, False)):
         voice = {"hidden_size": 16, "ffn_dim": 16, "flow_size": 16, "spectrogram_bins": 17, "num_hidden_layers": 1}

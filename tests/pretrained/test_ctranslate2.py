@@ -41,7 +41,7 @@ def variables_of(model: Any) -> Arrays:
     for convolution in ("conv1", "conv2"):
         for part in ("weight", "bias"):
             found[f"encoder/{convolution}/{part}"] = state[f"encoder.{convolution}.{part}"]
-    for side, count in (("encoder", model.config.encoder_layers), ("decoder", model.config.decoder_layers)):
+    for side, count in (("encoder", model.config.num_encoder_layers), ("decoder", model.config.num_decoder_layers)):
         found[f"{side}/position_encodings/encodings"] = state[f"{side}.embed_positions.weight"]
         norm(f"{side}/layer_norm", f"{side}.layer_norm")
         for number in range(count):

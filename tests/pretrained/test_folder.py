@@ -112,8 +112,8 @@ def test_a_config_of_another_kind_is_refused_by_name(folder: Path) -> None:
     change_config(folder, system="vocoss")
     with pytest.raises(ModelError, match=r"unknown system 'vocoss'; known: conformer"):
         open_model(folder)
-    change_config(folder, system="vocos", model={"features": 20, "block": 2})
-    with pytest.raises(MalsoriError, match=r"unknown key 'block'\. Did you mean 'blocks'"):
+    change_config(folder, system="vocos", model={"hidden_size": 20, "num_layer": 2})
+    with pytest.raises(MalsoriError, match=r"unknown key 'num_layer'\. Did you mean 'num_layers'"):
         open_model(folder)
 
 

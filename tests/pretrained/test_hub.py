@@ -50,6 +50,17 @@ def test_models_tells_of_a_public_folder(tmp_path: Path, capsys: pytest.CaptureF
     assert "hifigan" in told and "16000 Hz" in told and told.endswith("unknown\n")
 
 
+def test_models_names_the_license_of_all_weights_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["models"]) == 0
+    told = capsys.readouterr()
+    ships = {path.name for path in (Path(cli.__file__).parents[1] / "assets").iterdir() if path.is_dir()}
+    assert {line.split()[0] for line in told.out.splitlines()} == ships
+    assert all(line.endswith("CC BY-NC-SA 4.0") for line in told.out.splitlines())
+    assert "Apache-2.0" in told.err
+    notice = (Path(__file__).parents[2] / "NOTICE").read_text(encoding="utf-8")
+    assert all(name in notice for name in ships)
+
+
 class Hub:
     """Keeps what it is given, as the hub would."""
 

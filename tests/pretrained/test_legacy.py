@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from malsori.errors import ConfigError
-from malsori.pretrained.legacy import current_facts, current_key, current_recipe
+from malsori.pretrained.legacy import (
+    MODELS,
+    RECIPES,
+    SYSTEM_RECIPES,
+    current_facts,
+    current_key,
+    current_recipe,
+    current_record,
+)
+from malsori.systems import SYSTEMS
 from malsori.train.recipe import read_recipe
 from malsori.train.systems import parse_recipe
 
@@ -17,6 +26,47 @@ def test_a_model_s_folder_with_old_keys_says_the_same_as_ever():
     saved = json.loads(place.read_text(encoding="utf-8"))
     facts = current_facts(saved, str(place))
     assert facts["license"] == saved["licence"] and "licence" not in facts
+    assert facts["model"]["hidden_size"] == saved["model"]["features"] == 192
+    assert facts["statistics"]["lmy"]["pitch_std"] == saved["statistics"]["lmy"]["pitch_deviation"]
+    assert list(facts["model"].values()) == list(saved["model"].values())
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_old_size_has_become_one_that_the_model_has(system):
+    for old, new in MODELS.get(system, {}).items():
+        section, config = old.split(".")[:-1], SYSTEMS[system].resolve("config")
+        for part in section:
+            config = config.model_fields[part].annotation
+        assert new in config.model_fields and old.split(".")[-1] not in config.model_fields, f"{system}: {old}"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_old_key_of_a_recipe_has_become_one_that_the_recipe_has(system):
+    for old, new in (RECIPES | SYSTEM_RECIPES.get(system, {})).items():
+        section, config = old.split(".")[:-1], SYSTEMS[system].resolve("training").recipe
+        if section[:1] == ["weights"]:
+            continue  # free names: the task's losses, which the next test asks for
+        for part in section:
+            config = config.model_fields[part].annotation
+        assert new in config.model_fields and old.split(".")[-1] not in config.model_fields, old
+
+
+@pytest.mark.parametrize("name", ["vocos-small", "hifigan-small", "vits-small"])
+def test_a_recipe_that_weighs_features_weighs_feature_matching(name):
+    old = json.loads(json.dumps(read_recipe(name)).replace("feature_matching", "features"))
+    assert parse_recipe(old, name) == parse_recipe(read_recipe(name), name)
+
+
+def test_the_records_of_a_run_name_its_losses_as_today():
+    entry = {"step": 3, "generator/features": 0.5, "generator/mel": 1.0, "discriminator/features": 2}
+    assert list(current_record(entry)) == [
+        "step",
+        "generator/feature_matching",
+        "generator/mel",
+        "discriminator/features",
+    ]
+    balance = {"step": 3, "turn": "generator", "loss": "features", "value": 0.5}
+    assert current_record(balance) == balance | {"loss": "feature_matching"}
 
 
 def test_a_key_under_its_old_and_its_new_name_is_an_error_that_names_both(tmp_path):
@@ -26,8 +76,10 @@ def test_a_key_under_its_old_and_its_new_name_is_an_error_that_names_both(tmp_pa
 
 
 def test_an_override_by_an_old_key_sets_the_key_of_today():
-    recipe = parse_recipe(read_recipe("vocos-small", ["licence=MIT"]), "vocos-small")
-    assert recipe.license == "MIT"
+    settings = ["licence=MIT", "model.features=32", "waves.periods=[2]", "data.longest_seconds=3.5"]
+    recipe = parse_recipe(read_recipe("vocos-small", settings), "vocos-small")
+    assert recipe.license == "MIT" and recipe.model.hidden_size == 32
+    assert recipe.discriminator.periods == (2,) and recipe.data.max_seconds == 3.5
 
 
 def test_keys_that_never_had_another_name_stay():

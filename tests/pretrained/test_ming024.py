@@ -146,8 +146,8 @@ def settings(**changes: Any) -> str:
     heads, level = changes.get("heads", 2), changes.get("level", "phoneme_level")
     pitch = changes.get("pitch", level)
     return f"""
-transformer: {{encoder_layer: 2, decoder_layer: 3, encoder_head: {heads}, decoder_head: 2, encoder_hidden: 24,
-  decoder_hidden: 24, conv_filter_size: 36, conv_kernel_size: [9, 1], encoder_dropout: 0.2, decoder_dropout: 0.2}}
+transformer: {{encoder_layer: 2, decoder_layer: 3, encoder_head: {heads}, decoder_head: 2, encoder_ffn_size: 24,
+  decoder_ffn_size: 24, conv_filter_size: 36, conv_kernel_size: [9, 1], encoder_dropout: 0.2, decoder_dropout: 0.2}}
 variance_predictor: {{filter_size: 20, kernel_size: 3, dropout: 0.5}}
 preprocessing:
   audio: {{sampling_rate: 22050, max_wav_value: 32768.0}}
@@ -240,9 +240,10 @@ def test_a_gst_or_another_addition_is_refused_by_its_name(write) -> None:
 BINNED = Subject(
     "fastspeech2",
     FastSpeech2Config(
-        vocab=13, speakers=3, mel_channels=10, features=24, encoder_layers=2, decoder_layers=1, heads=3,
-        filter_features=36, kernel=5, predictor_features=20, pitch_kernel=3, post_norm=True, interleaved=True, bins=7,
-        postnet_features=16, predictor_dropout=0.1,
+        vocab=13, speakers=3, mel_channels=10, hidden_size=24, num_encoder_layers=2, num_decoder_layers=1, num_heads=3,
+        ffn_size=36, ffn_kernel_size=5, predictor_hidden_size=20, pitch_predictor_kernel_size=3, post_norm=True,
+        interleaved=True, num_bins=7,
+        postnet_hidden_size=16, predictor_dropout=0.1,
     ),
     FASTSPEECH2.items,
     FASTSPEECH2.real,
@@ -254,7 +255,7 @@ BINNED = Subject(
 )  # fmt: skip
 
 
-FRAMED = replace(BINNED, config=BINNED.config.model_copy(update={"bins_a_frame": True}))
+FRAMED = replace(BINNED, config=BINNED.config.model_copy(update={"frame_level_bins": True}))
 
 
 @pytest.mark.parametrize("subject", [BINNED, FRAMED], ids=["a token", "a frame"])

@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 
+from malsori import cli
 from malsori.cli.options import prepare_runtime
 from malsori.errors import DeviceError
 from malsori.runtime.device import (
@@ -123,6 +124,17 @@ def test_the_command_line_serves_every_name_or_says_so(machine):
         prepare_runtime("cpu", "float32", 10_000)
     with pytest.raises(DeviceError):
         prepare_runtime("mps", "float32", None)
+
+
+@pytest.mark.parametrize("command", [["say", "안녕", "-o", "a.wav"], ["demo", "--out", "demo"]])
+def test_a_command_refuses_a_device_before_any_work(command, capsys, tmp_path, monkeypatch, machine):
+    machine()
+    monkeypatch.chdir(tmp_path)
+    for option in (["--device", "cuda"], ["--precision", "float16"], ["--threads", "100000"]):
+        assert cli.run([*command, *option]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and ("this machine" in told or "does not compute" in told)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_help_names_what_is_accepted():

@@ -23,7 +23,12 @@ TIMES = [f"<|{index * 0.02:.2f}|>" for index in range(1501)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A checkpoint's files with a small byte-level BPE that was learnt from a few lines."""
+    """A checkpoint's files."""
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def write_tokenizer(path: Path) -> Path:
+    """Write a checkpoint's files with a small byte-level BPE that was learnt from a few lines; return their folder."""
     import tokenizers
 
     pieces = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -32,7 +37,6 @@ def folder(tmp_path_factory) -> Path:
     letters = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=420, initial_alphabet=letters, show_progress=False)
     pieces.train_from_iterator(TEXTS, trainer)
-    path = tmp_path_factory.mktemp("tokenizer")
     pieces.model.save(str(path))
     pieces.add_special_tokens(SPECIALS)
     pieces.add_tokens([tokenizers.AddedToken(time, normalized=False, special=False) for time in TIMES])

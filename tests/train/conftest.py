@@ -16,38 +16,43 @@ from malsori.train.systems import parse_recipe, set_up
 
 TINY = {
     "vocos-small": (
-        "model.features=16", "model.blocks=1", "waves.periods=[2,3]", "resolutions.fft_samples=[512]",
-        "resolutions.channels=4", "waves.width=0.03", "data.segment_frames=16",
+        "model.hidden_size=16", "model.num_layers=1", "discriminator.periods=[2,3]",
+        "multi_resolution_discriminator.fft_samples=[512]",
+        "multi_resolution_discriminator.channels=4", "discriminator.width=0.03", "data.segment_frames=16",
     ),
     "fastspeech-small": (
-        "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
-        "model.decoder_layers=1", "model.heads=1",
+        "model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_encoder_layers=1",
+        "model.num_decoder_layers=1", "model.num_heads=1",
     ),
     "fastspeech2-small": (
-        "model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.encoder_layers=1",
-        "model.decoder_layers=1", "model.heads=1",
+        "model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_encoder_layers=1",
+        "model.num_decoder_layers=1", "model.num_heads=1",
     ),
     **dict.fromkeys(
         ("wav2vec2-small", "wav2vec2-pretrain-small"),
-        ("model.channels=[8,8,8,8,8,8,8]", "model.kernels=[10,3,3,3,3,2,2]", "model.strides=[5,2,2,2,2,2,2]",
-         "model.features=16", "model.expanded_features=16", "model.layers=1",
-         "model.heads=2", "model.position_kernel=4", "model.position_groups=2"),
+        ("model.conv_channels=[8,8,8,8,8,8,8]", "model.conv_kernel_sizes=[10,3,3,3,3,2,2]",
+         "model.conv_strides=[5,2,2,2,2,2,2]",
+         "model.hidden_size=16", "model.ffn_size=16", "model.num_layers=1",
+         "model.num_heads=2", "model.position_kernel_size=4", "model.position_groups=2"),
     ),
     "tacotron-small": (
-        "model.embedding_features=12", "model.prenet_features=[12,8]", "model.features=8", "model.bank=2",
-        "model.postnet_bank=2", "model.postnet_features=8", "model.highways=1", "model.recurrent_features=12",
+        "model.embedding_size=12", "model.prenet_sizes=[12,8]", "model.hidden_size=8", "model.num_encoder_banks=2",
+        "model.num_postnet_banks=2", "model.postnet_hidden_size=8", "model.num_highway_layers=1",
+        "model.decoder_rnn_size=12",
     ),
     "tacotron2-small": (
-        "model.features=12", "model.recurrent_features=12", "model.attention_features=8", "model.location_filters=2",
-        "model.prenet_features=[12,8]", "model.postnet_features=8", "model.postnet_layers=2",
+        "model.hidden_size=12", "model.decoder_rnn_size=12", "model.attention_size=8", "model.location_filters=2",
+        "model.prenet_sizes=[12,8]", "model.postnet_hidden_size=8", "model.num_postnet_layers=2",
     ),
     "vits-small": (
-        "model.features=8", "model.latent_channels=4", "model.encoder_layers=1", "model.filter_features=8",
-        "model.posterior_layers=1", "model.flow_steps=2", "model.flow_layers=1", "model.durations.steps=2",
-        "model.decoder.mel_channels=4", "model.decoder.channels=16", "waves.periods=[2,3]", "waves.width=0.03",
+        "model.hidden_size=8", "model.latent_channels=4", "model.num_encoder_layers=1", "model.ffn_size=8",
+        "model.num_posterior_layers=1", "model.num_flows=2", "model.num_flow_layers=1", "model.durations.num_flows=2",
+        "model.decoder.mel_channels=4", "model.decoder.channels=16", "discriminator.periods=[2,3]",
+        "discriminator.width=0.03",
         "data.segment_frames=16",
     ),
-    "conformer-small": ("model.features=16", "model.blocks=2", "model.phoneme_block=1", "model.subsampling_channels=4"),
+    "conformer-small": ("model.hidden_size=16", "model.num_layers=2", "model.phoneme_ctc_layer=1",
+    "model.subsampling_channels=4"),
 }  # fmt: skip
 SHORT = (
     "train.steps=6", "train.log_every=2", "train.balance_every=3", "train.validate_every=3", "train.save_every=2",

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,12 @@ def test_a_killed_replacement_is_undone_or_finished(tmp_path):
     (tmp_path / ".model.x2.old").mkdir()
     with held(tmp_path):
         assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
+
+
+def test_a_run_is_written_down_without_tensorboard_too_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    caplog.set_level(logging.INFO, "malsori")
+    with RunLogger(tmp_path, 0, 2) as logger:
+        logger.step(1, {"loss": 2.0}, force=True)
+    assert read_lines(tmp_path / "metrics.jsonl")[0]["loss"] == 2.0 and not (tmp_path / "tensorboard").exists()
+    assert "pip install 'malsori[tensorboard]'" in caplog.text

@@ -9,7 +9,9 @@ from malsori.errors import ConfigError
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.acoustic import FastSpeech2Adapter
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def test_with_a_teacher_its_mel_and_its_durations_are(small_setup, teacher, tmp_
     example = example_of(setup, "u1")
     batch = setup.collators["train"]([example], np.random.default_rng(0))
     phonemes = tuple(PHONEMES.decode(example.truth["token_ids"].tolist()))
-    taught = speak(teacher, Sentence(phonemes, ""), 0, Control())
+    taught = FastSpeech2Adapter(teacher).synthesize(SynthesisInput(phonemes, ""), SayOptions())
     assert np.array_equal(batch.mel[0], taught.mel) and np.array_equal(batch.durations[0], taught.durations)
     assert not np.array_equal(batch.durations[0], example.truth["durations"])
     assert set(setup.collators["dev"].targets) == {*setup.cuts["train"], *setup.cuts["dev"]}

@@ -30,9 +30,13 @@ def test_every_system_has_a_recipe_that_comes_with_malsori():
 
 def test_set_reads_numbers_lists_truth_and_text():
     values = read_recipe(
-        "conformer-small", ["train.steps=7", "data.speeds=[1.0, 1.5]", "half=false", "data.speakers=['kim']", "a.b=ㄱ"]
+        "conformer-small",
+        ["train.steps=7", "data.speed_perturbation=[1.0, 1.5]", "half=false", "data.speakers=['kim']", "a.b=ㄱ"],
     )
-    assert values["train"]["steps"] == 7 and values["data"]["speeds"] == [1.0, 1.5] and values["half"] is False
+
+    assert (
+        values["train"]["steps"] == 7 and values["data"]["speed_perturbation"] == [1.0, 1.5] and values["half"] is False
+    )
     assert values["data"]["speakers"] == ["kim"] and values["a"] == {"b": "ㄱ"}
 
 

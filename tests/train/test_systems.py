@@ -16,11 +16,11 @@ def bound(corpus, recipe: str, *settings: str) -> TrainingSetup:
 
 
 SMALL = (
-    "model.features=16",
-    "model.blocks=1",
-    "waves.periods=[2]",
-    "waves.width=0.03",
-    "resolutions.fft_samples=[512]",
+    "model.hidden_size=16",
+    "model.num_layers=1",
+    "discriminator.periods=[2]",
+    "discriminator.width=0.03",
+    "multi_resolution_discriminator.fft_samples=[512]",
 )
 
 
@@ -37,7 +37,7 @@ def test_audio_settings_that_are_not_the_corpus_s_are_named_with_both_values(pla
 
 
 def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tmp_path):
-    sizes = ("model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.heads=1")
+    sizes = ("model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_heads=1")
     first = bound(planted_corpus, "fastspeech2-small", *sizes, "seed=5")
     model = first.facts.model | {"speakers": 3}
     facts = first.facts.model_copy(update={"speakers": ("a", "b", "c"), "model": model})
@@ -52,7 +52,7 @@ def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tm
 
 
 def test_a_start_that_has_learnt_another_tracker_s_pitch_is_told(planted_corpus, tmp_path, caplog):
-    sizes = ("model.features=16", "model.filter_features=16", "model.predictor_features=8", "model.heads=1")
+    sizes = ("model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_heads=1")
     first = bound(planted_corpus, "fastspeech2-small", *sizes)
     of_corpus = load_corpus(planted_corpus).pitch_tracker
     assert first.facts.trained["pitch_tracker"] == of_corpus
@@ -69,10 +69,10 @@ def test_a_start_of_other_sizes_is_refused_by_the_first_weight_that_does_not_fit
     other = bound(planted_corpus, "vocos-small", *SMALL)
     save_model(SavedModel(other.facts, {}, other.task.exported_model()), tmp_path / "model")
     with pytest.raises(ModelError, match="weight"):
-        bound(planted_corpus, "vocos-small", *SMALL, "model.features=8", f"start_from={tmp_path}/model")
+        bound(planted_corpus, "vocos-small", *SMALL, "model.hidden_size=8", f"start_from={tmp_path}/model")
 
 
-def test_the_licence_of_the_recordings_goes_into_the_model(planted_corpus):
+def test_the_license_of_the_recordings_goes_into_the_model(planted_corpus):
     assert bound(planted_corpus, "vocos-small", *SMALL, "license=CC BY 4.0").facts.license == "CC BY 4.0"
 
 
@@ -83,7 +83,7 @@ def test_a_run_can_start_from_a_public_checkpoint(planted_corpus, tmp_path):
     )
     theirs = transformers.SpeechT5HifiGan(config)
     theirs.save_pretrained(tmp_path)
-    sizes = ("model.channels=16", "model.upsample_rates=[16,16]", "model.upsample_kernels=[32,32]")
+    sizes = ("model.channels=16", "model.upsample_rates=[16,16]", "model.upsample_kernel_sizes=[32,32]")
     network = bound(planted_corpus, "hifigan-small", *sizes, f"start_from={tmp_path}").task.exported_model()
     torch.testing.assert_close(network.conv_in.weight, theirs.conv_pre.weight)
     torch.testing.assert_close(network.blocks[5].chains[2][3].weight, theirs.resblocks[5].convs2[2].weight)

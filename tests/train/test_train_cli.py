@@ -2,12 +2,16 @@
 
 import logging
 
+import torch
+
 from malsori.cli import run as command
 from malsori.pretrained.folder import open_model
 
 SETTINGS = (
-    "model.features=16", "model.blocks=1", "waves.periods=[2]", "resolutions.fft_samples=[512]", "waves.width=0.03",
-    "resolutions.channels=4", "data.segment_frames=16", "data.batch_size=2", "data.workers=0", "train.steps=2",
+    "model.hidden_size=16", "model.num_layers=1", "discriminator.periods=[2]",
+    "multi_resolution_discriminator.fft_samples=[512]", "discriminator.width=0.03",
+    "multi_resolution_discriminator.channels=4", "data.segment_frames=16", "data.batch_size=2", "data.workers=0",
+    "train.steps=2",
     "train.save_every=1",
 )  # fmt: skip
 
@@ -31,6 +35,12 @@ def test_train_says_what_it_learns_from_where_the_model_went_and_what_to_type_ne
     assert train(planted_corpus, out, "--resume", "--set", "train.steps=3") == 2
     assert "train.steps (2 → 3)" in capsys.readouterr().err
     assert train(planted_corpus, out, "--resume", "--accept-changes", "--set", "train.steps=3") == 0
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_run_begins(planted_corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train(planted_corpus, tmp_path / "run", "--device", "cuda") == 2
+    assert "device 'cuda': this machine" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_a_slip_on_the_command_line_is_named(planted_corpus, tmp_path, capsys):

@@ -59,8 +59,8 @@ def test_texts_are_read_where_nothing_is_aligned_and_what_is_too_short_is_told(s
 def test_sizes_that_do_not_fit_the_audio_are_refused(small_setup) -> None:
     with pytest.raises(ConfigError, match="128 samples a frame"):
         small_setup("model.decoder.upsample_rates=[8,8,2]", name="vits-small")
-    with pytest.raises(ConfigError, match=r"model\.bins is 257"):
-        small_setup("model.bins=257", name="vits-small")
+    with pytest.raises(ConfigError, match=r"model\.spectrogram_bins is 257"):
+        small_setup("model.spectrogram_bins=257", name="vits-small")
 
 
 def test_the_piece_that_is_judged_is_cut_from_the_recording_where_it_was_decoded(small_setup) -> None:
@@ -92,7 +92,13 @@ def test_the_papers_recipe_has_the_papers_losses_and_sizes() -> None:
     recipe = parse_recipe(read_recipe("vits"), "vits")
     with torch.device("meta"):
         task = build_task(recipe)
-    assert recipe.weights["generator"] == {"mel": 45.0, "kl": 1.0, "duration": 1.0, "adversarial": 1.0, "features": 2.0}
+    assert recipe.weights["generator"] == {
+        "mel": 45.0,
+        "kl": 1.0,
+        "duration": 1.0,
+        "adversarial": 1.0,
+        "feature_matching": 2.0,
+    }
     assert len(task.discriminators.periods) == 5 and len(task.discriminators.scales) == 1
 
 

@@ -13,22 +13,22 @@ from malsori.text.letters import LETTERS
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.recipe import read_recipe
 from malsori.train.systems import build_task, parse_recipe, set_up
-from malsori.train.wav2vec2 import draw_stretches
+from malsori.train.wav2vec2 import draw_spans
 from malsori.train.wav2vec2_pretraining import TemperatureConfig, mistaken
 
 
 def test_stretches_are_whole_inside_and_as_many_as_asked_for() -> None:
     torch.manual_seed(0)
     lengths = torch.tensor([2000, 900, 30, 3])
-    mask = draw_stretches(lengths, 0.065, 10, least=2)
+    mask = draw_spans(lengths, 0.065, 10, min_spans=2)
     assert mask.shape == (4, 2000)
     for row, length in zip(mask, lengths.tolist(), strict=True):
         assert not row[length:].any() and row.any()
         runs = "".join("x" if masked else " " for masked in row.tolist()).split()
         assert all(len(run) >= min(10, length) for run in runs)
     assert 0.42 < mask[0].float().mean() < 0.56  # 1 - (1 - 0.065) ** 10 = 0.49
-    assert not draw_stretches(lengths, 0.0, 10).any()
-    counts = [int(draw_stretches(torch.tensor([10]), 0.05, 1).sum()) for _ in range(400)]
+    assert not draw_spans(lengths, 0.0, 10).any()
+    counts = [int(draw_spans(torch.tensor([10]), 0.05, 1).sum()) for _ in range(400)]
     assert set(counts) == {0, 1} and 0.4 < np.mean(counts) < 0.6  # half a stretch is one every other time
 
 
@@ -61,7 +61,9 @@ def test_fine_tuning_takes_the_pre_trained_encoder_and_leaves_its_convolutions(s
     learnt = read_weights(before / "model" / "model.safetensors")
     start = f"start_from={before}"
     network = small_setup(start, "model.dropout=0.3", name="wav2vec2-small").task.exported_model()
-    assert network.config.channels == (8,) * 7 and network.config.dropout == 0.3 and network.config.vocab == len(JAMO)
+    assert (
+        network.config.conv_channels == (8,) * 7 and network.config.dropout == 0.3 and network.config.vocab == len(JAMO)
+    )
     own = network.state_dict()
     assert all(torch.equal(own[name], learnt[name]) for name in own if name.startswith("encoder."))
     run = small_run("after", start, "half=false", name="wav2vec2-small")
@@ -134,8 +136,8 @@ def test_a_checkpoint_s_letters_and_output_layer_can_be_kept(small_setup, tmp_pa
 
 
 def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_corpus, monkeypatch, small_setup) -> None:
-    few = "model.strides=[5,2,2,2,2,2,8]"
-    setup = small_setup(few, "model.kernels=[10,3,3,3,3,2,8]", name="wav2vec2-small")
+    few = "model.conv_strides=[5,2,2,2,2,2,8]"
+    setup = small_setup(few, "model.conv_kernel_sizes=[10,3,3,3,3,2,8]", name="wav2vec2-small")
     corpus = load_corpus(planted_corpus)
     said = {cut.id: cut for split in ("train", "dev") for cut in corpus.cuts[split]}
     reason = "too short for its text (CTC)"
@@ -153,8 +155,8 @@ def test_utterances_too_short_for_their_letters_are_left_out_by_name(planted_cor
 def test_the_sizes_are_those_of_the_start_where_the_recipe_names_none(small_setup, monkeypatch, tmp_path) -> None:
     setup = small_setup(name="wav2vec2-small")
     save_model(SavedModel(setup.facts, setup.symbols, setup.task.exported_model()), tmp_path / "model")
-    monkeypatch.setattr("malsori.train.systems.start_from", lambda *_: pytest.fail("the binding has done so"))
+    monkeypatch.setattr("malsori.train.systems.load_initial_weights", lambda *_: pytest.fail("set up already"))
     values = read_recipe("wav2vec2", [f"start_from={tmp_path}/model", "units=checkpoint"])
     again = set_up(parse_recipe(values, "recipe"), setup.corpus).task.network
-    assert again.config.features == 16 and again.config.channel_mask_starts == 0.004
+    assert again.config.hidden_size == 16 and again.config.mask_channel_prob == 0.004
     assert all(torch.equal(again.state_dict()[name], value) for name, value in setup.task.network.state_dict().items())

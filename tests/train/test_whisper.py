@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from malsori.train.setup import TrainingSetup
 from malsori.train.systems import parse_recipe, set_up
 
 TINY = (
-    "model.features=16", "model.encoder_layers=1", "model.encoder_heads=2", "model.encoder_hidden=16",
-    "model.decoder_layers=1", "model.decoder_heads=2", "model.decoder_hidden=16", "data.batch_seconds=3.0",
+    "model.hidden_size=16", "model.num_encoder_layers=1", "model.num_encoder_heads=2", "model.encoder_ffn_size=16",
+    "model.num_decoder_layers=1", "model.num_decoder_heads=2", "model.decoder_ffn_size=16", "data.batch_seconds=3.0",
     "data.workers=0", "train.steps=4", "train.validate_every=2", "train.save_every=2", "train.balance_every=0",
 )  # fmt: skip
 TEXTS = (
@@ -106,6 +107,25 @@ def test_a_whole_window_is_filled_up_with_silence_and_heard_as_a_whole(bound) ->
     assert turn.losses["cross_entropy"].isfinite()
 
 
+def test_silence_stands_behind_each_sound_drawn_in_training_and_as_when_decoding_in_validation(bound) -> None:
+    setup = bound("model.trailing_silence=0.5", "augment.trailing_silence=[0.2, 2.0]", "data.speed_perturbation=[1.0]")
+    for split, low, high in (("train", 20, 200), ("dev", 50, 50)):
+        frames = [int(cut.duration * 16000) // 160 for cut in setup.cuts[split].values()]
+        behind = batch_of(setup, split).mel_lengths.numpy() - frames
+        assert behind.min() >= low - 1 and behind.max() <= high + 1
+    behind = batch_of(bound("model.trailing_silence=0.5", "data.speed_perturbation=[1.0]")).mel_lengths.numpy()
+    np.testing.assert_allclose(behind - [int(c.duration * 100) for c in setup.cuts["train"].values()], 50, atol=1)
+
+
+def test_a_checkpoint_of_whole_windows_can_learn_to_hear_sounds_at_their_own_length(bound, public) -> None:
+    own = ("model.whole_window=false", "model.trailing_silence=0.5")
+    setup = bound(f"start_from={public}", "augment.trailing_silence=[0.2, 1.0]", *own, name="whisper")
+    assert batch_of(setup).mel.shape[1] < 400 and not setup.task.network.config.whole_window
+    assert setup.facts.model["trailing_silence"] == 0.5
+    with pytest.raises(ConfigError, match=r"model\.hidden_size = 8, yet .* has 16: leave it out"):
+        bound(f"start_from={public}", "model.hidden_size=8", name="whisper")
+
+
 def test_what_does_not_fit_is_left_out_by_name_before_training(bound) -> None:
     lengths = {name: cut.duration for name, cut in bound().cuts["train"].items()}
     longest = max(lengths, key=lambda name: lengths[name])
@@ -133,8 +153,8 @@ def test_a_checkpoint_brings_its_sizes_its_weights_and_its_alphabet(bound, publi
 
 
 def test_settings_that_the_checkpoint_contradicts_are_told(bound, public: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.features = 32, yet '.*' has 16: leave it out"):
-        bound(f"start_from={public}", "model.features=32", name="whisper")
+    with pytest.raises(ConfigError, match=r"model.hidden_size = 32, yet '.*' has 16: leave it out"):
+        bound(f"start_from={public}", "model.hidden_size=32", name="whisper")
     assert bound(f"start_from={public}", "model.dropout=0.1", name="whisper").task.network.config.dropout == 0.1
     with pytest.raises(ConfigError, match="is a conformer, not a Whisper"):
         bound("start_from=conformer-ko", name="whisper")
@@ -181,11 +201,13 @@ def test_a_public_folder_and_a_run_are_measured_on_a_corpus(bound, public: Path,
 def test_dropout_and_masks_spare_the_silence_behind_a_sound(bound) -> None:
     setup = bound("model.whole_window=true", "model.encoder_positions=300")
     collator = setup.collators["train"]
-    loud = collator.config.model_copy(update={"masked_frames": 30, "masked_channels": 20, "speeds": (1.0,)})
+    loud = collator.config.model_copy(
+        update={"time_mask_width": 30, "freq_mask_width": 20, "speed_perturbation": (1.0,)}
+    )
     wave = np.random.default_rng(0).normal(0, 0.1, 22050 * 2).astype(np.float32)
     example = Example("u0", "kim", wave, {})
-    whole = type(collator)(22050, collator.audio, loud, 600, collator.targets)
-    plain = type(collator)(22050, collator.audio, DataConfig(), 600, collator.targets)
+    whole = replace(collator, corpus_rate=22050, config=loud)
+    plain = replace(collator, corpus_rate=22050, config=DataConfig())
     masked, clean = (make([example], np.random.default_rng(3)).mel[0] for make in (whole, plain))
     assert torch.equal(masked[250:], clean[250:])
 
@@ -209,8 +231,8 @@ def test_tokens_are_replaced_while_it_learns_behind_the_prefix_and_never_what_is
 def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     setup = bound(
-        "model.features=48", "model.encoder_hidden=96", "model.decoder_hidden=96", "model.dropout=0.0",
-        "data.speeds=[1.0]", "token_replacement=0.0", "data.masked_frames=0", "data.masked_channels=0",
+        "model.hidden_size=48", "model.encoder_ffn_size=96", "model.decoder_ffn_size=96", "model.dropout=0.0",
+        "data.speed_perturbation=[1.0]", "token_replacement=0.0", "data.time_mask_width=0", "data.freq_mask_width=0",
         "data.batch_seconds=20.0", "train.steps=400", "train.validate_every=400", "train.save_every=400",
         "optimizers.recognizer.warmup_steps=40",
         "optimizers.recognizer.learning_rate=3e-3", "label_smoothing=0.0", "train.ema_decay=0.9",

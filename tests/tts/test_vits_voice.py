@@ -1,6 +1,7 @@
 """VITS as a voice: a public folder and a run of ours, through Python and the command line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import torch
 from malsori.audio.io import load_audio
 from malsori.cli import run as command
 from malsori.config import AudioConfig
-from malsori.errors import ModelError
+from malsori.errors import ModelError, OptionError
 from malsori.models.vits import Vits, VitsConfig
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import PHONEMES
-from malsori.tts.voice import SayOptions, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import EndToEndVoice
+from malsori.tts.vocoders import GriffinLim
+from malsori.tts.voice import Voice, load_voice
 
 SMALL = {
     "vocab_size": 24, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 24,
@@ -47,9 +51,11 @@ def own(tmp_path_factory) -> Path:
     """A folder of ours with two speakers and random weights."""
     config = VitsConfig.parse(
         {
-            "speakers": 2, "speaker_features": 4, "features": 16, "latent_channels": 8, "encoder_layers": 1,
-            "filter_features": 16, "posterior_layers": 1, "flow_steps": 2, "flow_layers": 1,
-            "decoder": {"mel_channels": 8, "channels": 16, "upsample_rates": (16, 16), "upsample_kernels": (32, 32)},
+            "speakers": 2, "speaker_embedding_size": 4, "hidden_size": 16, "latent_channels": 8,
+            "num_encoder_layers": 1,
+            "ffn_size": 16, "num_posterior_layers": 1, "num_flows": 2, "num_flow_layers": 1,
+            "decoder": {"mel_channels": 8, "channels": 16, "upsample_rates": (16, 16), "upsample_kernel_sizes": (32,
+            32)},
         },
         "test",
     )  # fmt: skip
@@ -84,8 +90,31 @@ def test_speakers_differ_and_speed_shortens(own: Path) -> None:
     assert voice.say(TEXT, SayOptions(speed=0.25)).seconds > 1.5 * voice.say(TEXT).seconds
 
 
+def test_threads_with_different_options_get_what_each_gets_alone(own: Path) -> None:
+    voice, wishes = load_voice(str(own)), [SayOptions(speaker="kim"), SayOptions(speaker="lee", speed=1.3)]
+    alone = [voice.say(TEXT, wish).wave for wish in wishes]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda turn: voice.say(TEXT, wishes[turn % 2]).wave, range(6)))
+    assert all(np.array_equal(wave, alone[turn % 2]) for turn, wave in enumerate(found))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_the_gpu_a_vits_draws_the_noise_that_it_draws_on_the_cpu(own: Path) -> None:
+    on_cpu, on_gpu = (load_voice(str(own), device=device).say(TEXT) for device in ("cpu", "cuda"))
+    assert len(on_cpu.wave) == len(on_gpu.wave)
+    assert np.abs(on_cpu.wave - on_gpu.wave).max() < 1e-3
+
+
+def test_an_end_to_end_voice_takes_no_vocoder(own: Path) -> None:
+    voice = load_voice(str(own))
+    assert isinstance(voice.acoustic, EndToEndVoice) and voice.acoustic.output == "wave" and voice.vocoder is None
+    with pytest.raises(ModelError, match="a vits makes the wave itself: name no vocoder"):
+        Voice(voice.acoustic, GriffinLim(voice.audio))
+
+
 def test_what_a_vits_cannot_do_is_refused(own: Path) -> None:
-    with pytest.raises(ModelError, match="cannot change pitch"):
+    with pytest.raises(OptionError, match=r"pitch 2: a vits has no such control; a fastspeech2 has"):
         load_voice(str(own)).say("안녕", SayOptions(pitch=2.0))
     with pytest.raises(ModelError, match="makes the wave itself"):
         load_voice(str(own), vocoder="griffin-lim")
@@ -97,6 +126,13 @@ def test_a_voice_that_reads_what_malsori_cannot_write_says_so(public: Path, tmp_
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"phonemize": True}))
     with pytest.raises(ModelError, match=r"symbols of its makers \(phonemize\)"):
         load_voice(str(tmp_path)).say("안녕")
+
+
+def test_the_command_line_refuses_a_pitch_that_a_vits_has_not(own: Path, tmp_path: Path, capsys) -> None:
+    assert command(["say", "안녕", "-o", str(tmp_path / "a.wav"), "--voice", str(own), "--pitch", "2"]) == 2
+    assert capsys.readouterr().err == "malsori: pitch 2: a vits has no such control; a fastspeech2 has\n"
+    assert command(["say", "안녕", "-o", str(tmp_path / "a.wav"), "--speed", "9"]) == 2
+    assert "'speed' = 9.0" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_the_command_line_says_it(public: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The speaking face: lengths and times that fit, options that do what they say, parts that do not fit refused."""
 
 import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,17 @@ import torch
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
-from malsori.errors import ModelError, TextError
+from malsori.errors import ModelError, OptionError, TextError
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.vocos import Vocos, VocosConfig, VocosOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel, Statistics, save_model
+from malsori.runtime.device import resolve_runtime
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
-from malsori.tts.voice import SayOptions, Speech, Voice, load_voice
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import AcousticModel, Vocoder
+from malsori.tts.vocoders import GriffinLim, NetworkVocoder
+from malsori.tts.voice import Speech, Voice, load_voice, open_synthesizer
 
 AUDIO = AudioConfig()
 TEXT = "나무가 높다."
@@ -35,26 +42,32 @@ def acoustic(**more: Any) -> SavedModel:
     """An acoustic model that has learnt nothing but that a phoneme lasts some seven frames."""
     torch.manual_seed(0)
     sizes = FastSpeech2Config(
-        speakers=2, features=16, encoder_layers=1, decoder_layers=1, filter_features=16, kernel=3, predictor_features=8
+        speakers=2,
+        hidden_size=16,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        ffn_size=16,
+        ffn_kernel_size=3,
+        predictor_hidden_size=8,
     )
     network = FastSpeech2(sizes).eval()
     network.adaptor.duration_predictor.project.bias.data.fill_(math.log1p(7))
     network.project.bias.data.fill_(-4.0)
     about = {"frontend": {"version": FRONTEND_VERSION}, "speakers": SPEAKERS} | more
-    moderate = {"pitch_mean": 5.0, "pitch_deviation": 0.25, "energy_mean": 1.0, "energy_deviation": 1.0}
+    moderate = {"pitch_mean": 5.0, "pitch_std": 0.25, "energy_mean": 1.0, "energy_std": 1.0}
     about["statistics"] = {name: Statistics(**moderate) for name in SPEAKERS}
     return SavedModel(facts("fastspeech2", sizes, **about), {"phonemes": PHONEMES}, network)
 
 
 def vocoder(audio: AudioConfig = AUDIO) -> SavedModel:
     torch.manual_seed(1)
-    sizes = VocosConfig(features=8, blocks=1)
+    sizes = VocosConfig(hidden_size=8, num_layers=1)
     return SavedModel(facts("vocos", sizes, audio), {}, Vocos(sizes).eval())
 
 
 @pytest.fixture(scope="module")
 def voice() -> Voice:
-    voice = Voice(acoustic(), vocoder())
+    voice = Voice(open_synthesizer(acoustic()), NetworkVocoder(vocoder()))
     voice.frontend = Frontend(morphology=False)
     return voice
 
@@ -64,11 +77,11 @@ def listen_in(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
     calls: list[dict[str, Any]] = []
     infer = voice.acoustic.network.infer
 
-    def heard(token_ids: Any, token_lengths: Any, speaker_ids: Any, **controls: Any) -> Any:
+    def recording(token_ids: Any, token_lengths: Any, speaker_ids: Any, **controls: Any) -> Any:
         calls.append({"token_ids": token_ids, "token_lengths": token_lengths, "speaker_ids": speaker_ids} | controls)
         return infer(token_ids, token_lengths, speaker_ids, **controls)
 
-    monkeypatch.setattr(voice.acoustic.network, "infer", heard)
+    monkeypatch.setattr(voice.acoustic.network, "infer", recording)
     return calls
 
 
@@ -147,7 +160,7 @@ def test_the_first_speaker_speaks_unless_another_is_asked_for(voice: Voice) -> N
 
 
 def test_an_unknown_speaker_is_refused_with_the_nearest(voice: Voice) -> None:
-    with pytest.raises(ModelError, match=r"no speaker 'kin'\. Did you mean 'kim'\?"):
+    with pytest.raises(OptionError, match=r"fastspeech2\) has no speaker 'kin'\. Did you mean 'kim'\?"):
         voice.say(TEXT, SayOptions(speaker="kin"))
 
 
@@ -159,8 +172,10 @@ def test_where_there_is_nothing_to_say_it_is_told(voice: Voice, text: str) -> No
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, 0.1, 6.0, math.nan, math.inf])
 def test_a_speed_nobody_speaks_at_is_refused(voice: Voice, speed: float) -> None:
-    with pytest.raises(TextError, match=r"speed .* is outside 0\.2 to 5\.0"):
-        voice.say(TEXT, SayOptions(speed=speed))
+    with pytest.raises(
+        OptionError, match=r"'speed' = .*(less than or equal to 5|greater than or equal to 0\.2|finite)"
+    ):
+        SayOptions(speed=speed)
 
 
 @pytest.mark.parametrize(("loudest", "peak"), [(3.0, 0.99), (0.2, 0.2)])
@@ -170,14 +185,14 @@ def test_a_peak_beyond_full_scale_is_brought_down_and_a_soft_voice_left_soft(
     def infer(mel: torch.Tensor) -> VocosOutput:
         return VocosOutput(torch.linspace(-loudest, loudest / 2, mel.shape[1] * AUDIO.hop_samples)[None])
 
-    assert voice.vocoder is not None
+    assert isinstance(voice.vocoder, NetworkVocoder)
     monkeypatch.setattr(voice.vocoder.network, "infer", infer)
     wave = voice.say(TEXT).wave
     assert wave[0] == pytest.approx(-peak) and wave[-1] == pytest.approx(peak / 2)
 
 
-def test_without_a_vocoder_griffin_lim_speaks_the_mel(voice: Voice) -> None:
-    plain = Voice(voice.acoustic, None)
+def test_griffin_lim_is_a_vocoder_like_any_other(voice: Voice) -> None:
+    plain = Voice(voice.acoustic, GriffinLim(AUDIO))
     plain.frontend = voice.frontend
     speech = plain.say("나무")
     check_times(speech)
@@ -190,6 +205,100 @@ def test_speech_is_saved_as_a_sound_file(voice: Voice, tmp_path: Path) -> None:
     speech.save(tmp_path / "a.wav")
     read = load_audio(tmp_path / "a.wav", 22050)
     assert len(read) == len(speech.wave) and np.abs(read - speech.wave).max() < 1e-4
+
+
+# Options, roles, threads, devices
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pitch", 12.5), ("pitch", -40.0), ("pitch", math.nan), ("energy", 3.5), ("energy", -math.inf), ("speed", "fast")],
+)
+def test_an_option_out_of_its_bounds_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=rf"'{name}' = {value!r}: "):
+        SayOptions(**{name: value})
+
+
+def test_an_option_that_is_not_there_is_refused_with_the_nearest() -> None:
+    with pytest.raises(OptionError, match=r"unknown key 'sped'\. Did you mean 'speed'\?"):
+        SayOptions(sped=1.0)
+
+
+def test_an_option_that_the_voice_cannot_serve_is_refused_before_any_work(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice.frontend, "read", lambda _text: pytest.fail("the text was read"))
+    monkeypatch.setattr(voice.acoustic, "supports_prosody_control", False)
+    for options in (SayOptions(pitch=1.0), SayOptions(energy=-1.0), SayOptions(speaker="park")):
+        with pytest.raises(OptionError, match="fastspeech2"):
+            voice.say(TEXT, options)
+
+
+def test_each_adapter_fills_the_role_that_it_says(voice: Voice) -> None:
+    assert isinstance(voice.acoustic, AcousticModel) and voice.acoustic.output == "mel"
+    assert isinstance(voice.vocoder, Vocoder) and isinstance(GriffinLim(AUDIO), Vocoder)
+
+
+def test_an_acoustic_model_without_a_vocoder_is_refused(voice: Voice) -> None:
+    with pytest.raises(ModelError, match="a fastspeech2 makes mels: it needs a vocoder, such as griffin-lim"):
+        Voice(voice.acoustic)
+
+
+def test_threads_with_different_options_get_what_each_gets_alone(voice: Voice) -> None:
+    wishes = [SayOptions(speaker="kim", speed=0.8, pitch=3.0), SayOptions(speaker="lee", speed=1.5, energy=1.0)]
+    texts = [TEXT, "바다가 깊다. 가자!"]
+    alone = [voice.say(text, wish).wave for text, wish in zip(texts, wishes, strict=True)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda turn: voice.say(texts[turn % 2], wishes[turn % 2]).wave, range(12)))
+    assert all(np.array_equal(wave, alone[turn % 2]) for turn, wave in enumerate(found))
+
+
+def test_half_precision_says_nearly_the_same(voice: Voice) -> None:
+    runtime = resolve_runtime("cpu", "bfloat16")
+    half = Voice(open_synthesizer(acoustic(), runtime), NetworkVocoder(vocoder(), runtime))
+    half.frontend = voice.frontend
+    speech, whole = half.say(TEXT), voice.say(TEXT)
+    assert speech.mel.dtype == speech.wave.dtype == np.float32 and not np.array_equal(speech.mel, whole.mel)
+    assert len(speech.mel) == pytest.approx(len(whole.mel), rel=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_voice_on_the_gpu_says_what_it_says_on_the_cpu(precision: str) -> None:
+    on_cpu, on_gpu = load_voice(device="cpu"), load_voice(device="cuda", precision=precision)
+    assert next(on_gpu.acoustic.network.parameters()).is_cuda
+    speech, other = on_cpu.say("오늘은 날씨가 참 좋네요."), on_gpu.say("오늘은 날씨가 참 좋네요.")
+    assert len(other.mel) == pytest.approx(len(speech.mel), abs=2)
+    if len(other.mel) == len(speech.mel):
+        assert np.abs(other.mel - speech.mel).mean() < (0.01 if precision == "float32" else 0.1)
+
+
+OPENED = """
+import sys
+from malsori.config import AudioConfig
+{}
+print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("opening", "models"),
+    [
+        (
+            "from malsori.tts.vocoders import load_vocoder; load_vocoder('vocos-ko', AudioConfig())",
+            {"vocos", "hifigan"},
+        ),
+        ("from malsori.tts.vocoders import load_vocoder; load_vocoder('griffin-lim', AudioConfig())", set()),
+        ("from malsori import load_voice; load_voice(vocoder='griffin-lim')", {"fastspeech2", "tacotron", "tacotron2"}),
+    ],
+)
+def test_opening_imports_no_recognizer_and_no_other_systems_model(opening: str, models: set[str]) -> None:
+    code = [sys.executable, "-c", OPENED.format(opening)]
+    opened = set(subprocess.run(code, capture_output=True, text=True, check=True).stdout.split())
+    assert {name.split(".")[2] for name in opened if name.startswith("malsori.models.")} == models
+    assert "malsori.tts.vocoders" in opened and "malsori.tts.end_to_end" not in opened
+    assert not {name for name in opened if name.startswith(("malsori.asr", "malsori.train", "malsori.corpus"))}
 
 
 # Parts that do not fit
@@ -208,32 +317,31 @@ def test_a_vocoder_of_another_sound_is_refused_naming_the_setting_and_both_value
 ) -> None:
     other = vocoder(AUDIO.model_copy(update=changes))
     with pytest.raises(ModelError, match=message):
-        Voice(acoustic(), other)
+        Voice(open_synthesizer(acoustic()), NetworkVocoder(other))
     # the settings count, not what an edited file says of them
     stale = replace(other, facts=other.facts.model_copy(update={"audio_fingerprint": AUDIO.fingerprint()}))
     with pytest.raises(ModelError, match=message):
-        Voice(acoustic(), stale)
+        Voice(open_synthesizer(acoustic()), NetworkVocoder(stale))
 
 
 def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
     with pytest.raises(ModelError, match=r"a vocos does not speak; a voice needs one of: .*fastspeech2"):
-        Voice(vocoder(), None)
-    with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of vocos, hifigan is"):
-        Voice(acoustic(), acoustic())
+        open_synthesizer(vocoder())
+    with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of hifigan, vocos is"):
+        NetworkVocoder(acoustic())
 
 
 @pytest.mark.parametrize("frontend", [{}, {"version": "0"}])
 def test_a_voice_that_learnt_to_read_otherwise_is_refused(frontend: dict[str, str]) -> None:
     with pytest.raises(ModelError, match="trained with front-end"):
-        Voice(acoustic(frontend=frontend), None)
+        open_synthesizer(acoustic(frontend=frontend))
 
 
 def test_a_voice_is_loaded_from_folders_and_sounds_as_it_did(voice: Voice, tmp_path: Path) -> None:
-    save_model(voice.acoustic, tmp_path / "voice" / "model")
-    assert voice.vocoder is not None
-    save_model(voice.vocoder, tmp_path / "vocoder")
+    save_model(acoustic(), tmp_path / "voice" / "model")
+    save_model(vocoder(), tmp_path / "vocoder")
     loaded = load_voice(str(tmp_path / "voice"), str(tmp_path / "vocoder"))
     loaded.frontend = voice.frontend
     assert loaded.speakers == SPEAKERS and loaded.audio == AUDIO
     assert np.array_equal(loaded.say(TEXT).wave, voice.say(TEXT).wave)
-    assert load_voice(str(tmp_path / "voice"), "griffin-lim").vocoder is None
+    assert isinstance(load_voice(str(tmp_path / "voice"), "griffin-lim").vocoder, GriffinLim)

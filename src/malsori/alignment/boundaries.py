@@ -1,6 +1,6 @@
-"""Where one phoneme turns into the next, to 5 ms: a second look at a sound, after a recogniser's or instead of it.
+"""Where one phoneme turns into the next, to 5 ms: a second look at a sound, after a recognizer's or instead of it.
 
-A recogniser's spikes, where there are any, only bound the search: each phoneme is sought within a quarter of a second
+A recognizer's spikes, where there are any, only bound the search: each phoneme is sought within a quarter of a second
 of its spike. Silence is placed twice: first wherever the text has a boundary; then only where it lasted long enough to
 be a pause, so that a stop keeps its closure. Last, a boundary goes to where the spectrum changes most within 15 ms.
 """
@@ -20,7 +20,7 @@ from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import SPACE
 
-#: How far from a recogniser's spike a phoneme is sought: CTC is up to a tenth of a second late, and errs.
+#: How far from a recognizer's spike a phoneme is sought: CTC is up to a tenth of a second late, and errs.
 SEARCH_RADIUS_SECONDS = 0.25
 #: EM passes from a flat start: any state at any time; then near the path found so far, with one, two and
 #: four components a state.

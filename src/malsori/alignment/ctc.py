@@ -15,9 +15,7 @@ greatest in place of the sum. Checkpoints: R. Chang, D. Grice 1997, reduced-memo
 """
 
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,34 +86,6 @@ def align_ctc(
     if score == -math.inf:
         raise AlignmentError(f"every path of the {len(tokens)} tokens through the {len(states)} frames is forbidden")
     return _describe(states, score, log_probs, tokens)
-
-
-def align_ctc_batch(
-    log_probs: Sequence[Float[np.ndarray, "_ vocab"]],
-    token_ids: Sequence[Sequence[int] | Integer[np.ndarray, " _"]],
-    blank: int = 0,
-    threads: int | None = None,
-) -> list[CtcPath]:
-    """Return the path of each text through its own scores, several at a time.
-
-    Args:
-        log_probs: scores of each sound (frames, vocab), without padding.
-        token_ids: tokens of each text, as many texts as sounds.
-        blank: the blank's id.
-        threads: how many at a time; by default one for each processor core.
-    Raises: AlignmentError, as `align_ctc`, naming the sound by its number.
-    """
-
-    def one(number: int) -> CtcPath:
-        try:
-            return align_ctc(log_probs[number], token_ids[number], blank)
-        except AlignmentError as error:
-            raise AlignmentError(f"item {number} of the batch: {error}") from error
-
-    if len(log_probs) != len(token_ids):
-        raise AlignmentError(f"{len(log_probs)} sounds but {len(token_ids)} texts: one text a sound is needed")
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(one, range(len(log_probs))))
 
 
 def _check(log_probs: np.ndarray, tokens: np.ndarray, blank: int) -> None:

@@ -102,7 +102,7 @@ def _warp_coarse_to_fine(
 
 
 def _halved(frames: np.ndarray) -> np.ndarray:
-    """Return the means of neighbours; a last frame without one is left out."""
+    """Return the means of neighbors; a last frame without one is dropped."""
     even = len(frames) - len(frames) % 2
     return (frames[:even:2] + frames[1:even:2]) / 2
 

@@ -3,7 +3,7 @@
 One compiled pass reads code points, cuts them into units (characters or words) and aligns each pair. Among the
 alignments with the fewest edits one is chosen, so that the three counts are unique: going back from the end, a
 deletion is taken where it costs nothing extra; else an insertion where it leads to a smaller distance than the
-diagonal neighbour has; else the diagonal. Equal beginnings and endings are matched first. This is the choice of
+diagonal neighbor has; else the diagonal. Equal beginnings and endings are matched first. This is the choice of
 rapidfuzz (and so of jiwer), which the tests hold as an oracle.
 
 Source: Hyyrö, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic Journal of
@@ -27,7 +27,7 @@ def count_edits(references: Sequence[str], hypotheses: Sequence[str], unit: Unit
     """Return substitutions, deletions, insertions and the reference's length for each pair of texts.
 
     Args:
-        references, hypotheses: as many texts each, normalised alike by the caller; runs of white space count as one
+        references, hypotheses: as many texts each, normalized alike by the caller; runs of white space count as one
             space, and none at the ends.
         unit: what is compared.
     """

@@ -4,7 +4,7 @@
                                         ▲                                                          │
                                         └──────────── re-estimated from where each state is ◄──────┘
 
-A recogniser trained by CTC says which phoneme comes next, but late and not for how long. This model says where one
+A recognizer trained by CTC says which phoneme comes next, but late and not for how long. This model says where one
 sound turns into the next. It begins flat, all phonemes alike (the order of the text alone tells them apart, as in HTK
 and the Montreal Forced Aligner), or from one trained before, adapted (MAP) to a few sentences of the speaker.
 

@@ -55,7 +55,7 @@ def time_phonemes(
     """Return when each phoneme of a reading sounds.
 
     Args:
-        log_probs: a recogniser's phoneme log-probabilities, blank 0 (frames, vocab).
+        log_probs: a recognizer's phoneme log-probabilities, blank 0 (frames, vocab).
         loudness: mean log-mel of each of these frames.
         frame_seconds: seconds from one frame to the next.
         seconds: length of the sound.

@@ -22,7 +22,7 @@ def format_textgrid(tiers: Mapping[str, Sequence[Span]], duration: float) -> str
     Args:
         tiers: name and spans of each tier, in order of time.
         duration: seconds of the whole sound; a span that ends later makes it longer.
-    Raises: AlignmentError naming the span that overlaps its neighbour, or lasts no time.
+    Raises: AlignmentError naming the span that overlaps its neighbor, or lasts no time.
     """
     total = round(max([duration, *(span.end for spans in tiers.values() for span in spans)]), _DECIMALS)
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
@@ -43,7 +43,7 @@ def save_textgrid(path: Path, tiers: Mapping[str, Sequence[Span]], duration: flo
 
 
 def load_textgrid(path: Path) -> dict[str, tuple[Span, ...]]:
-    """Return the spans of each tier by its name; empty intervals are left out, points become spans of no length.
+    """Return the spans of each tier by its name; empty intervals are skipped, points become spans of no length.
 
     Raises: AlignmentError if the file is missing, no TextGrid, or ends early.
     """

@@ -64,7 +64,7 @@ class Recognizer:
                 f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
             )
         self.model, self.frontend = model, Frontend()
-        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("decoder")(model, language_model)
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -58,7 +58,8 @@ class WhisperSegmentDecoder:
         self.config: WhisperConfig = model.network.config
         self.system, self.audio = model.facts.system, model.facts.audio
         self.tokenizer = Tokenizer(model.files, "the model's folder")
-        self.max_seconds: float = self.config.window_frames * self.audio.frame_seconds
+        window_seconds = self.config.window_frames * self.audio.frame_seconds
+        self.max_seconds: float = window_seconds - (0 if self.config.whole_window else self.config.trailing_silence)
         self.output_is_normalized: bool = not self.tokenizer.is_token("1")
         known = self.tokenizer.languages
         first = _DEFAULT_LANGUAGE if _DEFAULT_LANGUAGE in known else known[0]
@@ -127,8 +128,8 @@ class WhisperSegmentDecoder:
     ) -> np.ndarray:
         """Return when each token begins, and when the last one ends, in seconds (tokens + 1,)."""
         config, prefix = self.config, constraints.prefix
-        upper = range(config.decoder_layers // 2, config.decoder_layers)
-        every = [(block, head) for block in upper for head in range(config.decoder_heads)]
+        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
+        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
         attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0]
         step = config.frame_stride * self.audio.frame_seconds
@@ -156,6 +157,8 @@ def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarr
 
 def _mel(waves: Float[np.ndarray, "batch samples"], config: WhisperConfig, audio: AudioConfig) -> Tensor:
     window = config.window_frames if config.whole_window else 0
+    if not config.whole_window:
+        waves = np.pad(waves, ((0, 0), (0, round(config.trailing_silence * audio.sample_rate))))
     return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window)
 
 

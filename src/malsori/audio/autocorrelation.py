@@ -3,7 +3,7 @@
     wave ─► windows ─► autocorrelation / that of the window ─► its peaks: candidates ─┐
                      └► loudness, noisiness ─► unvoiced: one more candidate ──────────┴► Viterbi ─► Hz a frame
 
-Differences from the paper: a frame is centred where the caller's frames are; peaks are refined by a parabola on the
+Differences from the paper: a frame is centered where the caller's frames are; peaks are refined by a parabola on the
 autocorrelation at twice the sample rate (its spectrum padded with zeros) in place of a windowed sinc.
 
 Source: Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a

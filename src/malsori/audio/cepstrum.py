@@ -30,7 +30,7 @@ BANDS = 64
 #: With this floor and this smoothing the distances of real pairs rank as pymcd's do (docs/metrics.md).
 FLOOR_DB = -36.0
 
-#: Distances of neighbouring harmonics that the power is averaged over, at least.
+#: Distances of neighboring harmonics that the power is averaged over, at least.
 HARMONICS = 2.0
 
 #: Hz: harmonics are sought this far apart, and what has none is smoothed as if they were 500 Hz apart (as WORLD does).
@@ -211,7 +211,7 @@ def _band_power(power: np.ndarray, spacing: np.ndarray, sample_rate: int) -> np.
 
 
 def _read_between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return each row's values at fractional places, on straight lines between its neighbours."""
+    """Return each row's values at fractional places, on straight lines between its neighbors."""
     left = places.astype(np.int64)
     before, after = np.take_along_axis(rows, left, axis=1), np.take_along_axis(rows, left + 1, axis=1)
     return before + (places - left) * (after - before)

@@ -1,7 +1,8 @@
 """Sound files in and out: any file becomes one channel of float32, and a file is written whole or not at all.
 
-WAV, FLAC, Ogg, Opus and MP3 are read by libsndfile; M4A, WebM, MP4 and what libsndfile refuses by PyAV, whose wheel
-brings its own decoders, so nothing needs to be on the PATH.
+WAV, FLAC, Ogg, Opus, MP3 and AIFF are read by libsndfile; M4A, WebM, MP4 and what libsndfile refuses by PyAV, whose
+wheel brings its own decoders, so nothing needs to be on the PATH. PyAV is an extra, for its wheels also hold the
+encoders x264 and x265, which are GPL.
 """
 
 import itertools
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from malsori.errors import AudioError
+from malsori.errors import AudioError, MissingExtraError
+from malsori.extras import import_extra
 from malsori.files import atomic_file
 
 #: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
@@ -144,7 +146,7 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
         raise AudioError(f"{path}: cannot write a wave of shape {wave.shape}; give (samples,) without NaN")
     container, subtype = OUTPUT_FORMATS[path.suffix.lower()]
     samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
-    # Rounded here, so that what was quantised once is written back bit for bit (libsndfile scales by 32767 or 32768).
+    # Rounded here, so that what was quantized once is written back bit for bit (libsndfile scales by 32767 or 32768).
     data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
     with atomic_file(path) as temporary:
         soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)
@@ -194,6 +196,14 @@ def _decode(path: Path, seconds: float = math.inf) -> Iterator[tuple[np.ndarray,
         _check_length(path, stream, found)
 
 
+def _ffmpeg(path: Path) -> Any:
+    """Return the module av. Raises: AudioError where it is not installed: a damaged file comes here as well."""
+    try:
+        return import_extra("av", f"{path}: damaged, or not WAV, FLAC, Ogg, Opus, MP3 or AIFF; any other kind of sound")
+    except MissingExtraError as error:
+        raise AudioError(str(error)) from error
+
+
 def _check_length(path: Path, stream: Any, samples: int) -> None:
     """Refuse a file that holds less sound than its header promises: libsndfile would pass it as a short one."""
     promised = stream.frames
@@ -214,8 +224,7 @@ def _check_length(path: Path, stream: Any, samples: int) -> None:
 
 def _decode_by_av(path: Path, seconds: float) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the same of a file's first sound track, decoded by FFmpeg's libraries."""
-    import av
-
+    av = _ffmpeg(path)
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:

@@ -32,8 +32,8 @@ def mel_filters(audio: AudioConfig) -> Float[np.ndarray, "mel_channels bins"]:
 def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[Tensor, "batch frames bins"]:
     """Return the linear magnitude spectrogram; frames = samples // hop_samples.
 
-    The wave is reflected by (fft - hop) / 2 samples on both sides, so that frame t is centred on the middle of
-    samples [t * hop, (t + 1) * hop); in the other conventions by fft / 2, so that it is centred on the first of them.
+    The wave is reflected by (fft - hop) / 2 samples on both sides, so that frame t is centered on the middle of
+    samples [t * hop, (t + 1) * hop); in the other conventions by fft / 2, so that it is centered on the first of them.
     Raises: ValueError if the wave is too short to reflect.
     """
     padding = audio.margin_samples

@@ -37,7 +37,7 @@ def pitch_hz(
 
     Args:
         wave: (samples,) at audio.sample_rate.
-        audio: gives the rate and the hop; frames = samples // hop_samples, frame i is centred on (i + 0.5) hops.
+        audio: gives the rate and the hop; frames = samples // hop_samples, frame i is centered on (i + 0.5) hops.
         tracker: who finds it.
     Raises: MissingExtraError if Praat is asked for and not installed.
     """

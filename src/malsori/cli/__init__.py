@@ -27,6 +27,9 @@ for _part in (speech, scores, text, corpus, training, models):
 
 def main() -> None:
     """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
+    if sys.platform == "win32":  # a pipe or a file would be given the code page, which lacks half of what is written
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -45,9 +48,19 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "malsori").partition(".")[0] == "malsori":
+            return _our_fault(error)
+        advice = "install all that malsori needs with: pip install malsori"
+        return _fail(error, f"malsori: this command needs '{error.name}', which is not installed; {advice}", 2)
     except Exception as error:
-        hint = "This is a fault of malsori; 'malsori --debug ...' shows where."
-        return _fail(error, f"malsori: {type(error).__name__}: {_one_line(error)} {hint}", 1)
+        return _our_fault(error)
+
+
+def _our_fault(error: Exception) -> int:
+    """Tell of an error that nobody foresaw, and return the exit status."""
+    hint = "This is a fault of malsori; 'malsori --debug ...' shows where."
+    return _fail(error, f"malsori: {type(error).__name__}: {_one_line(error)} {hint}", 1)
 
 
 def _fail(error: BaseException, message: str, status: int) -> int:

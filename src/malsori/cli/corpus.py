@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError
+from malsori.extras import require
 from malsori.files import atomic_file
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class AlignFrom(enum.StrEnum):
 
 
 app = typer.Typer()
-corpus_app = typer.Typer(help="Corpora: prepare ground truth, check, synthesise.", no_args_is_help=True)
+corpus_app = typer.Typer(help="Corpora: prepare ground truth, check, synthesize.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 
 
@@ -40,23 +41,23 @@ def prepare_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts; it is only read.")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to make, or to go on with.")],
     layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
-    rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognisers.")] = 22050,
+    rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     pitch: Annotated[
         str | None,
         typer.Option(help="autocorrelation, or praat (pip install 'malsori[praat]'). [default: what OUT began with]"),
     ] = None,
     align_with: Annotated[
-        str | None, typer.Option(help="Recogniser that finds durations; none for no durations. [default: the built-in]")
+        str | None, typer.Option(help="Recognizer that finds durations; none for no durations. [default: the built-in]")
     ] = None,
     align_from: Annotated[
-        AlignFrom, typer.Option(help="scratch learns to align from this corpus alone, without a recogniser.")
+        AlignFrom, typer.Option(help="scratch learns to align from this corpus alone, without a recognizer.")
     ] = AlignFrom.recognizer,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
 
-    Durations are for voices: at a rate of 16000 they are left out unless --align-with names a recogniser, or
+    Durations are for voices: at a rate of 16000 they are not made unless --align-with names a recognizer, or
     --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
@@ -118,13 +119,13 @@ def _split(values: str | None) -> list[str] | None:
 def check_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts, or a prepared corpus.")],
     layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
-    rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognisers.")] = 22050,
+    rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Also listen whether each text is said; takes longer.")
+        bool, typer.Option("--listen", help="Also check by a recognizer whether each text is said; takes longer.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="Recogniser for --listen; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer for --listen; the built-in one without.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write a page: histograms, and the worst to listen to.")
     ] = None,
@@ -138,6 +139,8 @@ def check_corpus(
     from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
+    if html:
+        require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_recognizer(model).model if listen or model else None
     found = check.check_corpus(
@@ -165,6 +168,7 @@ def show_utterances(
     from malsori.corpus.folder import load_corpus
     from malsori.report.plots import as_png, utterance_figure
 
+    require("matplotlib", "A picture")
     corpus = load_corpus(folder)
     cuts = {cut.id: cut for split in corpus.cuts.values() for cut in split}
     for name in watched(ids or sorted(cuts)[:: max(1, len(cuts) // _SHOWN)][:_SHOWN]):

@@ -1,35 +1,102 @@
-"""Models: list them, take in a public checkpoint, give one to the hub."""
+"""Models: list them, cut a vocabulary, import a public checkpoint, give one to the hub."""
 
+import gzip
 import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from malsori.errors import TextError
+
+
+class _ListByDefault(TyperGroup):
+    """`malsori models NAMES` lists, without a word for it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["list", *args])
+
 
 app = typer.Typer()
+models_app = typer.Typer(cls=_ListByDefault, help="Models: list them (NAMES without a command), cut a vocabulary.")
+app.add_typer(models_app, name="models")
+_Half = Annotated[bool, typer.Option("--half", help="Keep the weights as float16, half as large.")]
 
 
-@app.command("models")
+@models_app.command("list")
 def list_models(
     names: Annotated[
         list[str] | None, typer.Argument(help="Folders, runs or hub ids; the built-in models without.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List models with their system, sample rate, size and license.
+    """List models with their system, sample rate, size and license; without names all weights that come with malsori.
 
     Example: malsori models · malsori models runs/voice
     """
-    from malsori.pretrained.hub import built_in, entry
+    from malsori.pretrained.hub import built_in, entry, other_weights
 
     models = [entry(name) for name in names] if names else built_in()
+    others = [] if names else other_weights()
     if as_json:
         facts = [{"name": model.name, "bytes": model.bytes, **model.facts.model_dump(mode="json")} for model in models]
-        print(json.dumps({"models": facts}, ensure_ascii=False))
+        print(json.dumps({"models": facts, "other_weights": [vars(one) for one in others]}, ensure_ascii=False))
         return
     for model in models:
         size, rate = f"{model.bytes / 1e6:.1f} MB", model.facts.audio.sample_rate
         print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}")
+    for one in others:
+        print(f"{one.name:24} {'(aligner)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
+    if not names:
+        print("malsori itself: Apache-2.0. NOTICE and docs/licenses.md say what ships.", file=sys.stderr)
+
+
+@models_app.command("shrink")
+def shrink_vocabulary(
+    model: Annotated[str, typer.Argument(help="A Whisper: a folder, run or hub id.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.")],
+    text: Annotated[list[Path], typer.Option(help="Text of the language, UTF-8, or packed as .gz; repeats.")],
+    languages: Annotated[
+        str, typer.Option(help="Codes of those that can still be asked for: ko,en; all without.")
+    ] = "",
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Keep the tokens for times.")] = False,
+    min_count: Annotated[int, typer.Option(min=1, help="How often the texts must use a piece for it to stay.")] = 10,
+    half: _Half = False,
+) -> None:
+    """Cut a Whisper's vocabulary to what a language needs; what is left out is spelled from smaller pieces.
+
+    Example: malsori models shrink openai/whisper-base models/whisper-ko --text korean.txt --languages ko,en
+    """
+    from malsori.cli.terminal import watched
+    from malsori.pretrained.folder import save_model
+    from malsori.pretrained.hub import load_saved
+    from malsori.pretrained.shrink import ShrinkOptions, shrink
+
+    codes = tuple(code.strip() for code in languages.split(",") if code.strip())
+    options = ShrinkOptions(languages=codes, timestamps=timestamps, min_count=min_count)
+    before = load_saved(model)
+    after = shrink(before, watched(_lines(text)), options)
+    save_model(after, out, half)
+    tokens, sizes = (before.network.config.vocab, after.network.config.vocab), (before.parameters, after.parameters)
+    print(
+        f"{out}: {tokens[1]} of {tokens[0]} tokens, {sizes[1] / 1e6:.2f} of {sizes[0] / 1e6:.2f} M parameters. "
+        f"License: {after.facts.license}."
+    )
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the lines of text files. Raises: TextError if one is not UTF-8, or not packed as its name says."""
+    for path in paths:
+        opened = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig") as file:
+                yield from (line.rstrip("\n") for line in file)
+        except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+            raise TextError(f"{path}: not UTF-8 text, or not packed as its name says: {error}") from error
 
 
 @app.command("import")
@@ -41,6 +108,10 @@ def import_checkpoint(
         typer.Option(help="The author's settings, JSON or YAML; repeats. The config.json beside FILE without."),
     ] = None,
     license: Annotated[str, typer.Option(help="What the author says the weights may be used for.")] = "unknown",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a Whisper's tokenizer, for OpenAI's .pt, which holds none.")
+    ] = None,
+    half: _Half = False,
 ) -> None:
     """Make a model folder of a public checkpoint; no code in the file is run.
 
@@ -49,8 +120,8 @@ def import_checkpoint(
     from malsori.pretrained.folder import save_model
     from malsori.pretrained.hub import import_public
 
-    model = import_public(file, config or [], license)
-    save_model(model, out)
+    model = import_public(file, config or [], license, tokenizer)
+    save_model(model, out, half)
     print(
         f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. License: {model.facts.license}."
     )

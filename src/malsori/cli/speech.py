@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malsori.cli import decoding
+from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import sound_progress, text_of, write
+from malsori.extras import require
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -42,19 +44,28 @@ def say(
     voice: Annotated[str | None, typer.Option(help="A built-in voice, a folder, a run, or a hub id.")] = None,
     vocoder: Annotated[str | None, typer.Option(help="The same for the vocoder; griffin-lim for none.")] = None,
     speaker: Annotated[str | None, typer.Option(help="Who of the voice's speakers.")] = None,
-    speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
-    pitch: Annotated[float, typer.Option(help="Semitones up or down.")] = 0.0,
+    speed: Annotated[float, typer.Option(help="2 is twice as fast; 0.2 to 5.")] = 1.0,
+    pitch: Annotated[float, typer.Option(help="Semitones up or down, to 12; for voices that predict pitch.")] = 0.0,
+    energy: Annotated[
+        float, typer.Option(help="Louder or softer, -3 to 3 standard deviations; the same voices.")
+    ] = 0.0,
     timing: Annotated[
         Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt.")
     ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Speak a text into a sound file.
 
     Example: malsori say "오늘은 날씨가 참 좋네요." -o hello.wav --timing hello.TextGrid
     """
-    from malsori.tts.voice import SayOptions, load_voice
+    from malsori.tts.options import SayOptions
+    from malsori.tts.voice import load_voice
 
-    speech = load_voice(voice, vocoder).say(text_of(text), SayOptions(speaker=speaker, speed=speed, pitch=pitch))
+    options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
+    where = prepare_runtime(device, precision, threads)
+    speech = load_voice(voice, vocoder, **where).say(text_of(text), options)
     speech.save(out)
     if timing:
         form = AlignmentForm.__members__.get(timing.suffix[1:].lower(), AlignmentForm.textgrid)
@@ -121,7 +132,7 @@ def align_text(
         AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    model: Annotated[str | None, typer.Option(help="Recogniser; the built-in one without.")] = None,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
@@ -149,6 +160,9 @@ def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
 @app.command("demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page, the numbers and the sounds.")] = Path("demo"),
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Speak, listen and measure with the built-in models; writes report.html and report.json.
 
@@ -156,7 +170,8 @@ def demo(
     """
     from malsori.demo import mean_cer, run_demo
 
-    said = run_demo(out)
+    require("matplotlib", "The demo's page")
+    said = run_demo(out, **prepare_runtime(device, precision, threads))
     for one in said:
         print(f"said   {one.text}\nheard  {one.hypothesis}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")
     print(f"CER over all: {mean_cer(said):.1%}. Open {out / 'report.html'} to listen and look.")

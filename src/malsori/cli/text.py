@@ -1,4 +1,4 @@
-"""Korean text: normalise, pronounce, split into phonemes, explain every stage."""
+"""Korean text: normalize, pronounce, split into phonemes, explain every stage."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from malsori.text.frontend import Frontend, Reading
 
 app = typer.Typer()
-text_app = typer.Typer(help="Korean text: normalise, pronounce, split into phonemes.", no_args_is_help=True)
+text_app = typer.Typer(help="Korean text: normalize, pronounce, split into phonemes.", no_args_is_help=True)
 app.add_typer(text_app, name="text")
 
 #: A text such as -5 is no option.
@@ -24,7 +24,7 @@ _Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="A
 _Lexicon = Annotated[
     Path | None, typer.Option(help="Your words: a word, a tab, how it is respelled (닭장차<TAB>닥짱차); a word a line.")
 ]
-_Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyser where rules cannot decide.")]
+_Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyzer where rules cannot decide.")]
 
 
 @text_app.command("normalize", context_settings=_ANY_TEXT)
@@ -52,13 +52,13 @@ def phonemes(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morpho
 @text_app.command("model")
 def count_language_model(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text, a sentence a line; digits are read out.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="language_model.safetensors in a recogniser's folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="language_model.safetensors in a recognizer's folder.")],
     order: Annotated[int, typer.Option(help="Jamo in the longest n-gram, 2 to 9.")] = 6,
     min_count: Annotated[int, typer.Option(help="Occurrences from which n-grams of four jamo and more are kept.")] = 2,
 ) -> None:
-    """Count the n-gram language model that the beam search of a recogniser consults.
+    """Count the n-gram language model that the beam search of a recognizer consults.
 
-    Example: malsori text model sentences.txt -o runs/recogniser/model/language_model.safetensors
+    Example: malsori text model sentences.txt -o runs/recognizer/model/language_model.safetensors
     """
     from malsori.decode.ngram import count_model, save_ngram
     from malsori.text.hangul import only_hangul
@@ -82,7 +82,7 @@ def explain(
     lexicon: _Lexicon = None,
     morphology: _Morphology = True,
 ) -> None:
-    """Show every stage of a text: normalised, the rules that applied, phonemes, ids, the shapes a model sees."""
+    """Show every stage of a text: normalized, the rules that applied, phonemes, ids, the shapes a model sees."""
     frontend = _frontend(lexicon, morphology)
     reading = frontend.read(text)
     stages = _stages(reading, frontend.ids(reading))

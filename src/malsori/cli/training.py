@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import watched
+from malsori.extras import require
 
 app = typer.Typer()
 
@@ -33,8 +35,12 @@ def train_system(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
     ] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """Train a system; interrupted anywhere, the same command with --resume goes on as if it had not been.
+
+    The precision stands in the recipe: --set train.precision=bfloat16.
 
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
@@ -43,8 +49,9 @@ def train_system(
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
 
+    prepare_runtime(device, "float32", threads)
     setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
-    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes))
+    measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
     print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")
@@ -64,6 +71,7 @@ def draw_diagram(
     """
     from malsori.report.diagram import save, schematic
 
+    require("matplotlib", "A diagram")
     path = out or Path(f"{Path(model).stem}.svg")
     save(schematic(model), path, language.value)
     print(path)
@@ -80,6 +88,7 @@ def show_runs(
     """
     from malsori.report.curves import save_curves
 
+    require("matplotlib", "A page of curves")
     save_curves(runs, out)
     print(out)
 
@@ -90,17 +99,23 @@ def evaluate_model(
     corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
-    recognizer: Annotated[str | None, typer.Option(help="Who listens to a voice; the built-in one without.")] = None,
+    recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Measure a voice, a vocoder or a recogniser on a split of a corpus.
+    """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
     Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
     """
     from malsori.corpus.folder import load_corpus
     from malsori.evaluate import evaluate, interval_text, save_evaluation
 
-    found = evaluate(model, load_corpus(corpus), split, recognizer, watched)
+    if out:
+        require("matplotlib", "evaluation.html")
+    where = prepare_runtime(device, precision, threads)
+    found = evaluate(model, load_corpus(corpus), split, recognizer, watched, **where)
     if out:
         save_evaluation(found, out, model)
     if as_json:

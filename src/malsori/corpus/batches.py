@@ -31,18 +31,18 @@ class DataConfig(Config):
 
     batch_seconds: speech in a batch, for tasks on whole utterances (lengths alike, by bucket).
     batch_size, segment_frames: for vocoders: pieces in a batch, and their length.
-    speeds: each utterance is played at one of these speeds, drawn anew each time.
-    masked_channels, masked_frames: widest masks over mel channels and frames (SpecAugment), twice each.
+    speed_perturbation: each utterance is played at one of these speeds, drawn anew each time.
+    freq_mask_width, time_mask_width: widest masks over mel channels and frames (SpecAugment), twice each.
     speakers: only these; all when empty.
     """
 
     batch_seconds: float = 60.0
     batch_size: int = 16
     segment_frames: int = 32
-    longest_seconds: float = 20.0
-    speeds: tuple[float, ...] = (1.0,)
-    masked_channels: int = 0
-    masked_frames: int = 0
+    max_seconds: float = 20.0
+    speed_perturbation: tuple[float, ...] = (1.0,)
+    freq_mask_width: int = 0
+    time_mask_width: int = 0
     speakers: tuple[str, ...] = ()
     workers: int = 1
 
@@ -152,12 +152,12 @@ class SpeakCollator:
         """Return standardised log-F0 a frame (frames,), drawn straight across unvoiced stretches."""
         of = self.statistics[example.speaker]
         contour = continuous_log_pitch(example.truth["pitch_hz"])
-        return torch.from_numpy((contour - of.pitch_mean) / of.pitch_deviation).float()
+        return torch.from_numpy((contour - of.pitch_mean) / of.pitch_std).float()
 
     def _energy(self, example: Example) -> Tensor:
         """Return standardised energy a token (tokens,): the mean over its frames, 0 where it has none."""
         of = self.statistics[example.speaker]
-        standard = torch.from_numpy((example.truth["energy"] - of.energy_mean) / of.energy_deviation).float()
+        standard = torch.from_numpy((example.truth["energy"] - of.energy_mean) / of.energy_std).float()
         durations = torch.from_numpy(example.truth["durations"]).long()
         return average_by_durations(standard[None], durations[None])[0]
 
@@ -182,7 +182,7 @@ class ListenCollator:
         return ListenBatch(mel, mel_lengths, jamo, jamo_lengths, phonemes, phoneme_lengths, texts)
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speed_perturbation, random)
         return log_mel(torch.from_numpy(wave)[None], self.audio)[0]
 
 
@@ -205,9 +205,9 @@ def masked_mel(mel: Tensor, config: DataConfig, random: np.random.Generator) -> 
     Source: SpecAugment (Park et al. 2019, arXiv:1904.08779).
     """
     fill = mel.mean()
-    for axis, widest in ((1, config.masked_channels), (0, min(config.masked_frames, len(mel) // 5))):
-        for _ in range(2 if widest else 0):
-            width = int(random.integers(0, widest + 1))
+    for axis, max_width in ((1, config.freq_mask_width), (0, min(config.time_mask_width, len(mel) // 5))):
+        for _ in range(2 if max_width else 0):
+            width = int(random.integers(0, max_width + 1))
             start = int(random.integers(0, mel.shape[axis] - width + 1))
             mel.narrow(axis, start, width).fill_(fill)
     return mel
@@ -255,13 +255,11 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     cuts = {
         cut.id: cut
         for cut in corpus.cuts[split]
-        if cut.duration <= data.longest_seconds and (not data.speakers or cut.supervisions[0].speaker in data.speakers)
+        if cut.duration <= data.max_seconds and (not data.speakers or cut.supervisions[0].speaker in data.speakers)
     }
     if not cuts:
         wanted = f" of speakers {', '.join(data.speakers)}" if data.speakers else ""
-        raise CorpusError(
-            f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.longest_seconds} s long"
-        )
+        raise CorpusError(f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.max_seconds} s long")
     return cuts
 
 
@@ -312,7 +310,7 @@ def on_device(batch: Any, device: torch.device) -> Any:
 
 
 def speaker_statistics(corpus: Corpus, cuts: dict[str, Any]) -> dict[str, Statistics]:
-    """Return each speaker's mean and deviation of log-F0 (voiced frames) and of energy."""
+    """Return each speaker's mean and standard deviation of log-F0 (voiced frames) and of energy."""
     pitches: dict[str, list[np.ndarray]] = {}
     energies: dict[str, list[np.ndarray]] = {}
     for cut in cuts.values():
@@ -327,8 +325,8 @@ def speaker_statistics(corpus: Corpus, cuts: dict[str, Any]) -> dict[str, Statis
             raise CorpusError(f"{corpus.path}: speaker '{speaker}' has no voiced frame: is it speech?")
         result[speaker] = Statistics(
             pitch_mean=float(pitch.mean()),
-            pitch_deviation=float(pitch.std()) or 1.0,
+            pitch_std=float(pitch.std()) or 1.0,
             energy_mean=float(energy.mean()),
-            energy_deviation=float(energy.std()) or 1.0,
+            energy_std=float(energy.std()) or 1.0,
         )
     return result

@@ -37,31 +37,31 @@ ALIGNER_VERSION = 3
 
 
 def add_durations(
-    corpus: Corpus, model: "SavedModel | None", watch: Callable[[list[Any]], Iterable[Any]] = iter
+    corpus: Corpus, model: "SavedModel | None", progress: Callable[[list[Any]], Iterable[Any]] = iter
 ) -> dict[str, list[str]]:
-    """Write token_ids and durations into every utterance's ground truth; return what was left out, by reason.
+    """Write token_ids and durations into every utterance's ground truth; return what was skipped, by reason.
 
-    An utterance that has been aligned before by the same recogniser, in the same corpus, is kept as it is, so that a
-    broken-off run goes on and ends in the same bytes as an unbroken one.
+    An utterance that has been aligned before by the same recogniser, in the same corpus, is kept as it is, so that
+    an interrupted run resumes and ends in the same bytes as an uninterrupted one.
 
     Args:
         model: a recogniser with a phoneme output; None learns from the corpus alone.
-        watch: wraps the list of cuts, to show progress.
+        progress: wraps the list of cuts, to show progress.
     """
     aligner = _Aligner(corpus, model)
-    left_out: dict[str, list[str]] = {}
-    for cut in watch([cut for speaker in sorted(aligner.cuts) for cut in aligner.cuts[speaker]]):
+    skipped: dict[str, list[str]] = {}
+    for cut in progress([cut for speaker in sorted(aligner.cuts) for cut in aligner.cuts[speaker]]):
         if read_keys(corpus.ground_truth_path(cut))[1] == aligner.key:
             continue
         try:
             arrays = aligner.align(cut)
         except AlignmentError:
-            left_out.setdefault("too short for its text", []).append(cut.id)
+            skipped.setdefault("too short for its text", []).append(cut.id)
         except TextError:
-            left_out.setdefault("text cannot be read", []).append(cut.id)
+            skipped.setdefault("text cannot be read", []).append(cut.id)
         else:
             add_ground_truth(corpus.ground_truth_path(cut), arrays, aligner.key)
-    return left_out
+    return skipped
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _Aligner:
     frontend: Frontend = field(default_factory=lambda: Frontend())
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
-    _pending: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
+    _prepared: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
 
     def __post_init__(self) -> None:
         self.cuts = {}
@@ -93,7 +93,7 @@ class _Aligner:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""
         model = self._model_of(_speaker(cut))
         sound = self._sound(cut)
-        self._pending.pop(cut.id, None)
+        self._prepared.pop(cut.id, None)
         audio, ends = self.corpus.audio, force_align(model, sound)
         durations = frames_of(ends, sound.reading, audio, round(cut.duration / audio.frame_seconds))
         token_ids = PHONEMES.encode(sound.reading.phonemes)
@@ -118,9 +118,9 @@ class _Aligner:
             try:
                 sound = self._sound(cuts[number])
                 sound.state_graph()
-            except (AlignmentError, TextError):  # told when its own turn comes
+            except (AlignmentError, TextError):  # reported when it is aligned itself
                 continue
-            self._pending[cuts[number].id] = sound
+            self._prepared[cuts[number].id] = sound
             sounds.append(sound)
         return sounds
 
@@ -128,8 +128,8 @@ class _Aligner:
         from malsori.asr.encode import encode
         from malsori.audio.io import load_audio
 
-        if cut.id in self._pending:
-            return self._pending[cut.id]
+        if cut.id in self._prepared:
+            return self._prepared[cut.id]
         reading = self.frontend.read(cut.supervisions[0].text)
         rate = self.corpus.audio.sample_rate
         wave = load_audio(Path(cut.recording.sources[0].source), rate)

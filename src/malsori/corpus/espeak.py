@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from malsori.alignment.spans import Span
 from malsori.errors import CorpusError
+from malsori.extras import import_extra
 from malsori.text.frontend import Reading
 
 #: Silence before and after the speech, in seconds.
@@ -98,7 +99,7 @@ class SpokenText:
 
     Attributes:
         wave: (samples,) at `rate`.
-        own_phones: its phones, in its mnemonics; pauses are left out.
+        own_phones: its phones, in its mnemonics; without pauses.
         phones: the reading's phonemes with its times; a span of several holds them with spaces between. Empty where
             it spoke something else than the reading.
     """
@@ -134,7 +135,10 @@ def speak(reading: Reading, voice: str, words_a_minute: int, seed: int = 0) -> S
 
 
 def check_voice(voice: str, words_a_minute: int) -> None:
-    """Make sure that espeak-ng has a voice, and a speed. Raises: CorpusError if not."""
+    """Make sure that espeak-ng has a voice, and a speed.
+
+    Raises: CorpusError if not; MissingExtraError if espeak-ng itself is not installed.
+    """
     _engine().take(voice, words_a_minute)
 
 
@@ -165,7 +169,9 @@ def _groups(reading: Reading) -> Iterator[tuple[str, str]]:
     symbols, sounded = reading.phonemes, [word >= 0 for word in reading.phoneme_words]
     place = 0
     while place < len(symbols):
-        following = [symbol if lasts else "" for symbol, lasts in zip(symbols, sounded, strict=True)][place : place + 3]
+        following = [symbol if sounds else "" for symbol, sounds in zip(symbols, sounded, strict=True)][
+            place : place + 3
+        ]
         if not following[0]:
             yield "", r"((?:_\S* )*)"
             place += 1
@@ -203,25 +209,24 @@ class _Event(ctypes.Structure):
     ]
 
 
-_Listener = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 class _Engine:
     """The library, which is one for the whole process and speaks one text at a time."""
 
     def __init__(self) -> None:
-        import espeakng_loader
-
+        espeakng_loader = import_extra("espeakng_loader", "espeak-ng's speech")
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = espeakng_loader.get_data_path()
         self._variants = Path(data) / "voices" / "!v"
         self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(), _PHONEME_EVENTS | _DO_NOT_EXIT)
         self._samples: list[np.ndarray] = []
         self._events: list[tuple[int, str]] = []
-        self._listener = _Listener(self._hear)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._listener)
+        self._callback = _SynthCallback(self._collect)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
 
-    def _hear(self, wave: Any, count: int, events: Any) -> int:
+    def _collect(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:
             self._samples.append(np.ctypeslib.as_array(wave, (count,)).copy())
         place = 0

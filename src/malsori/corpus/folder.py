@@ -61,7 +61,7 @@ class Corpus:
 def load_corpus(path: Path | str) -> Corpus:
     """Return the prepared corpus in a folder.
 
-    Raises: CorpusError if it is no prepared corpus, of another format, or its preparation was broken off;
+    Raises: CorpusError if it is no prepared corpus, of another format, or its preparation was interrupted;
         ConfigError if its settings cannot be read.
     """
     from lhotse import CutSet
@@ -85,7 +85,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     place = path / "corpus.json"
     if not place.is_file():
         begun = (path / MARKER).is_file()
-        what = "its preparation was broken off; run the same" if begun else "not a prepared corpus; make one with"
+        what = "its preparation was interrupted; run the same" if begun else "not a prepared corpus; make one with"
         raise CorpusError(f"{path}: {what} 'malsori corpus prepare SOURCE {path}'")
     facts = read_json(place)
     if facts.get("format") != FORMAT:

@@ -3,8 +3,8 @@
     layouts ─► each utterance, in several processes: read the text, load, trim, cut to whole hops ─► wave/
                mel, pitch, energy ─► ground_truth/                     ─► cuts.jsonl.gz, corpus.json
 
-Each file is written whole or not at all and carries a key of what it was made from, so that a run broken off anywhere
-goes on where it was and ends in the same bytes as an unbroken one.
+Each file is written whole or not at all and carries a key of what it was made from, so that a run interrupted anywhere
+resumes where it was and ends in the same bytes as an uninterrupted one.
 """
 
 import functools

@@ -138,11 +138,11 @@ def read_text(path: Path) -> str:
 def _emotiontts(source: Path) -> Found:
     for folder in _emotiontts_folders(source):
         speaker = unicodedata.normalize("NFC", folder.name)
-        sounds = {path.stem for path in sound_files(folder / "wav")}
+        recorded = {path.stem for path in sound_files(folder / "wav")}
         for path in sound_files(folder / "wav"):
             yield _from_siblings(folder, path, speaker)
         for path in sorted((folder / "transcript").glob("*.txt")):
-            if path.stem not in sounds:
+            if path.stem not in recorded:
                 yield Refusal(path.stem, "no recording", f"{path}: wav/ has no '{path.stem}'")
 
 

@@ -1,4 +1,4 @@
-"""The same work for every utterance, in several processes, told as it goes, and ended cleanly by Ctrl-C.
+"""The same work for every utterance, in several processes, with its progress, and ended cleanly by Ctrl-C.
 
 Results come in the order of the jobs and do not depend on how many processes made them.
 """
@@ -30,13 +30,13 @@ def run_in_order(
     Args:
         make: a function of a module, so that another process can import it.
         workers: processes; 0 is one for each processor, 1 is this one.
-        doing: what is told while it runs, such as "preparing".
+        doing: what the progress is called, such as "preparing".
         apart: never in this process: what the jobs leave behind in it would change what comes after.
     Raises: CorpusError if a worker is killed; what `make` raises.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     results = _alone(make, jobs) if workers <= 1 and not apart else _together(make, jobs, workers)
-    yield from _watched(results, len(jobs), doing)
+    yield from _with_progress(results, len(jobs), doing)
 
 
 def _alone(make: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
@@ -100,8 +100,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _watched(results: Iterator[Result], total: int, doing: str) -> Iterator[Result]:
-    """Pass results on while telling how far the work is."""
+def _with_progress(results: Iterator[Result], total: int, doing: str) -> Iterator[Result]:
+    """Pass results on while showing how far the work is."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -104,17 +104,17 @@ def synthesize(out: Path, options: SynthesisOptions, lines: Sequence[str] | None
     texts = (_distinct(lines) if lines is not None else sentences(options.sentences))[: options.sentences]
     planned = list(_plan(texts, options))
     plan = [line for line in planned if line.reading.words]
-    told = _Told(unread=[line.text for line in planned if not line.reading.words])
+    made = _Counts(unread=[line.text for line in planned if not line.reading.words])
     if not plan:
         raise CorpusError(f"none of {len(texts)} lines can be spoken; give Korean sentences, one a line")
     _claim(out, options, texts)
     # Spoken anew by a process of its own, whatever lies there: what espeak-ng says depends on what it said before.
     with closing(run_in_order(_spoken, plan, 1, "speaking", apart=True)) as results:
         for line, spoken in zip(plan, results, strict=False):
-            if options.hours and told.seconds >= options.hours * 3600:
+            if options.hours and made.seconds >= options.hours * 3600:
                 break
-            _write(out, line, spoken, told)
-    return _finish(out, told)
+            _write(out, line, spoken, made)
+    return _finish(out, made)
 
 
 def sentences(count: int) -> list[str]:
@@ -167,7 +167,7 @@ class _Line:
 
 
 @dataclass
-class _Told:
+class _Counts:
     """What has been spoken so far."""
 
     ids: dict[str, str] = field(default_factory=dict)  # their splits
@@ -200,7 +200,7 @@ def _spoken(line: _Line) -> SpokenText:
     return speak(line.reading, line.voice, line.speed, seed=line.number)
 
 
-def _write(out: Path, line: _Line, spoken: SpokenText, told: _Told) -> None:
+def _write(out: Path, line: _Line, spoken: SpokenText, made: _Counts) -> None:
     """Write one utterance's files, and count what they hold."""
     speaker = line.voice.replace("+", "-")
     name = f"{speaker}-{line.number:06d}-{line.speed}"
@@ -210,27 +210,27 @@ def _write(out: Path, line: _Line, spoken: SpokenText, told: _Told) -> None:
     write_text(folder / "transcript" / f"{name}.txt", line.text + "\n")
     save_audio(folder / "wav" / f"{name}.flac", spoken.wave, spoken.rate)
     sounded = sum(word >= 0 for word in line.reading.phoneme_words)
-    told.ids[name], told.seconds, told.phonemes = line.split, told.seconds + seconds, told.phonemes + sounded
+    made.ids[name], made.seconds, made.phonemes = line.split, made.seconds + seconds, made.phonemes + sounded
     if spoken.phones:
-        told.joined += sounded - len(spoken.phones)
+        made.joined += sounded - len(spoken.phones)
     else:
-        told.unmatched += sounded
-        told.other_reading.append(name)
+        made.unmatched += sounded
+        made.other_reading.append(name)
 
 
-def _finish(out: Path, told: _Told) -> Synthesized:
+def _finish(out: Path, made: _Counts) -> Synthesized:
     for split in SPLITS:
-        names = [name for name, of in told.ids.items() if of == split]
+        names = [name for name, of in made.ids.items() if of == split]
         write_text(out / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names))
-    counts = Counter(told.ids.values())
+    counts = Counter(made.ids.values())
     return Synthesized(
         {split: counts[split] for split in SPLITS},
-        told.seconds / 3600,
-        told.phonemes,
-        told.joined,
-        told.unmatched,
-        tuple(told.unread),
-        tuple(told.other_reading),
+        made.seconds / 3600,
+        made.phonemes,
+        made.joined,
+        made.unmatched,
+        tuple(made.unread),
+        tuple(made.other_reading),
     )
 
 

@@ -1,4 +1,4 @@
-"""A language model over written jamo, counted from plain text: what a recogniser consults where the sound is unclear.
+"""A language model over written jamo, counted from plain text: what a recognizer consults where the sound is unclear.
 
 Interpolated Witten-Bell estimates (Witten and Bell 1991, The zero-frequency problem), kept as back-off tables:
 

@@ -11,9 +11,9 @@ from malsori.shapes import masked_mean
 
 def gaussian_kl_loss(
     mean: Float[Tensor, "batch time channels"],
-    log_deviation: Float[Tensor, "batch time channels"],
+    log_std: Float[Tensor, "batch time channels"],
     prior_mean: Float[Tensor, "batch time channels"],
-    prior_log_deviation: Float[Tensor, "batch time channels"],
+    prior_log_std: Float[Tensor, "batch time channels"],
     mask: Bool[Tensor, "batch time"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return KL(q ‖ p) of diagonal Gaussians, summed over channels, its mean over real steps.
@@ -26,17 +26,17 @@ def gaussian_kl_loss(
     >>> gaussian_kl_loss(zero + 1, zero, zero, zero).item()  # 1/2 a channel
     1.0
     """
-    spread = torch.exp(2 * (log_deviation - prior_log_deviation))
-    distance = (mean - prior_mean).square() * torch.exp(-2 * prior_log_deviation)
-    kl = prior_log_deviation - log_deviation - 0.5 + 0.5 * (spread + distance)
+    spread = torch.exp(2 * (log_std - prior_log_std))
+    distance = (mean - prior_mean).square() * torch.exp(-2 * prior_log_std)
+    kl = prior_log_std - log_std - 0.5 + 0.5 * (spread + distance)
     return masked_mean(kl.sum(-1), mask)
 
 
 def sampled_kl_loss(
     latent: Float[Tensor, "batch time channels"],
-    log_deviation: Float[Tensor, "batch time channels"],
+    log_std: Float[Tensor, "batch time channels"],
     prior_mean: Float[Tensor, "batch time channels"],
-    prior_log_deviation: Float[Tensor, "batch time channels"],
+    prior_log_std: Float[Tensor, "batch time channels"],
     mask: Bool[Tensor, "batch time"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return VITS's KL term, summed over channels, its mean over real frames.
@@ -47,16 +47,16 @@ def sampled_kl_loss(
 
     Args:
         latent: f(z), the posterior's sample after the flow.
-        log_deviation: log σ_q of the posterior encoder.
-        prior_mean, prior_log_deviation: of the text encoder, stretched to frames by the alignment.
+        log_std: log σ_q of the posterior encoder.
+        prior_mean, prior_log_std: of the text encoder, stretched to frames by the alignment.
     Source: VITS (Kim, Kong and Son 2021, arXiv:2106.06103), eq. 3 and 4, and its public code (losses.py, kl_loss).
 
     >>> zero = torch.zeros(1, 1, 2)
     >>> sampled_kl_loss(zero + 1, zero, zero, zero).item()
     0.0
     """
-    distance = (latent - prior_mean).square() * torch.exp(-2 * prior_log_deviation)
-    return masked_mean((prior_log_deviation - log_deviation - 0.5 + 0.5 * distance).sum(-1), mask)
+    distance = (latent - prior_mean).square() * torch.exp(-2 * prior_log_std)
+    return masked_mean((prior_log_std - log_std - 0.5 + 0.5 * distance).sum(-1), mask)
 
 
 def stochastic_duration_loss(

@@ -36,7 +36,7 @@ def ctc_loss(
     targets: Int[Tensor, "batch tokens"],
     target_lengths: Int[Tensor, " batch"],
     blank: int = 0,
-    leave_out_infeasible: bool = False,
+    skip_infeasible: bool = False,
     names: list[str] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean over utterances of -log P(target | sound) / tokens, P summed over every alignment.
@@ -47,7 +47,7 @@ def ctc_loss(
         targets: label ids (batch, tokens), padded with anything.
         target_lengths: real labels (batch,), at least 1.
         blank: index of the blank.
-        leave_out_infeasible: take the mean over the utterances that can be spelt, and warn of the others by name,
+        skip_infeasible: take the mean over the utterances that can be spelt, and warn of the others by name,
             where it is better to go on than to stop (PyTorch's zero_infinity, but told).
         names: of the utterances, for the message; their numbers in the batch without.
     Raises: AlignmentError naming the utterances whose target needs more frames than there are.
@@ -60,9 +60,9 @@ def ctc_loss(
     hopeless = infeasible(targets, target_lengths, frame_lengths)
     if hopeless.any():
         message = _what_does_not_fit(hopeless, frames_needed(targets, target_lengths), frame_lengths, names)
-        if not leave_out_infeasible or hopeless.all():
+        if not skip_infeasible or hopeless.all():
             raise AlignmentError(f"{message}. Leave them out, or use a model that writes more frames a second.")
-        log.warning("%s; left out of the loss", message)
+        log.warning("%s; skipped", message)
     losses = torch.nn.functional.ctc_loss(
         log_probs.transpose(0, 1), targets, frame_lengths, target_lengths, blank, reduction="none", zero_infinity=True
     )
@@ -92,7 +92,7 @@ def cross_entropy_loss(
     Args:
         logits: before the softmax (batch, tokens, vocab).
         targets: label ids (batch, tokens); on padding any id of the vocabulary.
-        label_smoothing: ε, the share of belief spread over the whole vocabulary.
+        label_smoothing: ε, the share of probability spread over the whole vocabulary.
     Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7, with a uniform u.
 
     >>> round(cross_entropy_loss(torch.zeros(1, 1, 4), torch.tensor([[2]])).item(), 4)  # log 4

@@ -2,7 +2,7 @@
 
     MCD = (10 / ln 10) * sqrt(2 * sum over d of (c_d - c'_d)^2),  averaged over the pairs of frames on a DTW path
 
-c0 is the loudness and is left out by default. The number depends on every part of its definition (the analysis, the
+c0 is the loudness and does not count by default. The number depends on every part of its definition (the analysis, the
 order, c0, what counts as silence, the path), so it is never given without the sentence that says them; tools whose
 numbers are to be compared have presets.
 

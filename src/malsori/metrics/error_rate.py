@@ -154,7 +154,7 @@ def paired(reference: _Text, hypothesis: _Text) -> tuple[Sequence[str], Sequence
 
 
 def units(text: str, unit: Literal["characters", "letters", "words"]) -> Sequence[str]:
-    """Return what is compared of a normalised text: words, or characters with single spaces or without any."""
+    """Return what is compared of a normalized text: words, or characters with single spaces or without any."""
     words = text.split()
     return words if unit == "words" else (" " if unit == "characters" else "").join(words)
 

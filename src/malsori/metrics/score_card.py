@@ -27,7 +27,7 @@ class ScoreCard:
         rates: name → counts.
         intervals: name → low and high end of the 95 % interval; None for fewer than two utterances.
         spacing_f1: of spaces (see `metrics.spacing`).
-        signature: unit, normalisation, interval and version: with it two cards can be compared.
+        signature: unit, normalization, interval and version: with it two cards can be compared.
         counts: name → substitutions, deletions, insertions and reference length of each utterance.
     """
 

@@ -4,7 +4,7 @@ A measure is a ratio of sums over utterances: edits over units for error rates, 
 not words, are drawn again, because errors inside one utterance hang together.
 
 Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004;
-Davison and Hinkley, "Bootstrap methods and their application" (1997), 5.2, for studentised ends (each draw measured by
+Davison and Hinkley, "Bootstrap methods and their application" (1997), 5.2, for studentized ends (each draw measured by
 its own spread); Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), for
 percentiles widened as small samples need; Gillick and Cox, "Some statistical issues in the comparison of speech
 recognition algorithms", ICASSP 1989, for matched pairs; Noreen, "Computer-intensive methods for testing hypotheses"
@@ -13,6 +13,7 @@ recognition algorithms", ICASSP 1989, for matched pairs; Noreen, "Computer-inten
 
 import math
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Comparison:
         interval = f"{self.confidence:.0%} interval of the difference {self.low:+.4f} to {self.high:+.4f}"
         found = f"p = {self.matched_pairs_p:.4f}, {interval}, {self.utterances} utterances"
         if not self.different:
-            return f"No difference in {self.measure} can be told: A {self.a:.4f}, B {self.b:.4f} ({found})."
+            return f"No difference in {self.measure} can be shown: A {self.a:.4f}, B {self.b:.4f} ({found})."
         better, change = ("B", "lower") if self.difference < 0 else ("A", "higher")
         part = f" ({abs(self.difference / self.a):.1%} {change} in B)" if self.a else ""
         return f"{better} is better in {self.measure}: A {self.a:.4f}, B {self.b:.4f}{part} ({found})."
@@ -156,7 +157,7 @@ def _draw(residuals: np.ndarray, sizes: np.ndarray, draws: int, seed: int) -> tu
         totals[start : start + rows] = times @ columns
     beyond, size, squares, products, size_squares = np.split(totals, 5, axis=1)
     away = _ratios(beyond, size)
-    # linearised: the draw's own residuals, away x size less, squared and summed
+    # linearized: the draw's own residuals, away x size less, squared and summed
     own = np.maximum(squares - 2.0 * away * products + away**2 * size_squares, 0.0)
     return away, _ratios(np.sqrt(own), size)
 
@@ -171,11 +172,9 @@ def _ends(
 ) -> Float[np.ndarray, "2 measures"]:
     """Return the ends of each measure's interval, from the ratio found.
 
-    Studentised. Where so many draws hold utterances all alike (no spread) that an end has none, it is the
+    Studentized. Where so many draws hold utterances all alike (no spread) that an end has none, it is the
     percentile, as far out as Student's t is wider than the normal distribution.
     """
-    from scipy.special import ndtr, stdtrit
-
     tail = (1.0 - confidence) / 2.0
     flat = spreads <= 1e-6 * spread  # own spreads are differences: what is left of rounding lies near 1e-8
     unbounded = np.where(away == 0.0, 0.0, np.copysign(np.inf, away))
@@ -183,7 +182,8 @@ def _ends(
     cut = int(tail * len(away))
     reached = -scaled[[-1 - cut, cut]]
     bounded = np.isfinite(reached)
-    widened = ndtr(math.sqrt(utterances / (utterances - 1)) * stdtrit(utterances - 1, tail))
+    wider = math.sqrt(utterances / (utterances - 1)) * student_quantile(tail, utterances - 1)
+    widened = NormalDist().cdf(wider)
     percentiles = np.quantile(away, [widened, 1.0 - widened], axis=0)
     ends = np.where(bounded, np.where(bounded, reached, 0.0) * spread, percentiles)
     return np.stack([np.minimum(ends[0], 0.0), np.maximum(ends[1], 0.0)])
@@ -204,3 +204,34 @@ def _matched_pairs_p(differences: np.ndarray, seed: int) -> float:
         as_large += int((np.abs(sums) >= seen - 1e-9 * max(seen, 1.0)).sum())
         drawn += block
     return (as_large + 1) / (PERMUTATIONS + 1)
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """Return the quantile of Student's t distribution, to 1e-9 of its size, by halving.
+
+    Args:
+        probability: between 0 and 1.
+        freedom: degrees of freedom, at least 1.
+
+    >>> round(student_quantile(0.025, 10), 4)
+    -2.2281
+    """
+    low, high = 0.0, 1.0  # of the angle's share of pi / 2
+    within = abs(2.0 * probability - 1.0)
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _student_within(middle * math.pi / 2.0, freedom) < within else (low, middle)
+    return math.copysign(math.sqrt(freedom) * math.tan(low * math.pi / 2.0), probability - 0.5)
+
+
+def _student_within(angle: float, freedom: int) -> float:
+    """Return the probability that |t| < sqrt(freedom) tan(angle).
+
+    Source: Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4.
+    """
+    odd = freedom % 2
+    steps = np.arange(1 + odd, freedom - 2, 2)  # 2, 4, ... or 1, 3, ...: each term is n / (n + 1) of the one before
+    series = 1.0 + float(np.cumprod(steps / (steps + 1.0) * math.cos(angle) ** 2).sum())
+    if not odd:
+        return math.sin(angle) * series
+    return 2.0 / math.pi * (angle + (math.sin(angle) * math.cos(angle) * series if freedom > 1 else 0.0))

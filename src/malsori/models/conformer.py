@@ -35,21 +35,21 @@ FRAME_STRIDE = STEP_STRIDE // _OUTPUT_FRAMES
 class ConformerConfig(Config):
     """Sizes of a Conformer; the defaults are the paper's Conformer (S).
 
-    phoneme_block: the phoneme output stands after so many blocks.
-    attention_from: blocks before this one have no attention, so that sounds are learnt from convolution alone. The
-        small recipe uses it; what it alone is worth has not been measured.
+    phoneme_ctc_layer: the phoneme output stands after so many layers.
+    first_attention_layer: layers before this one have no attention, so that sounds are learnt from convolution alone.
+        The small recipe uses it; what it alone is worth has not been measured.
     """
 
     mel_channels: int = 80
-    features: int = 144
-    blocks: int = 16
-    heads: int = 4
-    kernel: int = 31
-    expansion: int = 4
+    hidden_size: int = 144
+    num_layers: int = 16
+    num_heads: int = 4
+    kernel_size: int = 31
+    ffn_expansion_factor: int = 4
     dropout: float = 0.1
     subsampling_channels: int = 144
-    phoneme_block: int = 8
-    attention_from: int = 0
+    phoneme_ctc_layer: int = 8
+    first_attention_layer: int = 0
     jamo_vocab: int = len(JAMO)
     phoneme_vocab: int = len(PHONEMES)
 
@@ -72,14 +72,14 @@ class ConformerOutput:
 class FeedForward(nn.Module):
     """Two linear layers with Swish between, normalised first (2.3)."""
 
-    def __init__(self, features: int, expansion: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, ffn_expansion_factor: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.LayerNorm(features),
-            nn.Linear(features, features * expansion),
+            nn.LayerNorm(hidden_size),
+            nn.Linear(hidden_size, hidden_size * ffn_expansion_factor),
             nn.SiLU(),
             nn.Dropout(dropout),
-            nn.Linear(features * expansion, features),
+            nn.Linear(hidden_size * ffn_expansion_factor, hidden_size),
             nn.Dropout(dropout),
         )
 
@@ -91,13 +91,13 @@ class FeedForward(nn.Module):
 class ConvolutionModule(nn.Module):
     """Pointwise, gated; depthwise over time; batch norm; Swish; pointwise (2.2)."""
 
-    def __init__(self, features: int, kernel: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(features)
-        self.gate = nn.Conv1d(features, 2 * features, 1)
-        self.depthwise = nn.Conv1d(features, features, kernel, padding=kernel // 2, groups=features)
-        self.batch_norm = nn.BatchNorm1d(features)
-        self.mix = nn.Conv1d(features, features, 1)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.gate = nn.Conv1d(hidden_size, 2 * hidden_size, 1)
+        self.depthwise = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=hidden_size)
+        self.batch_norm = nn.BatchNorm1d(hidden_size)
+        self.mix = nn.Conv1d(hidden_size, hidden_size, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -115,15 +115,15 @@ class ConformerBlock(nn.Module):
 
     def __init__(self, config: ConformerConfig, attends: bool) -> None:
         super().__init__()
-        self.first = FeedForward(config.features, config.expansion, config.dropout)
+        self.first = FeedForward(config.hidden_size, config.ffn_expansion_factor, config.dropout)
         self.attends = attends
         if attends:
-            self.attention_norm = nn.LayerNorm(config.features)
-            self.attention = SelfAttention(config.features, config.heads, config.dropout, rotary=True)
+            self.attention_norm = nn.LayerNorm(config.hidden_size)
+            self.attention = SelfAttention(config.hidden_size, config.num_heads, config.dropout, rotary=True)
             self.attention_dropout = nn.Dropout(config.dropout)
-        self.convolution = ConvolutionModule(config.features, config.kernel, config.dropout)
-        self.second = FeedForward(config.features, config.expansion, config.dropout)
-        self.norm = nn.LayerNorm(config.features)
+        self.convolution = ConvolutionModule(config.hidden_size, config.kernel_size, config.dropout)
+        self.second = FeedForward(config.hidden_size, config.ffn_expansion_factor, config.dropout)
+        self.norm = nn.LayerNorm(config.hidden_size)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
@@ -140,12 +140,12 @@ class ConformerBlock(nn.Module):
 class Subsampling(nn.Module):
     """Two strided convolutions over time and frequency: 10 ms frames in, 40 ms steps out (2.1)."""
 
-    def __init__(self, mel_channels: int, channels: int, features: int) -> None:
+    def __init__(self, mel_channels: int, channels: int, hidden_size: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(1, channels, 3, stride=2, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels)
         self.mix = nn.Conv2d(channels, channels, 1)
-        self.project = nn.Linear(channels * -(-mel_channels // STEP_STRIDE), features)
+        self.project = nn.Linear(channels * -(-mel_channels // STEP_STRIDE), hidden_size)
 
     def forward(
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"]
@@ -162,10 +162,10 @@ class Subsampling(nn.Module):
 class CtcHead(nn.Module):
     """Log-probabilities at twice the encoder's rate."""
 
-    def __init__(self, features: int, vocab: int) -> None:
+    def __init__(self, hidden_size: int, vocab: int) -> None:
         super().__init__()
         self.vocab = vocab
-        self.project = nn.Linear(features, _OUTPUT_FRAMES * vocab)
+        self.project = nn.Linear(hidden_size, _OUTPUT_FRAMES * vocab)
 
     def forward(self, hidden: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch frames vocab"]:
         """Return log-probabilities; frames = 2 * time."""
@@ -178,17 +178,20 @@ class Conformer(nn.Module):
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
-        if not 0 < config.phoneme_block < config.blocks:
-            raise ValueError(f"phoneme_block {config.phoneme_block} must lie between 1 and {config.blocks - 1}")
+        if not 0 < config.phoneme_ctc_layer < config.num_layers:
+            raise ValueError(
+                f"phoneme_ctc_layer {config.phoneme_ctc_layer} must lie between 1 and {config.num_layers - 1}"
+            )
         self.config = config
-        self.subsampling = Subsampling(config.mel_channels, config.subsampling_channels, config.features)
+        self.subsampling = Subsampling(config.mel_channels, config.subsampling_channels, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            ConformerBlock(config, attends=number >= config.attention_from) for number in range(config.blocks)
+            ConformerBlock(config, attends=number >= config.first_attention_layer)
+            for number in range(config.num_layers)
         )
-        self.phoneme_head = CtcHead(config.features, config.phoneme_vocab)
-        self.feedback = nn.Linear(_OUTPUT_FRAMES * config.phoneme_vocab, config.features)
-        self.jamo_head = CtcHead(config.features, config.jamo_vocab)
+        self.phoneme_head = CtcHead(config.hidden_size, config.phoneme_vocab)
+        self.feedback = nn.Linear(_OUTPUT_FRAMES * config.phoneme_vocab, config.hidden_size)
+        self.jamo_head = CtcHead(config.hidden_size, config.jamo_vocab)
 
     def forward(
         self, mel: Float[Tensor, "batch frames mel_channels"], mel_lengths: Int[Tensor, " batch"]
@@ -202,11 +205,11 @@ class Conformer(nn.Module):
         hidden, steps = self.subsampling(standardize(mel, mel_lengths), mel_lengths)
         mask = length_mask(steps, hidden.shape[1])
         hidden = self.dropout(hidden)
-        for block in self.blocks[: self.config.phoneme_block]:
+        for block in self.blocks[: self.config.phoneme_ctc_layer]:
             hidden = block(hidden, mask)
         phonemes = self.phoneme_head(hidden)
         hidden = hidden + self.feedback(phonemes.exp().view(len(mel), hidden.shape[1], -1))
-        for block in self.blocks[self.config.phoneme_block :]:
+        for block in self.blocks[self.config.phoneme_ctc_layer :]:
             hidden = block(hidden, mask)
         return ConformerOutput(self.jamo_head(hidden), phonemes, steps * _OUTPUT_FRAMES)
 
@@ -221,7 +224,7 @@ class Conformer(nn.Module):
 def standardize(
     mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch frames mel_channels"]:
-    """Return the mel with each channel of each utterance at mean 0 and deviation 1, padding 0.
+    """Return the mel with each channel of each utterance at mean 0 and standard deviation 1, padding 0.
 
     It takes the microphone's and the room's constant colour out, and the level.
     """
@@ -229,5 +232,5 @@ def standardize(
     count = lengths.clamp(min=1)[:, None, None]
     mean = (mel * mask).sum(1, keepdim=True) / count
     centred = (mel - mean) * mask
-    deviation = (centred.pow(2).sum(1, keepdim=True) / count).sqrt()
-    return centred / deviation.clamp(min=1e-3)
+    std = (centred.pow(2).sum(1, keepdim=True) / count).sqrt()
+    return centred / std.clamp(min=1e-3)

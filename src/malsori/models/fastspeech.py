@@ -31,15 +31,15 @@ class FastSpeechConfig(Config):
     vocab: int = len(PHONEMES)
     speakers: int = 1
     mel_channels: int = 80
-    features: int = 384
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    heads: int = 2
-    filter_features: int = 1536
-    kernels: tuple[int, int] = (3, 3)
+    hidden_size: int = 384
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    num_heads: int = 2
+    ffn_size: int = 1536
+    ffn_kernel_sizes: tuple[int, int] = (3, 3)
     dropout: float = 0.1
-    predictor_features: int = 384
-    predictor_kernel: int = 3
+    predictor_hidden_size: int = 384
+    predictor_kernel_size: int = 3
     predictor_dropout: float = 0.1
     post_norm: bool = True
 
@@ -68,17 +68,22 @@ class FastSpeech(nn.Module):
         super().__init__()
         self.config = config
         sizes = FeedForwardSizes(
-            config.features, config.heads, config.filter_features, config.kernels, config.dropout, config.post_norm
+            config.hidden_size,
+            config.num_heads,
+            config.ffn_size,
+            config.ffn_kernel_sizes,
+            config.dropout,
+            config.post_norm,
         )
-        self.embedding = nn.Embedding(config.vocab, config.features, padding_idx=0)
-        self.speaker_embedding = nn.Embedding(config.speakers, config.features)
+        self.embedding = nn.Embedding(config.vocab, config.hidden_size, padding_idx=0)
+        self.speaker_embedding = nn.Embedding(config.speakers, config.hidden_size)
         nn.init.normal_(self.speaker_embedding.weight, std=0.1)
-        self.encoder = FeedForwardTransformer(sizes, config.encoder_layers)
+        self.encoder = FeedForwardTransformer(sizes, config.num_encoder_layers)
         self.duration_predictor = ConvolutionPredictor(
-            config.features, config.predictor_features, config.predictor_kernel, config.predictor_dropout
+            config.hidden_size, config.predictor_hidden_size, config.predictor_kernel_size, config.predictor_dropout
         )
-        self.decoder = FeedForwardTransformer(sizes, config.decoder_layers)
-        self.project = nn.Linear(config.features, config.mel_channels)
+        self.decoder = FeedForwardTransformer(sizes, config.num_decoder_layers)
+        self.project = nn.Linear(config.hidden_size, config.mel_channels)
 
     def forward(
         self,

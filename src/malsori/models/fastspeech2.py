@@ -43,31 +43,31 @@ class FastSpeech2Config(Config):
     vocab: int = len(PHONEMES)
     speakers: int = 1
     mel_channels: int = 80
-    features: int = 256
-    encoder_layers: int = 4
-    decoder_layers: int = 4
-    heads: int = 2
-    filter_features: int = 1024
-    kernel: int = 9
+    hidden_size: int = 256
+    num_encoder_layers: int = 4
+    num_decoder_layers: int = 4
+    num_heads: int = 2
+    ffn_size: int = 1024
+    ffn_kernel_size: int = 9
     dropout: float = 0.1
-    predictor_features: int = 256
-    predictor_kernel: int = 3
-    pitch_kernel: int = 9
+    predictor_hidden_size: int = 256
+    predictor_kernel_size: int = 3
+    pitch_predictor_kernel_size: int = 9
     predictor_dropout: float = 0.5
     post_norm: bool = False
     interleaved: bool = False
-    bins: int = 0
-    bins_a_frame: bool = False
-    postnet_features: int = 0
+    num_bins: int = 0
+    frame_level_bins: bool = False
+    postnet_hidden_size: int = 0
 
     @property
     def blocks(self) -> FeedForwardSizes:
         """Sizes of the encoder's and the decoder's blocks."""
         return FeedForwardSizes(
-            self.features,
-            self.heads,
-            self.filter_features,
-            (self.kernel, 1),
+            self.hidden_size,
+            self.num_heads,
+            self.ffn_size,
+            (self.ffn_kernel_size, 1),
             self.dropout,
             self.post_norm,
             self.interleaved,
@@ -96,7 +96,7 @@ class FastSpeech2Output:
 
 
 @dataclass(frozen=True)
-class Given:
+class VarianceTargets:
     """What the tokens shall be spoken with: the recording's own, or shifts of what is predicted.
 
     Attributes:
@@ -113,7 +113,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Varied:
+class VarianceAdaptorOutput:
     """The tokens as frames (batch, frames, features), the frames' mask, and what was predicted and used for it."""
 
     frames: Tensor
@@ -125,34 +125,42 @@ class Varied:
 
 
 class VarianceAdaptor(nn.Module):
-    """Predicts duration and energy of each token and pitch of each frame, and adds the given ones (2.3)."""
+    """Predicts duration and energy of each token and pitch of each frame, and adds the given ones (2.3).
+
+    `adapt` is no `forward`: pictures and balances of the losses then look inside, at each predictor.
+    """
 
     def __init__(self, config: FastSpeech2Config) -> None:
         super().__init__()
-        width, dropout = config.predictor_features, config.predictor_dropout
-        self.duration_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
-        self.energy_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
-        self.pitch_predictor = ConvolutionPredictor(config.features, width, config.pitch_kernel, dropout)
-        kernel = config.predictor_kernel
-        self.energy_embedding = nn.Conv1d(1, config.features, kernel, padding=kernel // 2)
-        self.pitch_embedding = nn.Linear(2 * len(_PITCH_RATES), config.features)
+        width, dropout = config.predictor_hidden_size, config.predictor_dropout
+        self.duration_predictor = ConvolutionPredictor(config.hidden_size, width, config.predictor_kernel_size, dropout)
+        self.energy_predictor = ConvolutionPredictor(config.hidden_size, width, config.predictor_kernel_size, dropout)
+        self.pitch_predictor = ConvolutionPredictor(
+            config.hidden_size, width, config.pitch_predictor_kernel_size, dropout
+        )
+        kernel_size = config.predictor_kernel_size
+        self.energy_embedding = nn.Conv1d(1, config.hidden_size, kernel_size, padding=kernel_size // 2)
+        self.pitch_embedding = nn.Linear(2 * len(_PITCH_RATES), config.hidden_size)
 
-    def vary(
-        self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
-    ) -> Varied:
+    def adapt(
+        self,
+        hidden: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        targets: VarianceTargets,
+    ) -> VarianceAdaptorOutput:
         """Return the tokens as frames, with energy and pitch added."""
         log_durations = self.duration_predictor(hidden, mask)
-        durations = durations_of(log_durations, mask, given.speed) if given.durations is None else given.durations
-        energy = (self.energy_predictor(hidden, mask) + given.energy_shift) * mask
-        used = energy if given.energy is None else given.energy
+        durations = durations_of(log_durations, mask, targets.speed) if targets.durations is None else targets.durations
+        energy = (self.energy_predictor(hidden, mask) + targets.energy_shift) * mask
+        used = energy if targets.energy is None else targets.energy
         hidden = hidden + self.energy_embedding(used[:, None]).transpose(1, 2)
         frames = expand_by_durations(hidden, durations)
         frame_mask = length_mask(durations.sum(1), frames.shape[1])
-        pitch = (self.pitch_predictor(frames, frame_mask) + given.pitch_shift) * frame_mask
-        used = pitch if given.pitch is None else given.pitch
+        pitch = (self.pitch_predictor(frames, frame_mask) + targets.pitch_shift) * frame_mask
+        used = pitch if targets.pitch is None else targets.pitch
         angles = used[..., None] * torch.tensor(_PITCH_RATES, device=used.device)
         frames = frames + self.pitch_embedding(torch.cat([angles.sin(), angles.cos()], dim=-1))
-        return Varied(frames, frame_mask, log_durations, pitch, energy, durations)
+        return VarianceAdaptorOutput(frames, frame_mask, log_durations, pitch, energy, durations)
 
 
 class BinnedAdaptor(nn.Module):
@@ -167,39 +175,44 @@ class BinnedAdaptor(nn.Module):
 
     def __init__(self, config: FastSpeech2Config) -> None:
         super().__init__()
-        self.a_frame = config.bins_a_frame
-        width, dropout = config.predictor_features, config.predictor_dropout
-        self.duration_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
-        self.energy_predictor = ConvolutionPredictor(config.features, width, config.predictor_kernel, dropout)
-        self.pitch_predictor = ConvolutionPredictor(config.features, width, config.pitch_kernel, dropout)
-        self.energy_embedding = nn.Embedding(config.bins, config.features)
-        self.pitch_embedding = nn.Embedding(config.bins, config.features)
-        for name in ("pitch_bins", "energy_bins"):  # edges, in deviations
-            self.register_buffer(name, torch.linspace(-4.0, 4.0, config.bins - 1))
+        self.frame_level = config.frame_level_bins
+        width, dropout = config.predictor_hidden_size, config.predictor_dropout
+        self.duration_predictor = ConvolutionPredictor(config.hidden_size, width, config.predictor_kernel_size, dropout)
+        self.energy_predictor = ConvolutionPredictor(config.hidden_size, width, config.predictor_kernel_size, dropout)
+        self.pitch_predictor = ConvolutionPredictor(
+            config.hidden_size, width, config.pitch_predictor_kernel_size, dropout
+        )
+        self.energy_embedding = nn.Embedding(config.num_bins, config.hidden_size)
+        self.pitch_embedding = nn.Embedding(config.num_bins, config.hidden_size)
+        for name in ("pitch_bins", "energy_bins"):  # edges, in standard deviations
+            self.register_buffer(name, torch.linspace(-4.0, 4.0, config.num_bins - 1))
 
-    def vary(
-        self, hidden: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"], given: Given
-    ) -> Varied:
+    def adapt(
+        self,
+        hidden: Float[Tensor, "batch tokens features"],
+        mask: Bool[Tensor, "batch tokens"],
+        targets: VarianceTargets,
+    ) -> VarianceAdaptorOutput:
         """Return the tokens as frames, with pitch and energy added."""
         log_durations = self.duration_predictor(hidden, mask)
-        durations = durations_of(log_durations, mask, given.speed) if given.durations is None else given.durations
-        given_pitch, given_energy = given.pitch, given.energy
-        if self.a_frame:
+        durations = durations_of(log_durations, mask, targets.speed) if targets.durations is None else targets.durations
+        target_pitch, target_energy = targets.pitch, targets.energy
+        if self.frame_level:
             hidden = expand_by_durations(hidden, durations)
             mask = length_mask(durations.sum(1), hidden.shape[1])
-            given_energy = _on_frames(given_energy, durations)
-        elif given_pitch is not None:
-            given_pitch = average_by_durations(given_pitch, durations)
-        pitch = (self.pitch_predictor(hidden, mask) + given.pitch_shift) * mask
-        hidden = hidden + self._embedded("pitch", pitch if given_pitch is None else given_pitch)
-        energy = (self.energy_predictor(hidden, mask) + given.energy_shift) * mask
-        hidden = hidden + self._embedded("energy", energy if given_energy is None else given_energy)
-        if self.a_frame:
+            target_energy = _on_frames(target_energy, durations)
+        elif target_pitch is not None:
+            target_pitch = average_by_durations(target_pitch, durations)
+        pitch = (self.pitch_predictor(hidden, mask) + targets.pitch_shift) * mask
+        hidden = hidden + self._embedded("pitch", pitch if target_pitch is None else target_pitch)
+        energy = (self.energy_predictor(hidden, mask) + targets.energy_shift) * mask
+        hidden = hidden + self._embedded("energy", energy if target_energy is None else target_energy)
+        if self.frame_level:
             energy = average_by_durations(energy, durations)
         else:
             hidden, pitch = expand_by_durations(hidden, durations), _on_frames(pitch, durations)
         mask = length_mask(durations.sum(1), hidden.shape[1])
-        return Varied(hidden, mask, log_durations, pitch, energy, durations)
+        return VarianceAdaptorOutput(hidden, mask, log_durations, pitch, energy, durations)
 
     def _embedded(self, kind: str, values: Tensor) -> Tensor:
         return getattr(self, f"{kind}_embedding")(torch.bucketize(values, getattr(self, f"{kind}_bins")))
@@ -215,15 +228,15 @@ class FastSpeech2(nn.Module):
     def __init__(self, config: FastSpeech2Config) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab, config.features, padding_idx=0)
-        self.speaker_embedding = nn.Embedding(config.speakers, config.features)
+        self.embedding = nn.Embedding(config.vocab, config.hidden_size, padding_idx=0)
+        self.speaker_embedding = nn.Embedding(config.speakers, config.hidden_size)
         nn.init.normal_(self.speaker_embedding.weight, std=0.1)
-        self.encoder = FeedForwardTransformer(config.blocks, config.encoder_layers)
-        self.adaptor = BinnedAdaptor(config) if config.bins else VarianceAdaptor(config)
-        self.decoder = FeedForwardTransformer(config.blocks, config.decoder_layers)
-        self.project = nn.Linear(config.features, config.mel_channels)
-        if config.postnet_features:
-            sizes = Tacotron2Config(mel_channels=config.mel_channels, postnet_features=config.postnet_features)
+        self.encoder = FeedForwardTransformer(config.blocks, config.num_encoder_layers)
+        self.adaptor = BinnedAdaptor(config) if config.num_bins else VarianceAdaptor(config)
+        self.decoder = FeedForwardTransformer(config.blocks, config.num_decoder_layers)
+        self.project = nn.Linear(config.hidden_size, config.mel_channels)
+        if config.postnet_hidden_size:
+            sizes = Tacotron2Config(mel_channels=config.mel_channels, postnet_hidden_size=config.postnet_hidden_size)
             self.postnet = Tacotron2Postnet(sizes)
 
     def speak(
@@ -231,22 +244,22 @@ class FastSpeech2(nn.Module):
         token_ids: Int[Tensor, "batch tokens"],
         token_lengths: Int[Tensor, " batch"],
         speaker_ids: Int[Tensor, " batch"],
-        given: Given,
+        targets: VarianceTargets,
     ) -> FastSpeech2Output:
         """Return the mel of tokens with what is given, and with what is predicted where it is not."""
         mask = length_mask(token_lengths, token_ids.shape[1])
         hidden = self.encoder(self.embedding(token_ids), mask) + self.speaker_embedding(speaker_ids)[:, None]
-        varied = self.adaptor.vary(hidden, mask, given)
-        mel = self.project(self.decoder(varied.frames, varied.mask))
-        if self.config.postnet_features:
-            mel = self.postnet(mel, varied.mask)
+        adapted = self.adaptor.adapt(hidden, mask, targets)
+        mel = self.project(self.decoder(adapted.frames, adapted.mask))
+        if self.config.postnet_hidden_size:
+            mel = self.postnet(mel, adapted.mask)
         return FastSpeech2Output(
-            mel * varied.mask[..., None],
-            varied.durations.sum(1),
-            varied.log_durations,
-            varied.pitch,
-            varied.energy,
-            varied.durations,
+            mel * adapted.mask[..., None],
+            adapted.durations.sum(1),
+            adapted.log_durations,
+            adapted.pitch,
+            adapted.energy,
+            adapted.durations,
         )
 
     def forward(
@@ -268,7 +281,7 @@ class FastSpeech2(nn.Module):
             pitch: standardised log-F0 a frame (batch, frames), interpolated where unvoiced; 0 on padding.
             energy: standardised mean a token (batch, tokens), 0 on padding.
         """
-        return self.speak(token_ids, token_lengths, speaker_ids, Given(durations, pitch, energy))
+        return self.speak(token_ids, token_lengths, speaker_ids, VarianceTargets(durations, pitch, energy))
 
     @torch.inference_mode()
     def infer(
@@ -286,5 +299,5 @@ class FastSpeech2(nn.Module):
             speed: 2.0 speaks twice as fast; 1.0 as the corpus did.
             pitch_shift, energy_shift: in standard deviations of the speaker's own pitch and energy.
         """
-        given = Given(speed=speed, pitch_shift=pitch_shift, energy_shift=energy_shift)
-        return self.speak(token_ids, token_lengths, speaker_ids, given)
+        targets = VarianceTargets(speed=speed, pitch_shift=pitch_shift, energy_shift=energy_shift)
+        return self.speak(token_ids, token_lengths, speaker_ids, targets)

@@ -32,27 +32,27 @@ class HifiganConfig(Config):
     mel_channels: int = 80
     channels: int = 512
     upsample_rates: tuple[int, ...] = (8, 8, 2, 2)
-    upsample_kernels: tuple[int, ...] = (16, 16, 4, 4)
-    block_kernels: tuple[int, ...] = (3, 7, 11)
-    block_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
-    block_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
-    standardizes: bool = False  # the mel's channels first, by a mean and a deviation saved with the weights
+    upsample_kernel_sizes: tuple[int, ...] = (16, 16, 4, 4)
+    resblock_kernel_sizes: tuple[int, ...] = (3, 7, 11)
+    resblock_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    resblock_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
+    standardizes: bool = False  # the mel's channels first, by a mean and a std saved with the weights
 
     @model_validator(mode="after")
     def _agree(self) -> "HifiganConfig":
-        stages, blocks = len(self.upsample_rates), len(self.block_kernels)
-        if (stages, blocks) != (len(self.upsample_kernels), len(self.block_dilations)):
+        stages, blocks = len(self.upsample_rates), len(self.resblock_kernel_sizes)
+        if (stages, blocks) != (len(self.upsample_kernel_sizes), len(self.resblock_dilations)):
             raise ValueError("each upsampling has one rate and one kernel, each block one kernel and its dilations")
         return self
 
     @property
-    def samples_a_frame(self) -> int:
+    def samples_per_frame(self) -> int:
         """Samples of wave that one frame of mel becomes."""
         return math.prod(self.upsample_rates)
 
 
 class DiscriminatorConfig(Config):
-    """Which discriminators judge a wave, and how wide they are."""
+    """Which discriminators tell waves apart, and how wide they are."""
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     scales: int = 3
@@ -67,16 +67,16 @@ class HifiganOutput:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DiscriminatorOutput:
     """What discriminators say of a wave.
 
     Attributes:
         scores: one tensor a discriminator, (batch, positions); 1 = real in training.
-        features: for each discriminator the maps between its layers.
+        feature_maps: what stands between its layers, for each discriminator.
     """
 
     scores: list[Tensor]
-    features: list[list[Tensor]]
+    feature_maps: list[list[Tensor]]
 
 
 class ResidualBlock(nn.Module):
@@ -116,13 +116,13 @@ class Hifigan(nn.Module):
         self.conv_in = weight_norm(nn.Conv1d(config.mel_channels, config.channels, 7, padding=3))
         self.upsamples, self.blocks = nn.ModuleList(), nn.ModuleList()
         channels = config.channels
-        for rate, kernel in zip(config.upsample_rates, config.upsample_kernels, strict=True):
+        for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
             upsample = nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)
             nn.init.normal_(upsample.weight, 0.0, 0.01)
             self.upsamples.append(weight_norm(upsample))
             channels //= 2
-            parallel = zip(config.block_kernels, config.block_dilations, strict=True)
-            self.blocks.extend(ResidualBlock(channels, k, d, config.block_convolutions) for k, d in parallel)
+            parallel = zip(config.resblock_kernel_sizes, config.resblock_dilations, strict=True)
+            self.blocks.extend(ResidualBlock(channels, k, d, config.resblock_convolutions) for k, d in parallel)
         conv_out = nn.Conv1d(channels, 1, 7, padding=3)
         nn.init.normal_(conv_out.weight, 0.0, 0.01)
         self.conv_out = weight_norm(conv_out)
@@ -135,7 +135,7 @@ class Hifigan(nn.Module):
 
     def grow(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch samples"]:
         """Return the wave of what the first convolution gave, brought to full rate stage by stage."""
-        parallel = len(self.config.block_kernels)
+        parallel = len(self.config.resblock_kernel_sizes)
         for stage, upsample in enumerate(self.upsamples):
             hidden = upsample(nn.functional.leaky_relu(hidden, LEAKY_SLOPE))
             blocks = self.blocks[stage * parallel : (stage + 1) * parallel]
@@ -166,7 +166,7 @@ class PeriodDiscriminator(nn.Module):
     def forward(self, wave: Float[Tensor, "batch samples"]) -> tuple[Tensor, list[Tensor]]:
         """Return the scores (batch, positions) and the maps between the layers."""
         padded = nn.functional.pad(wave[:, None], (0, -wave.shape[1] % self.period), mode="reflect")
-        return _judge(padded.view(len(wave), 1, -1, self.period), self.layers, self.score)
+        return _discriminate(padded.view(len(wave), 1, -1, self.period), self.layers, self.score)
 
 
 class ScaleDiscriminator(nn.Module):
@@ -186,7 +186,7 @@ class ScaleDiscriminator(nn.Module):
 
     def forward(self, wave: Float[Tensor, "batch samples"]) -> tuple[Tensor, list[Tensor]]:
         """Return the scores (batch, positions) and the maps between the layers."""
-        return _judge(wave[:, None], self.layers, self.score)
+        return _discriminate(wave[:, None], self.layers, self.score)
 
 
 class Discriminators(nn.Module):
@@ -198,21 +198,21 @@ class Discriminators(nn.Module):
         self.periods = nn.ModuleList(PeriodDiscriminator(period, config.width) for period in config.periods)
         self.scales = nn.ModuleList(ScaleDiscriminator(config.width, first=i == 0) for i in range(config.scales))
 
-    def forward(self, wave: Float[Tensor, "batch samples"]) -> Judgement:
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> DiscriminatorOutput:
         """Return what each says: periods first, then scales from full rate down."""
-        verdicts = [discriminator(wave) for discriminator in self.periods]
+        outputs = [discriminator(wave) for discriminator in self.periods]
         for scale in self.scales:
-            verdicts.append(scale(wave))
+            outputs.append(scale(wave))
             wave = nn.functional.avg_pool1d(wave[:, None], 4, 2, padding=2)[:, 0]
-        return Judgement([score for score, _ in verdicts], [features for _, features in verdicts])
+        return DiscriminatorOutput([score for score, _ in outputs], [maps for _, maps in outputs])
 
 
-def _judge(signal: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:
-    features = []
+def _discriminate(signal: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:
+    feature_maps = []
     for layer in layers:
         signal = nn.functional.leaky_relu(layer(signal), LEAKY_SLOPE)
-        features.append(signal)
-    return score(signal).flatten(1), features
+        feature_maps.append(signal)
+    return score(signal).flatten(1), feature_maps
 
 
 def _narrow(channels: int, width: float) -> int:
@@ -223,5 +223,5 @@ def _narrow(channels: int, width: float) -> int:
 
 def _groups(before: int, after: int, wanted: int) -> int:
     """Return how many groups a convolution has: those wanted, or fewer, of 4 channels or more, that divide evenly."""
-    most = min(wanted, max(1, before // 4))
-    return next(groups for groups in range(most, 0, -1) if before % groups == after % groups == 0)
+    max_groups = min(wanted, max(1, before // 4))
+    return next(groups for groups in range(max_groups, 0, -1) if before % groups == after % groups == 0)

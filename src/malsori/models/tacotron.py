@@ -45,7 +45,7 @@ class AttentionAcousticConfig(Config):
     """Settings that both Tacotrons have.
 
     reduction: frames a step of the decoder.
-    mel_mean, mel_deviation: of log-mels of speech, as decoder and post-net take them; 0 and 1 leave them alone.
+    mel_mean, mel_std: of log-mels of speech, as decoder and post-net take them; 0 and 1 leave them alone.
     """
 
     vocab: int = len(PHONEMES)
@@ -54,26 +54,26 @@ class AttentionAcousticConfig(Config):
     prenet_dropout: float = 0.5
     reduction: int = 1
     mel_mean: float = -5.0
-    mel_deviation: float = 2.5
+    mel_std: float = 2.5
     limits: DecodingLimits = DecodingLimits()
 
 
 class TacotronConfig(AttentionAcousticConfig):
     """Sizes; the defaults are the paper's (table 1).
 
-    features: of encoder and post-net, which make twice as many.
-    recurrent_features: of the decoder's GRUs.
+    hidden_size: of encoder and post-net, which make twice as many.
+    decoder_rnn_size: of the decoder's GRUs.
     """
 
-    embedding_features: int = 256
-    prenet_features: tuple[int, ...] = (256, 128)
-    features: int = 128
-    bank: int = 16
-    postnet_bank: int = 8
-    postnet_features: int = 256
-    highways: int = 4
-    recurrent_features: int = 256
-    attention_features: int = 256
+    embedding_size: int = 256
+    prenet_sizes: tuple[int, ...] = (256, 128)
+    hidden_size: int = 128
+    num_encoder_banks: int = 16
+    num_postnet_banks: int = 8
+    postnet_hidden_size: int = 256
+    num_highway_layers: int = 4
+    decoder_rnn_size: int = 256
+    attention_size: int = 256
     reduction: int = 2
 
 
@@ -98,16 +98,16 @@ class TacotronOutput:
 
 
 class Cbhg(nn.Module):
-    """A bank of convolutions, highway layers and a GRU in both directions (3.1); twice `features` come out."""
+    """A bank of convolutions, highway layers and a GRU in both directions (3.1); twice `hidden_size` comes out."""
 
-    def __init__(self, before: int, features: int, bank: int, widened: int, highways: int) -> None:
+    def __init__(self, before: int, hidden_size: int, num_banks: int, widened: int, num_highway_layers: int) -> None:
         super().__init__()
-        self.bank = nn.ModuleList(NormedConvolution(before, features, width) for width in range(1, bank + 1))
-        self.widen = NormedConvolution(bank * features, widened, 3)
+        self.bank = nn.ModuleList(NormedConvolution(before, hidden_size, width) for width in range(1, num_banks + 1))
+        self.widen = NormedConvolution(num_banks * hidden_size, widened, 3)
         self.narrow = NormedConvolution(widened, before, 3)
-        self.project = nn.Linear(before, features) if before != features else nn.Identity()
-        self.highways = nn.Sequential(*(Highway(features) for _ in range(highways)))
-        self.recurrent = BidirectionalRecurrent(nn.GRU, features, features)
+        self.project = nn.Linear(before, hidden_size) if before != hidden_size else nn.Identity()
+        self.highways = nn.Sequential(*(Highway(hidden_size) for _ in range(num_highway_layers)))
+        self.recurrent = BidirectionalRecurrent(nn.GRU, hidden_size, hidden_size)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
@@ -125,15 +125,17 @@ class TacotronEncoder(nn.Module):
 
     def __init__(self, config: TacotronConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.vocab, config.embedding_features, padding_idx=0)
-        before = (config.embedding_features, *config.prenet_features)
+        self.embedding = nn.Embedding(config.vocab, config.embedding_size, padding_idx=0)
+        before = (config.embedding_size, *config.prenet_sizes)
         layers = [
             layer
             for wide, narrow in pairwise(before)
             for layer in (nn.Linear(wide, narrow), nn.ReLU(), nn.Dropout(config.prenet_dropout))
         ]
         self.prenet = nn.Sequential(*layers)
-        self.cbhg = Cbhg(before[-1], config.features, config.bank, config.features, config.highways)
+        self.cbhg = Cbhg(
+            before[-1], config.hidden_size, config.num_encoder_banks, config.hidden_size, config.num_highway_layers
+        )
 
     def forward(
         self, token_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
@@ -148,9 +150,13 @@ class TacotronPostnet(nn.Module):
     def __init__(self, config: TacotronConfig) -> None:
         super().__init__()
         self.cbhg = Cbhg(
-            config.mel_channels, config.features, config.postnet_bank, config.postnet_features, config.highways
+            config.mel_channels,
+            config.hidden_size,
+            config.num_postnet_banks,
+            config.postnet_hidden_size,
+            config.num_highway_layers,
         )
-        self.project = nn.Linear(2 * config.features, config.mel_channels)
+        self.project = nn.Linear(2 * config.hidden_size, config.mel_channels)
 
     def forward(
         self, frames: Float[Tensor, "batch frames mel_channels"], mask: Bool[Tensor, "batch frames"]
@@ -214,7 +220,7 @@ class AttentionAcousticModel(nn.Module):
             frame_lengths: its real frames (batch,).
         """
         encoded, mask = self.encode(token_ids, token_lengths, speaker_ids)
-        standard = (mel - self.config.mel_mean) / self.config.mel_deviation
+        standard = (mel - self.config.mel_mean) / self.config.mel_std
         decoded = self.decoder(encoded, mask, standard, frame_lengths)
         return self._finish(decoded, frame_lengths, mel.shape[1])
 
@@ -247,9 +253,7 @@ class AttentionAcousticModel(nn.Module):
         real = length_mask(frame_lengths, frames)
         coarse = decoded.frames[:, :frames]
         fine = self.postnet(coarse, real)
-        fine, coarse = (
-            (mel * self.config.mel_deviation + self.config.mel_mean) * real[..., None] for mel in (fine, coarse)
-        )
+        fine, coarse = ((mel * self.config.mel_std + self.config.mel_mean) * real[..., None] for mel in (fine, coarse))
         return TacotronOutput(fine, coarse, decoded.stop, decoded.attention, frame_lengths, decoded.steps)
 
 
@@ -257,11 +261,11 @@ class Tacotron(AttentionAcousticModel):
     """CBHG before and after an attention by content."""
 
     def __init__(self, config: TacotronConfig) -> None:
-        memory, hidden = 2 * config.features, config.recurrent_features
+        memory, hidden = 2 * config.hidden_size, config.decoder_rnn_size
         decoder = AttentionDecoder(
-            Prenet(config.mel_channels, config.prenet_features, config.prenet_dropout, bias=True),
-            nn.GRUCell(config.prenet_features[-1] + memory, hidden),
-            AdditiveAttention(hidden, memory, config.attention_features),
+            Prenet(config.mel_channels, config.prenet_sizes, config.prenet_dropout, bias=True),
+            nn.GRUCell(config.prenet_sizes[-1] + memory, hidden),
+            AdditiveAttention(hidden, memory, config.attention_size),
             DecoderGru(hidden, memory, hidden),
             config.mel_channels,
             config.reduction,

@@ -37,20 +37,20 @@ from malsori.nn.recurrent import (
 class Tacotron2Config(AttentionAcousticConfig):
     """Sizes; the defaults are the paper's (2.2).
 
-    features: of the embedding, the encoder's convolutions and both directions of its LSTM together.
+    hidden_size: of the embedding, the encoder's convolutions and both directions of its LSTM together.
     dropout: after each convolution; recurrent_dropout: after each LSTM of the decoder.
     """
 
-    features: int = 512
-    encoder_layers: int = 3
-    kernel: int = 5
-    recurrent_features: int = 1024
-    attention_features: int = 128
+    hidden_size: int = 512
+    num_encoder_layers: int = 3
+    kernel_size: int = 5
+    decoder_rnn_size: int = 1024
+    attention_size: int = 128
     location_filters: int = 32
-    location_kernel: int = 31
-    prenet_features: tuple[int, ...] = (256, 256)
-    postnet_features: int = 512
-    postnet_layers: int = 5
+    location_kernel_size: int = 31
+    prenet_sizes: tuple[int, ...] = (256, 256)
+    postnet_hidden_size: int = 512
+    num_postnet_layers: int = 5
     dropout: float = 0.5
     recurrent_dropout: float = 0.1
 
@@ -60,12 +60,13 @@ class Tacotron2Encoder(nn.Module):
 
     def __init__(self, config: Tacotron2Config) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.vocab, config.features, padding_idx=0)
+        self.embedding = nn.Embedding(config.vocab, config.hidden_size, padding_idx=0)
         self.convolutions = nn.ModuleList(
-            NormedConvolution(config.features, config.features, config.kernel) for _ in range(config.encoder_layers)
+            NormedConvolution(config.hidden_size, config.hidden_size, config.kernel_size)
+            for _ in range(config.num_encoder_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.lstm = BidirectionalRecurrent(nn.LSTM, config.features, config.features // 2)
+        self.lstm = BidirectionalRecurrent(nn.LSTM, config.hidden_size, config.hidden_size // 2)
 
     def forward(
         self, token_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
@@ -82,9 +83,9 @@ class Tacotron2Postnet(nn.Module):
 
     def __init__(self, config: Tacotron2Config) -> None:
         super().__init__()
-        inside = [config.postnet_features] * (config.postnet_layers - 1)
+        inside = [config.postnet_hidden_size] * (config.num_postnet_layers - 1)
         widths = [config.mel_channels, *inside, config.mel_channels]
-        layers = [NormedConvolution(before, after, config.kernel) for before, after in pairwise(widths)]
+        layers = [NormedConvolution(before, after, config.kernel_size) for before, after in pairwise(widths)]
         nn.init.constant_(layers[-1].norm.weight, 0.1)  # at first the last one adds little noise to the frames
         self.convolutions = nn.ModuleList(layers)
         self.dropout = nn.Dropout(config.dropout)
@@ -103,12 +104,12 @@ class Tacotron2(AttentionAcousticModel):
     """Convolutions and an LSTM before, convolutions after an attention that knows where it was."""
 
     def __init__(self, config: Tacotron2Config) -> None:
-        memory, hidden = config.features, config.recurrent_features
+        memory, hidden = config.hidden_size, config.decoder_rnn_size
         decoder = AttentionDecoder(
-            Prenet(config.mel_channels, config.prenet_features, config.prenet_dropout),
-            nn.LSTMCell(config.prenet_features[-1] + memory, hidden),
+            Prenet(config.mel_channels, config.prenet_sizes, config.prenet_dropout),
+            nn.LSTMCell(config.prenet_sizes[-1] + memory, hidden),
             AdditiveAttention(
-                hidden, memory, config.attention_features, config.location_filters, config.location_kernel
+                hidden, memory, config.attention_size, config.location_filters, config.location_kernel_size
             ),
             DecoderLstm(hidden, memory, hidden, config.recurrent_dropout),
             config.mel_channels,

@@ -38,36 +38,36 @@ from malsori.nn.transformer import RelativeAttention
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
 
-_LONGEST = 2000  # frames a token is spoken for at most, whatever an untrained predictor says
+_MAX_FRAMES_PER_TOKEN = 2000  # at most, whatever an untrained predictor says
 
 
 class VitsConfig(Config):
-    """Sizes; the defaults are the paper's for one speaker. Several need speaker_features, 256 in the paper.
+    """Sizes; the defaults are the paper's for one speaker. Several need speaker_embedding_size, 256 in the paper.
 
     blanks: token 0 stands before, between and behind the tokens of a text.
-    bins: of the linear spectrogram.
-    window: how many positions to each side attention tells apart.
+    spectrogram_bins: of the linear spectrogram.
+    window_size: how many positions to each side attention tells apart.
     diagonal: pulls the search to equal shares at first: a token that stands this share of the text away from its frame
         is half a nat less likely. Nothing beside what a trained text encoder says. 0 for the paper's search.
     """
 
     vocab: int = len(PHONEMES)
     speakers: int = 1
-    speaker_features: int = 0
+    speaker_embedding_size: int = 0
     blanks: bool = True
-    bins: int = 513
-    features: int = 192
+    spectrogram_bins: int = 513
+    hidden_size: int = 192
     latent_channels: int = 192
-    encoder_layers: int = 6
-    heads: int = 2
-    filter_features: int = 768
-    kernel: int = 3
-    window: int = 4
+    num_encoder_layers: int = 6
+    num_heads: int = 2
+    ffn_size: int = 768
+    ffn_kernel_size: int = 3
+    window_size: int = 4
     dropout: float = 0.1
-    posterior_layers: int = 16
-    flow_steps: int = 4
-    flow_layers: int = 4
-    wavenet_kernel: int = 5
+    num_posterior_layers: int = 16
+    num_flows: int = 4
+    num_flow_layers: int = 4
+    wavenet_kernel_size: int = 5
     wavenet_dilation: int = 1
     diagonal: float = 0.0
     durations: DurationConfig = DurationConfig()
@@ -80,10 +80,10 @@ class VitsConfig(Config):
                 f"decoder.mel_channels is {self.decoder.mel_channels}: what the decoder takes is the latent, of "
                 f"latent_channels {self.latent_channels}"
             )
-        if self.speakers > 1 and not self.speaker_features:
+        if self.speakers > 1 and not self.speaker_embedding_size:
             raise ValueError(
-                f"{self.speakers} speakers need speaker_features above 0 to be told apart: 256 in the paper. Or learn "
-                "from one of them alone: data.speakers"
+                f"{self.speakers} speakers need speaker_embedding_size above 0 to be told apart: 256 in the paper. Or "
+                "learn from one of them alone: data.speakers"
             )
         return self
 
@@ -95,17 +95,17 @@ class VitsOutput:
     Attributes:
         wave: decoded from the latent, or from a piece of it (batch, samples).
         latent: f(z), the posterior's sample behind the flow (batch, frames, latent_channels).
-        log_deviation: of the posterior at each frame (batch, frames, latent_channels).
-        prior_mean, prior_log_deviation: of the token that each frame belongs to (batch, frames, latent_channels).
+        log_std: of the posterior at each frame (batch, frames, latent_channels).
+        prior_mean, prior_log_std: of the token that each frame belongs to (batch, frames, latent_channels).
         durations: frames each token was found to last (batch, tokens).
         duration_latent, duration_log_determinant, duration_noise, duration_noise_log_determinant: `DurationFlow`.
     """
 
     wave: Tensor
     latent: Tensor
-    log_deviation: Tensor
+    log_std: Tensor
     prior_mean: Tensor
-    prior_log_deviation: Tensor
+    prior_log_std: Tensor
     durations: Tensor
     duration_latent: Tensor
     duration_log_determinant: Tensor
@@ -127,11 +127,11 @@ class VitsEncoderBlock(nn.Module):
 
     def __init__(self, config: VitsConfig) -> None:
         super().__init__()
-        self.attention = RelativeAttention(config.features, config.heads, config.window, config.dropout)
-        self.attention_norm, self.convolution_norm = (nn.LayerNorm(config.features) for _ in range(2))
-        padding = config.kernel // 2
-        self.widen = nn.Conv1d(config.features, config.filter_features, config.kernel, padding=padding)
-        self.narrow = nn.Conv1d(config.filter_features, config.features, config.kernel, padding=padding)
+        self.attention = RelativeAttention(config.hidden_size, config.num_heads, config.window_size, config.dropout)
+        self.attention_norm, self.convolution_norm = (nn.LayerNorm(config.hidden_size) for _ in range(2))
+        padding = config.ffn_kernel_size // 2
+        self.widen = nn.Conv1d(config.hidden_size, config.ffn_size, config.ffn_kernel_size, padding=padding)
+        self.narrow = nn.Conv1d(config.ffn_size, config.hidden_size, config.ffn_kernel_size, padding=padding)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -150,22 +150,22 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: VitsConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.vocab, config.features)
-        nn.init.normal_(self.embedding.weight, std=config.features**-0.5)
-        self.blocks = nn.ModuleList(VitsEncoderBlock(config) for _ in range(config.encoder_layers))
-        self.project = nn.Conv1d(config.features, 2 * config.latent_channels, 1)
+        self.embedding = nn.Embedding(config.vocab, config.hidden_size)
+        nn.init.normal_(self.embedding.weight, std=config.hidden_size**-0.5)
+        self.blocks = nn.ModuleList(VitsEncoderBlock(config) for _ in range(config.num_encoder_layers))
+        self.project = nn.Conv1d(config.hidden_size, 2 * config.latent_channels, 1)
 
     def forward(
         self, token_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the encoded tokens (batch, tokens, features), and mean and log-deviation of each one's latent."""
+        """Return the encoded tokens (batch, tokens, features), and mean and log-std of each one's latent."""
         real = mask[..., None]
         hidden = self.embedding(token_ids) * math.sqrt(self.embedding.embedding_dim) * real
         for block in self.blocks:
             hidden = block(hidden, mask)
         hidden = hidden * real
-        mean, log_deviation = (self.project(hidden.transpose(1, 2)).transpose(1, 2) * real).chunk(2, 2)
-        return hidden, mean, log_deviation
+        mean, log_std = (self.project(hidden.transpose(1, 2)).transpose(1, 2) * real).chunk(2, 2)
+        return hidden, mean, log_std
 
 
 class PosteriorEncoder(nn.Module):
@@ -173,15 +173,15 @@ class PosteriorEncoder(nn.Module):
 
     def __init__(self, config: VitsConfig) -> None:
         super().__init__()
-        self.widen = nn.Conv1d(config.bins, config.features, 1)
+        self.widen = nn.Conv1d(config.spectrogram_bins, config.hidden_size, 1)
         self.wavenet = WaveNet(
-            config.features,
-            config.wavenet_kernel,
-            config.posterior_layers,
+            config.hidden_size,
+            config.wavenet_kernel_size,
+            config.num_posterior_layers,
             config.wavenet_dilation,
-            config.speaker_features,
+            config.speaker_embedding_size,
         )
-        self.project = nn.Conv1d(config.features, 2 * config.latent_channels, 1)
+        self.project = nn.Conv1d(config.hidden_size, 2 * config.latent_channels, 1)
 
     def forward(
         self,
@@ -189,11 +189,11 @@ class PosteriorEncoder(nn.Module):
         mask: Bool[Tensor, "batch frames"],
         speaker: Float[Tensor, "batch speaker_features"] | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return mean and log-deviation (batch, frames, latent_channels)."""
+        """Return mean and log-std (batch, frames, latent_channels)."""
         real = mask[:, None]
         hidden = self.wavenet(self.widen(spectrogram.transpose(1, 2)) * real, real, speaker)
-        mean, log_deviation = (self.project(hidden) * real).transpose(1, 2).chunk(2, 2)
-        return mean, log_deviation
+        mean, log_std = (self.project(hidden) * real).transpose(1, 2).chunk(2, 2)
+        return mean, log_std
 
 
 class VitsDecoder(Hifigan):
@@ -204,8 +204,8 @@ class VitsDecoder(Hifigan):
         last = nn.Conv1d(config.decoder.channels >> len(config.decoder.upsample_rates), 1, 7, padding=3, bias=False)
         nn.init.normal_(last.weight, 0.0, 0.01)
         self.conv_out = weight_norm(last)
-        if config.speaker_features:
-            self.speaker = nn.Conv1d(config.speaker_features, config.decoder.channels, 1)
+        if config.speaker_embedding_size:
+            self.speaker = nn.Conv1d(config.speaker_embedding_size, config.decoder.channels, 1)
 
     def forward(
         self,
@@ -223,21 +223,21 @@ class Vits(nn.Module):
     def __init__(self, config: VitsConfig) -> None:
         super().__init__()
         self.config = config
-        if config.speaker_features:
-            self.speaker_embedding = nn.Embedding(config.speakers, config.speaker_features)
+        if config.speaker_embedding_size:
+            self.speaker_embedding = nn.Embedding(config.speakers, config.speaker_embedding_size)
         self.text_encoder = TextEncoder(config)
         self.posterior_encoder = PosteriorEncoder(config)
         self.flow = ShiftFlow(
-            config.flow_steps,
+            config.num_flows,
             config.latent_channels,
-            config.features,
-            config.wavenet_kernel,
-            config.flow_layers,
+            config.hidden_size,
+            config.wavenet_kernel_size,
+            config.num_flow_layers,
             dilation=config.wavenet_dilation,
-            condition=config.speaker_features,
+            condition_size=config.speaker_embedding_size,
         )
         predictor = StochasticDurationPredictor if config.durations.stochastic else DurationPredictor
-        self.duration_predictor = predictor(config.features, config.speaker_features, config.durations)
+        self.duration_predictor = predictor(config.hidden_size, config.speaker_embedding_size, config.durations)
         self.decoder = VitsDecoder(config)
 
     def forward(
@@ -265,25 +265,25 @@ class Vits(nn.Module):
         tokens = length_mask(token_lengths, token_ids.shape[1])
         frames = length_mask(frame_lengths, spectrogram.shape[1])
         speaker = self.speaker_vectors(speaker_ids)
-        text, mean, log_deviation = self.text_encoder(token_ids, tokens)
-        posterior_mean, posterior_log_deviation = self.posterior_encoder(spectrogram, frames, speaker)
+        text, mean, log_std = self.text_encoder(token_ids, tokens)
+        posterior_mean, posterior_log_std = self.posterior_encoder(spectrogram, frames, speaker)
         # exponentials, sums over the whole search and splines: half precision breaks them
         with torch.autocast(spectrogram.device.type, enabled=False):
-            text, mean, log_deviation = text.float(), mean.float(), log_deviation.float()
-            posterior_mean, posterior_log_deviation = posterior_mean.float(), posterior_log_deviation.float()
+            text, mean, log_std = text.float(), mean.float(), log_std.float()
+            posterior_mean, posterior_log_std = posterior_mean.float(), posterior_log_std.float()
             noise = torch.randn_like(posterior_mean) if noise is None else noise
-            latent = (posterior_mean + noise * posterior_log_deviation.exp()) * frames[..., None]
+            latent = (posterior_mean + noise * posterior_log_std.exp()) * frames[..., None]
             behind = self.flow(latent, frames, speaker)
-            durations = self._search(_likelihoods(behind, mean, log_deviation), frame_lengths, token_lengths)
+            durations = self._search(_likelihoods(behind, mean, log_std), frame_lengths, token_lengths)
             drawn = text.new_empty(*token_ids.shape, 2).normal_() if duration_noise is None else duration_noise
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
         sliced = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
         return VitsOutput(
             wave=self.decoder(sliced, speaker).wave,
             latent=behind,
-            log_deviation=posterior_log_deviation,
+            log_std=posterior_log_std,
             prior_mean=expand_by_durations(mean, durations, behind.shape[1]),
-            prior_log_deviation=expand_by_durations(log_deviation, durations, behind.shape[1]),
+            prior_log_std=expand_by_durations(log_std, durations, behind.shape[1]),
             durations=durations,
             duration_latent=of_durations.latent,
             duration_log_determinant=of_durations.log_determinant,
@@ -317,18 +317,19 @@ class Vits(nn.Module):
         whole = torch.full((batch,), count, device=token_ids.device) if token_lengths is None else token_lengths
         mask = length_mask(whole, count)
         speaker = self.speaker_vectors(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
-        text, mean, log_deviation = self.text_encoder(token_ids, mask)
-        drawn = text.new_zeros(batch, 2, count)
+        text, mean, log_std = self.text_encoder(token_ids, mask)
+        where = text.device if generator is None else generator.device  # one seed, one noise on every device
+        drawn = torch.zeros(batch, 2, count, device=where)
         if self.config.durations.stochastic:
             drawn = drawn.normal_(generator=generator) * duration_noise_scale
-        log_durations = self.duration_predictor.log_durations(text, mask, drawn.transpose(1, 2), speaker)
-        durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_LONGEST).long()
-        mean, log_deviation = (expand_by_durations(of_token, durations) for of_token in (mean, log_deviation))
+        drawn = drawn.to(text.device).transpose(1, 2)
+        log_durations = self.duration_predictor.log_durations(text, mask, drawn, speaker)
+        durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_MAX_FRAMES_PER_TOKEN).long()
+        mean, log_std = (expand_by_durations(of_token, durations) for of_token in (mean, log_std))
         # laid out as in the public code, so that one seed gives the same noise here and there
-        noise = torch.empty_like(mean.transpose(1, 2)).normal_(generator=generator).transpose(1, 2)
-        lengths = durations.sum(1)
-        frames = length_mask(lengths, mean.shape[1])
-        behind = (mean + noise * log_deviation.exp() * noise_scale) * frames[..., None]
+        noise = torch.empty_like(mean.transpose(1, 2), dtype=torch.float32, device=where).normal_(generator=generator)
+        frames = length_mask(lengths := durations.sum(1), mean.shape[1])
+        behind = (mean + noise.to(mean.device).transpose(1, 2) * log_std.exp() * noise_scale) * frames[..., None]
         latent = self.flow(behind, frames, speaker, reverse=True)
         return VitsSpeech(self.decoder(latent, speaker).wave, durations, lengths)
 
@@ -341,7 +342,7 @@ class Vits(nn.Module):
 
     def speaker_vectors(self, speaker_ids: Int[Tensor, " batch"]) -> Float[Tensor, "batch speaker_features"] | None:
         """Return what steers every part of the network; None where there is one speaker alone."""
-        return self.speaker_embedding(speaker_ids) if self.config.speaker_features else None
+        return self.speaker_embedding(speaker_ids) if self.config.speaker_embedding_size else None
 
 
 def with_blanks(token_ids: list[int]) -> list[int]:
@@ -367,24 +368,24 @@ def join_blanks(durations: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " _"]:
 
 
 @torch.no_grad()
-def _likelihoods(latent: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
+def _likelihoods(latent: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Return log N(f(z); μ, σ) of each frame under each token (batch, frames, tokens), without the constant.
 
     Source: VITS (arXiv:2106.06103), 2.2.1, eq. 5 and 6.
     """
-    precision = torch.exp(-2 * log_deviation)
-    of_token = -(log_deviation + 0.5 * mean.square() * precision).sum(-1)
+    precision = torch.exp(-2 * log_std)
+    of_token = -(log_std + 0.5 * mean.square() * precision).sum(-1)
     by_mean = latent @ (mean * precision).transpose(1, 2)
     return of_token[:, None] + by_mean - 0.5 * latent.square() @ precision.transpose(1, 2)
 
 
-def _off_diagonal(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor, deviation: float) -> Tensor:
-    """Return how unlikely each token is at each frame if all last alike, give or take `deviation` of the whole."""
+def _off_diagonal(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor, std: float) -> Tensor:
+    """Return how unlikely each token is at each frame if all last alike, give or take `std` of the whole."""
     frames, tokens = (
         (torch.arange(count, device=scores.device) + 0.5) / lengths[:, None]
         for count, lengths in ((scores.shape[1], frame_lengths), (scores.shape[2], token_lengths))
     )
-    return 0.5 * ((frames[:, :, None] - tokens[:, None]) / deviation).square()
+    return 0.5 * ((frames[:, :, None] - tokens[:, None]) / std).square()
 
 
 @torch.library.custom_op("malsori::monotonic_durations", mutates_args=())

@@ -20,24 +20,24 @@ from malsori.config import Config
 from malsori.nn.conv import ConvolutionPredictor
 from malsori.nn.flow import Affine, SeparableStack, SplineCoupling
 
-_SHORTEST = 1e-5  # of d - u, whose logarithm is taken
+_MIN_DURATION = 1e-5  # of d - u, whose logarithm is taken
 
 
 class DurationConfig(Config):
     """Which predictor, and its sizes; the defaults are the paper's.
 
-    hidden: width of the deterministic predictor; the stochastic one is as wide as the text encoder.
-    steps, layers, bins, bound: of the stochastic predictor's two flows.
+    hidden_size: width of the deterministic predictor; the stochastic one is as wide as the text encoder.
+    num_flows, num_layers, num_bins, tail_bound: of the stochastic predictor's two flows.
     """
 
     stochastic: bool = True
-    hidden: int = 256
-    kernel: int = 3
+    hidden_size: int = 256
+    kernel_size: int = 3
     dropout: float = 0.5
-    steps: int = 4
-    layers: int = 3
-    bins: int = 10
-    bound: float = 5.0
+    num_flows: int = 4
+    num_layers: int = 3
+    num_bins: int = 10
+    tail_bound: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class DurationFlow:
 class SplineFlow(nn.Module):
     """An affine step, then spline couplings with the two channels changing places behind each."""
 
-    def __init__(self, features: int, config: DurationConfig) -> None:
+    def __init__(self, hidden_size: int, config: DurationConfig) -> None:
         super().__init__()
-        sizes = (features, config.kernel, config.layers, config.bins, config.bound)
-        self.steps = nn.ModuleList([Affine(2), *(SplineCoupling(*sizes) for _ in range(config.steps))])
+        sizes = (hidden_size, config.kernel_size, config.num_layers, config.num_bins, config.tail_bound)
+        self.steps = nn.ModuleList([Affine(2), *(SplineCoupling(*sizes) for _ in range(config.num_flows))])
 
     def forward(
         self,
@@ -96,15 +96,15 @@ class SplineFlow(nn.Module):
 class StochasticDurationPredictor(nn.Module):
     """A distribution over the durations of a text."""
 
-    def __init__(self, features: int, speaker_features: int, config: DurationConfig) -> None:
+    def __init__(self, hidden_size: int, speaker_embedding_size: int, config: DurationConfig) -> None:
         super().__init__()
-        self.text_in, self.text_out = (nn.Conv1d(features, features, 1) for _ in range(2))
-        self.text_stack = SeparableStack(features, config.kernel, config.layers, config.dropout)
-        self.duration_in, self.duration_out = (nn.Conv1d(size, features, 1) for size in (1, features))
-        self.duration_stack = SeparableStack(features, config.kernel, config.layers, config.dropout)
-        self.flow, self.post_flow = (SplineFlow(features, config) for _ in range(2))
-        if speaker_features:
-            self.speaker = nn.Conv1d(speaker_features, features, 1)
+        self.text_in, self.text_out = (nn.Conv1d(hidden_size, hidden_size, 1) for _ in range(2))
+        self.text_stack = SeparableStack(hidden_size, config.kernel_size, config.num_layers, config.dropout)
+        self.duration_in, self.duration_out = (nn.Conv1d(size, hidden_size, 1) for size in (1, hidden_size))
+        self.duration_stack = SeparableStack(hidden_size, config.kernel_size, config.num_layers, config.dropout)
+        self.flow, self.post_flow = (SplineFlow(hidden_size, config) for _ in range(2))
+        if speaker_embedding_size:
+            self.speaker = nn.Conv1d(speaker_embedding_size, hidden_size, 1)
 
     def forward(
         self,
@@ -123,7 +123,7 @@ class StochasticDurationPredictor(nn.Module):
         posterior, noise_log_determinant = self.post_flow(drawn, real, condition + told)
         u, extra = posterior.chunk(2, 1)
         squashed = (logsigmoid(u) + logsigmoid(-u))[:, 0] * mask  # u is squashed into (0, 1)
-        log_rest = torch.log(((lengths - u.sigmoid()) * real).clamp(min=_SHORTEST)) * real
+        log_rest = torch.log(((lengths - u.sigmoid()) * real).clamp(min=_MIN_DURATION)) * real
         latent, log_determinant = self.flow(torch.cat([log_rest, extra], 1), real, condition)
         return DurationFlow(
             latent.transpose(1, 2),
@@ -154,11 +154,11 @@ class StochasticDurationPredictor(nn.Module):
 class DurationPredictor(nn.Module):
     """One duration a token, as in FastSpeech 2: the mean of a normal distribution of log-durations of deviation 1."""
 
-    def __init__(self, features: int, speaker_features: int, config: DurationConfig) -> None:
+    def __init__(self, hidden_size: int, speaker_embedding_size: int, config: DurationConfig) -> None:
         super().__init__()
-        self.predictor = ConvolutionPredictor(features, config.hidden, config.kernel, config.dropout)
-        if speaker_features:
-            self.speaker = nn.Conv1d(speaker_features, features, 1)
+        self.predictor = ConvolutionPredictor(hidden_size, config.hidden_size, config.kernel_size, config.dropout)
+        if speaker_embedding_size:
+            self.speaker = nn.Conv1d(speaker_embedding_size, hidden_size, 1)
 
     def forward(
         self,

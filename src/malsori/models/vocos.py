@@ -3,7 +3,7 @@
     mel ─► conv ─► ConvNeXt blocks at frame rate ─► magnitude, phase ─► inverse STFT ─► wave
 
 All layers run once a frame instead of once a sample, so that two CPU cores can train it and one speaks far faster
-than real time. Judged by the period discriminators of HiFi-GAN and the resolution discriminators below.
+than real time. Trained against the period discriminators of HiFi-GAN and the resolution discriminators below.
 
 Differences from the paper:
 - The mel is HiFi-GAN's (22.05 kHz, 1024/256), so that one AudioConfig serves every acoustic model here.
@@ -18,28 +18,30 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from malsori.config import Config
-from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Judgement
+from malsori.models.hifigan import DiscriminatorConfig, DiscriminatorOutput, Discriminators
 
-_LOUDEST = 1e2  # ceiling of a bin's magnitude, from the paper's code: keeps exp from overflowing early in training
+_MAX_MAGNITUDE = (
+    1e2  # ceiling of a bin's magnitude, from the paper's code: keeps exp from overflowing early in training
+)
 
 
 class VocosConfig(Config):
     """Sizes of a generator; the defaults are the paper's."""
 
     mel_channels: int = 80
-    features: int = 512
-    expansion: int = 3
-    blocks: int = 8
+    hidden_size: int = 512
+    ffn_expansion_factor: int = 3
+    num_layers: int = 8
     fft_samples: int = 1024
     hop_samples: int = 256
 
     @property
-    def samples_a_frame(self) -> int:
+    def samples_per_frame(self) -> int:
         """Samples of wave that one frame of mel becomes."""
         return self.hop_samples
 
 
-class ResolutionConfig(Config):
+class MultiResolutionDiscriminatorConfig(Config):
     """Which spectrograms the resolution discriminators see, and how wide they are."""
 
     fft_samples: tuple[int, ...] = (2048, 1024, 512)
@@ -56,13 +58,13 @@ class VocosOutput:
 class ConvNextBlock(nn.Module):
     """Depthwise convolution, LayerNorm, two pointwise layers with GELU, a learnt scale; added to its input (3.3)."""
 
-    def __init__(self, features: int, expansion: int, initial_scale: float) -> None:
+    def __init__(self, hidden_size: int, ffn_expansion_factor: int, initial_scale: float) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(features, features, 7, padding=3, groups=features)
-        self.norm = nn.LayerNorm(features, eps=1e-6)
-        self.widen = nn.Linear(features, features * expansion)
-        self.narrow = nn.Linear(features * expansion, features)
-        self.scale = nn.Parameter(torch.full((features,), initial_scale))
+        self.depthwise = nn.Conv1d(hidden_size, hidden_size, 7, padding=3, groups=hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
+        self.widen = nn.Linear(hidden_size, hidden_size * ffn_expansion_factor)
+        self.narrow = nn.Linear(hidden_size * ffn_expansion_factor, hidden_size)
+        self.scale = nn.Parameter(torch.full((hidden_size,), initial_scale))
 
     def forward(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch channels frames"]:
         """Return the block's output."""
@@ -79,14 +81,14 @@ class Vocos(nn.Module):
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
         self.config = config
-        self.conv_in = nn.Conv1d(config.mel_channels, config.features, 7, padding=3)
-        self.norm_in = nn.LayerNorm(config.features, eps=1e-6)
-        scale = 1 / config.blocks
+        self.conv_in = nn.Conv1d(config.mel_channels, config.hidden_size, 7, padding=3)
+        self.norm_in = nn.LayerNorm(config.hidden_size, eps=1e-6)
+        scale = 1 / config.num_layers
         self.blocks = nn.ModuleList(
-            ConvNextBlock(config.features, config.expansion, scale) for _ in range(config.blocks)
+            ConvNextBlock(config.hidden_size, config.ffn_expansion_factor, scale) for _ in range(config.num_layers)
         )
-        self.norm_out = nn.LayerNorm(config.features, eps=1e-6)
-        self.head = nn.Linear(config.features, config.fft_samples + 2)
+        self.norm_out = nn.LayerNorm(config.hidden_size, eps=1e-6)
+        self.head = nn.Linear(config.hidden_size, config.fft_samples + 2)
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -99,7 +101,7 @@ class Vocos(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         log_magnitude, phase = self.head(self.norm_out(hidden.transpose(1, 2))).float().chunk(2, dim=-1)
-        magnitude = log_magnitude.exp().clamp(max=_LOUDEST)
+        magnitude = log_magnitude.exp().clamp(max=_MAX_MAGNITUDE)
         return VocosOutput(self._inverse_stft(torch.polar(magnitude, phase)))
 
     @torch.inference_mode()
@@ -143,29 +145,31 @@ class ResolutionDiscriminator(nn.Module):
         """Return the scores (batch, positions) and the maps between the layers."""
         spectrum = torch.stft(wave, self.fft_samples, self.fft_samples // 4, window=self.window, return_complex=True)
         image = torch.view_as_real(spectrum).pow(2).sum(-1).add(1e-9).sqrt().transpose(1, 2)[:, None]
-        features = []
+        feature_maps = []
         for layer in self.layers:
             image = nn.functional.leaky_relu(layer(image), 0.1)
-            features.append(image)
-        return self.score(image).flatten(1), features
+            feature_maps.append(image)
+        return self.score(image).flatten(1), feature_maps
 
 
 class VocosDiscriminators(nn.Module):
     """HiFi-GAN's discriminators and one a spectrogram resolution."""
 
-    def __init__(self, waves: DiscriminatorConfig, resolutions: ResolutionConfig) -> None:
+    def __init__(
+        self, discriminator: DiscriminatorConfig, multi_resolution: MultiResolutionDiscriminatorConfig
+    ) -> None:
         super().__init__()
-        self.waves = Discriminators(waves)
+        self.waves = Discriminators(discriminator)
         self.resolutions = nn.ModuleList(
-            ResolutionDiscriminator(size, resolutions.channels) for size in resolutions.fft_samples
+            ResolutionDiscriminator(size, multi_resolution.channels) for size in multi_resolution.fft_samples
         )
 
-    def forward(self, wave: Float[Tensor, "batch samples"]) -> Judgement:
+    def forward(self, wave: Float[Tensor, "batch samples"]) -> DiscriminatorOutput:
         """Return what each says: waves first, then resolutions."""
-        judged = self.waves(wave)
-        verdicts = [discriminator(wave) for discriminator in self.resolutions]
-        return Judgement(
-            judged.scores + [score for score, _ in verdicts], judged.features + [features for _, features in verdicts]
+        of_wave = self.waves(wave)
+        outputs = [discriminator(wave) for discriminator in self.resolutions]
+        return DiscriminatorOutput(
+            of_wave.scores + [score for score, _ in outputs], of_wave.feature_maps + [maps for _, maps in outputs]
         )
 
 

@@ -31,69 +31,69 @@ from malsori.shapes import length_mask
 class EncoderConfig(Config):
     """Sizes of the part that listens; the defaults are BASE (paper, 4.2).
 
-    channels, kernels, strides: of the convolutions over the wave.
+    conv_channels, conv_kernel_sizes, conv_strides: of the convolutions over the wave.
     norm: group: the first convolution's, every channel over the whole sound; layer: every convolution's.
     norm_first: each block normalises its input, not its output; it trains more safely when deep.
-    standardized: each wave is brought to mean 0 and deviation 1 before it comes here.
+    standardized: each wave is brought to mean 0 and standard deviation 1 before it comes here.
     padding_mask: a batch says how long its waves are; the public models with group norm were trained without.
     layer_drop: a block is left out of a training step this often.
-    mask_starts, mask_span: in training this share of the frames begins a masked stretch of so many frames.
-    channel_mask_starts, channel_mask_span: the same over channels. Without any mask there is no mask vector.
+    mask_prob, mask_length: in training this share of the frames begins a masked span of so many frames.
+    mask_channel_prob, mask_channel_length: the same over channels. Without any mask there is no mask vector.
     """
 
-    channels: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
-    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
-    convolution_bias: bool = False
+    conv_channels: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
+    conv_kernel_sizes: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
     norm: Literal["group", "layer"] = "group"
     norm_first: bool = False
     norm_epsilon: float = 1e-5
     standardized: bool = True
     padding_mask: bool = False
-    features: int = 768
-    layers: int = 12
-    heads: int = 8
-    expanded_features: int = 3072
-    position_kernel: int = 128
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 8
+    ffn_size: int = 3072
+    position_kernel_size: int = 128
     position_groups: int = 16
     dropout: float = 0.1
     attention_dropout: float = 0.1
     inner_dropout: float = 0.0
     input_dropout: float = 0.1
     layer_drop: float = 0.05
-    mask_starts: float = 0.065
-    mask_span: int = 10
-    channel_mask_starts: float = 0.0
-    channel_mask_span: int = 64
+    mask_prob: float = 0.065
+    mask_length: int = 10
+    mask_channel_prob: float = 0.0
+    mask_channel_length: int = 64
 
     @model_validator(mode="after")
     def _agree(self) -> "EncoderConfig":
-        counts = [len(self.channels), len(self.kernels), len(self.strides)]
+        counts = [len(self.conv_channels), len(self.conv_kernel_sizes), len(self.conv_strides)]
         if len(set(counts)) > 1:
-            raise ValueError(f"channels, kernels and strides are {counts} in number: there must be as many of each")
+            raise ValueError(f"{counts} conv_channels, conv_kernel_sizes, conv_strides: there must be as many of each")
         return self
 
     @property
     def masked(self) -> bool:
         """True if training masks anything, and so needs the vector that stands in a masked frame."""
-        return self.mask_starts > 0 or self.channel_mask_starts > 0
+        return self.mask_prob > 0 or self.mask_channel_prob > 0
 
     @property
     def frame_samples(self) -> int:
         """Samples from one frame to the next."""
-        return math.prod(self.strides)
+        return math.prod(self.conv_strides)
 
     @property
     def receptive_field_samples(self) -> int:
         """Samples that one frame of the convolutions depends on."""
         samples = 1
-        for kernel, stride in zip(reversed(self.kernels), reversed(self.strides), strict=True):
+        for kernel, stride in zip(reversed(self.conv_kernel_sizes), reversed(self.conv_strides), strict=True):
             samples = (samples - 1) * stride + kernel
         return samples
 
     def frames(self, samples: int) -> int:
         """Return how many frames a wave of so many samples becomes; none if it is too short for one."""
-        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+        for kernel, stride in zip(self.conv_kernel_sizes, self.conv_strides, strict=True):
             samples = (samples - kernel) // stride + 1
         return max(0, samples)
 
@@ -107,12 +107,12 @@ class Wav2Vec2Config(EncoderConfig):
 
 
 class Wav2Vec2PretrainingConfig(EncoderConfig):
-    """An encoder and its quantiser: `groups` codebooks of `codes` entries, together `code_features` wide (3.2)."""
+    """An encoder and its quantiser: codebooks of `codebook_size` entries, together `codevector_size` wide (3.2)."""
 
-    groups: int = 2
-    codes: int = 320
-    code_features: int = 256
-    contrast_features: int = 256
+    num_codebooks: int = 2
+    codebook_size: int = 320
+    codevector_size: int = 256
+    projection_size: int = 256
     code_dropout: float = 0.1
 
 
@@ -146,8 +146,8 @@ class Wav2Vec2PretrainingOutput:
     """What is compared in pre-training.
 
     Attributes:
-        context: c, what the Transformer says of each frame (batch, frames, contrast_features).
-        target: q, the quantised sound of each frame (batch, frames, contrast_features).
+        context: c, what the Transformer says of each frame (batch, frames, projection_size).
+        target: q, the quantised sound of each frame (batch, frames, projection_size).
         probabilities: of the codes (batch, frames, groups, codes).
         energy: mean square of the convolutions' output a frame (batch, frames).
         frame_lengths: real frames (batch,).
@@ -165,9 +165,9 @@ class WaveConvolution(nn.Module):
 
     def __init__(self, config: EncoderConfig, number: int) -> None:
         super().__init__()
-        before, channels = (1, *config.channels)[number], config.channels[number]
-        kernel, stride = config.kernels[number], config.strides[number]
-        self.convolution = nn.Conv1d(before, channels, kernel, stride, bias=config.convolution_bias)
+        before, channels = (1, *config.conv_channels)[number], config.conv_channels[number]
+        kernel, stride = config.conv_kernel_sizes[number], config.conv_strides[number]
+        self.convolution = nn.Conv1d(before, channels, kernel, stride, bias=config.conv_bias)
         nn.init.kaiming_normal_(self.convolution.weight)
         self.by_frame = config.norm == "layer"
         if self.by_frame:
@@ -186,10 +186,10 @@ class WaveConvolution(nn.Module):
 class RelativePositions(nn.Module):
     """A wide grouped convolution that tells each frame what stands around it (2, after Mohamed et al. 2019)."""
 
-    def __init__(self, features: int, kernel: int, groups: int) -> None:
+    def __init__(self, hidden_size: int, kernel_size: int, groups: int) -> None:
         super().__init__()
-        convolution = nn.Conv1d(features, features, kernel, padding=kernel // 2, groups=groups)
-        nn.init.normal_(convolution.weight, std=2 / (kernel * features) ** 0.5)
+        convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=groups)
+        nn.init.normal_(convolution.weight, std=2 / (kernel_size * hidden_size) ** 0.5)
         self.convolution = weight_norm(convolution, dim=2)
 
     def forward(self, hidden: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames features"]:
@@ -204,13 +204,13 @@ class Wav2Vec2EncoderBlock(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.norm_first = config.norm_first
-        self.attention = SelfAttention(config.features, config.heads, config.attention_dropout)
+        self.attention = SelfAttention(config.hidden_size, config.num_heads, config.attention_dropout)
         for layer in (self.attention.project_in, self.attention.project_out):
             _start_small(layer)
-        self.attention_norm = nn.LayerNorm(config.features, config.norm_epsilon)
-        self.widen = _start_small(nn.Linear(config.features, config.expanded_features))
-        self.narrow = _start_small(nn.Linear(config.expanded_features, config.features))
-        self.feed_forward_norm = nn.LayerNorm(config.features, config.norm_epsilon)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
+        self.widen = _start_small(nn.Linear(config.hidden_size, config.ffn_size))
+        self.narrow = _start_small(nn.Linear(config.ffn_size, config.hidden_size))
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
         self.dropout, self.inner_dropout = nn.Dropout(config.dropout), nn.Dropout(config.inner_dropout)
 
     def forward(
@@ -233,15 +233,17 @@ class Wav2Vec2Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.convolutions = nn.ModuleList(WaveConvolution(config, number) for number in range(len(config.channels)))
-        self.latent_norm = nn.LayerNorm(config.channels[-1], config.norm_epsilon)
-        self.project = nn.Linear(config.channels[-1], config.features)
+        self.convolutions = nn.ModuleList(
+            WaveConvolution(config, number) for number in range(len(config.conv_channels))
+        )
+        self.latent_norm = nn.LayerNorm(config.conv_channels[-1], config.norm_epsilon)
+        self.project = nn.Linear(config.conv_channels[-1], config.hidden_size)
         self.input_dropout, self.dropout = nn.Dropout(config.input_dropout), nn.Dropout(config.dropout)
         if config.masked:
-            self.mask_vector = nn.Parameter(torch.rand(config.features))
-        self.positions = RelativePositions(config.features, config.position_kernel, config.position_groups)
-        self.blocks = nn.ModuleList(Wav2Vec2EncoderBlock(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.features, config.norm_epsilon)
+            self.mask_vector = nn.Parameter(torch.rand(config.hidden_size))
+        self.positions = RelativePositions(config.hidden_size, config.position_kernel_size, config.position_groups)
+        self.blocks = nn.ModuleList(Wav2Vec2EncoderBlock(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
 
     def forward(
         self,
@@ -275,7 +277,7 @@ class Wav2Vec2Encoder(nn.Module):
 
     def frame_lengths(self, sample_lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Return how many frames waves of these lengths become."""
-        for kernel, stride in zip(self.config.kernels, self.config.strides, strict=True):
+        for kernel, stride in zip(self.config.conv_kernel_sizes, self.config.conv_strides, strict=True):
             sample_lengths = torch.div(sample_lengths - kernel, stride, rounding_mode="floor") + 1
         return sample_lengths.clamp(min=0)
 
@@ -299,7 +301,7 @@ class Wav2Vec2(nn.Module):
         self.config = config
         self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.final_dropout)
-        self.head = _start_small(nn.Linear(config.features, config.vocab))
+        self.head = _start_small(nn.Linear(config.hidden_size, config.vocab))
 
     def forward(
         self,
@@ -325,25 +327,25 @@ class Quantizer(nn.Module):
 
     def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
         super().__init__()
-        self.groups, self.codes = config.groups, config.codes
-        self.score = nn.Linear(config.channels[-1], config.groups * config.codes)
+        self.num_codebooks, self.codebook_size = config.num_codebooks, config.codebook_size
+        self.score = nn.Linear(config.conv_channels[-1], config.num_codebooks * config.codebook_size)
         nn.init.normal_(self.score.weight)
         nn.init.zeros_(self.score.bias)
-        width = config.code_features // config.groups
-        self.codebooks = nn.Parameter(torch.rand(1, config.groups * config.codes, width))
+        width = config.codevector_size // config.num_codebooks
+        self.codebooks = nn.Parameter(torch.rand(1, config.num_codebooks * config.codebook_size, width))
 
     def forward(
         self, latent: Float[Tensor, "batch frames channels"], temperature: float
-    ) -> tuple[Float[Tensor, "batch frames code_features"], Float[Tensor, "batch frames groups codes"]]:
+    ) -> tuple[Float[Tensor, "batch frames codevector_size"], Float[Tensor, "batch frames groups codes"]]:
         """Return the chosen codes' vectors, side by side, and the probability of every code."""
-        scores = self.score(latent).view(-1, self.codes).float()
+        scores = self.score(latent).view(-1, self.codebook_size).float()
         if self.training:
             chosen = nn.functional.gumbel_softmax(scores, tau=temperature, hard=True)
         else:
-            chosen = nn.functional.one_hot(scores.argmax(-1), self.codes).to(scores.dtype)
-        chosen = chosen.view(-1, self.groups, self.codes)
-        vectors = torch.einsum("ngc,gcf->ngf", chosen, self.codebooks.view(self.groups, self.codes, -1))
-        probabilities = scores.softmax(-1).view(*latent.shape[:2], self.groups, self.codes)
+            chosen = nn.functional.one_hot(scores.argmax(-1), self.codebook_size).to(scores.dtype)
+        chosen = chosen.view(-1, self.num_codebooks, self.codebook_size)
+        vectors = torch.einsum("ngc,gcf->ngf", chosen, self.codebooks.view(self.num_codebooks, self.codebook_size, -1))
+        probabilities = scores.softmax(-1).view(*latent.shape[:2], self.num_codebooks, self.codebook_size)
         return vectors.reshape(*latent.shape[:2], -1), probabilities
 
 
@@ -356,8 +358,8 @@ class Wav2Vec2Pretraining(nn.Module):
         self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.code_dropout)
         self.quantizer = Quantizer(config)
-        self.project_context = nn.Linear(config.features, config.contrast_features)
-        self.project_target = nn.Linear(config.code_features, config.contrast_features)
+        self.project_context = nn.Linear(config.hidden_size, config.projection_size)
+        self.project_target = nn.Linear(config.codevector_size, config.projection_size)
 
     def forward(
         self,
@@ -383,7 +385,7 @@ class Wav2Vec2Pretraining(nn.Module):
 def standardize_wave(
     wave: Float[Tensor, "batch samples"], sample_lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch samples"]:
-    """Return each wave's real samples at mean 0 and deviation 1, its padding 0: as public checkpoints want it."""
+    """Return each wave's real samples at mean 0 and standard deviation 1, padding 0: as public checkpoints want it."""
     mask = length_mask(sample_lengths, wave.shape[1])
     count = sample_lengths.clamp(min=1)[:, None]
     centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask

@@ -18,6 +18,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
@@ -31,21 +32,23 @@ class WhisperConfig(Config):
 
     encoder_positions: steps of 20 ms in the window, 1500 for 30 s; decoder_positions: the most tokens there can be.
     whole_window: a sound is filled up with silence to the window, as the paper's are; otherwise it is masked.
+    trailing_silence: seconds of silence that a sound is given behind it where the window is not filled.
     """
 
     vocab: int = 51865
     mel_channels: int = 80
-    features: int = 768
-    encoder_layers: int = 12
-    encoder_heads: int = 12
-    encoder_hidden: int = 3072
+    hidden_size: int = 768
+    num_encoder_layers: int = 12
+    num_encoder_heads: int = 12
+    encoder_ffn_size: int = 3072
     encoder_positions: int = 1500
-    decoder_layers: int = 12
-    decoder_heads: int = 12
-    decoder_hidden: int = 3072
+    num_decoder_layers: int = 12
+    num_decoder_heads: int = 12
+    decoder_ffn_size: int = 3072
     decoder_positions: int = 448
     dropout: float = 0.0
     whole_window: bool = True
+    trailing_silence: float = Field(0.0, ge=0, le=10)
 
     @property
     def window_frames(self) -> int:
@@ -68,15 +71,15 @@ class WhisperOutput:
 class Attention(nn.Module):
     """Multi-head attention; keys have no bias, which could change nothing."""
 
-    def __init__(self, features: int, heads: int) -> None:
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
-        if features % heads:
-            raise ValueError(f"{features} features cannot be split into {heads} heads")
-        self.heads = heads
-        self.query = nn.Linear(features, features)
-        self.key = nn.Linear(features, features, bias=False)
-        self.value = nn.Linear(features, features)
-        self.out = nn.Linear(features, features)
+        if hidden_size % num_heads:
+            raise ValueError(f"{hidden_size} features cannot be split into {num_heads} heads")
+        self.num_heads = num_heads
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
 
     def project_kv(self, source: Float[Tensor, "batch time features"]) -> tuple[Tensor, Tensor]:
         """Return keys and values of what is attended to, (batch, heads, time, size) each."""
@@ -107,20 +110,20 @@ class Attention(nn.Module):
         return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
 
     def _split(self, hidden: Tensor) -> Tensor:
-        batch, time, features = hidden.shape
-        return hidden.view(batch, time, self.heads, features // self.heads).transpose(1, 2)
+        batch, time, hidden_size = hidden.shape
+        return hidden.view(batch, time, self.num_heads, hidden_size // self.num_heads).transpose(1, 2)
 
 
 class WhisperEncoderBlock(nn.Module):
     """Self-attention over the sound, then two layers with GELU between."""
 
-    def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, ffn_size: int, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(features)
-        self.attention = Attention(features, heads)
-        self.feed_norm = nn.LayerNorm(features)
-        self.feed_in = nn.Linear(features, hidden)
-        self.feed_out = nn.Linear(hidden, features)
+        self.attention_norm = nn.LayerNorm(hidden_size)
+        self.attention = Attention(hidden_size, num_heads)
+        self.feed_norm = nn.LayerNorm(hidden_size)
+        self.feed_in = nn.Linear(hidden_size, ffn_size)
+        self.feed_out = nn.Linear(ffn_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -140,10 +143,10 @@ class WhisperEncoderBlock(nn.Module):
 class WhisperDecoderBlock(WhisperEncoderBlock):
     """Attention to the tokens so far, attention to the sound, then two layers with GELU between."""
 
-    def __init__(self, features: int, heads: int, hidden: int, dropout: float) -> None:
-        super().__init__(features, heads, hidden, dropout)
-        self.cross_norm = nn.LayerNorm(features)
-        self.cross = Attention(features, heads)
+    def __init__(self, hidden_size: int, num_heads: int, ffn_size: int, dropout: float) -> None:
+        super().__init__(hidden_size, num_heads, ffn_size, dropout)
+        self.cross_norm = nn.LayerNorm(hidden_size)
+        self.cross = Attention(hidden_size, num_heads)
 
     def step(
         self, hidden: Float[Tensor, "batch tokens features"], cache: "KVCache", masks: tuple[Tensor, Tensor | None]
@@ -196,13 +199,13 @@ class WhisperEncoder(nn.Module):
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
-        self.first = nn.Conv1d(config.mel_channels, config.features, 3, padding=1)
-        self.second = nn.Conv1d(config.features, config.features, 3, stride=_STRIDE, padding=1)
+        self.first = nn.Conv1d(config.mel_channels, config.hidden_size, 3, padding=1)
+        self.second = nn.Conv1d(config.hidden_size, config.hidden_size, 3, stride=_STRIDE, padding=1)
         self.positions: Tensor
-        self.register_buffer("positions", _sinusoids(config.encoder_positions, config.features))
-        sizes = config.features, config.encoder_heads, config.encoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(WhisperEncoderBlock(*sizes) for _ in range(config.encoder_layers))
-        self.norm = nn.LayerNorm(config.features)
+        self.register_buffer("positions", _sinusoids(config.encoder_positions, config.hidden_size))
+        sizes = config.hidden_size, config.num_encoder_heads, config.encoder_ffn_size, config.dropout
+        self.blocks = nn.ModuleList(WhisperEncoderBlock(*sizes) for _ in range(config.num_encoder_layers))
+        self.norm = nn.LayerNorm(config.hidden_size)
 
     def forward(
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"] | None
@@ -228,13 +231,13 @@ class WhisperDecoder(nn.Module):
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.vocab, config.features)
-        self.positions = nn.Parameter(torch.empty(config.decoder_positions, config.features))
+        self.embedding = nn.Embedding(config.vocab, config.hidden_size)
+        self.positions = nn.Parameter(torch.empty(config.decoder_positions, config.hidden_size))
         for weight in (self.embedding.weight, self.positions):
             nn.init.normal_(weight, std=0.02)
-        sizes = config.features, config.decoder_heads, config.decoder_hidden, config.dropout
-        self.blocks = nn.ModuleList(WhisperDecoderBlock(*sizes) for _ in range(config.decoder_layers))
-        self.norm = nn.LayerNorm(config.features)
+        sizes = config.hidden_size, config.num_decoder_heads, config.decoder_ffn_size, config.dropout
+        self.blocks = nn.ModuleList(WhisperDecoderBlock(*sizes) for _ in range(config.num_decoder_layers))
+        self.norm = nn.LayerNorm(config.hidden_size)
 
     @property
     def layers(self) -> list[WhisperDecoderBlock]:
@@ -384,8 +387,8 @@ class WhisperState:
         return WhisperState(self.decoder, [cache.select(rows, one_sound) for cache in self.caches], mask)
 
 
-def _sinusoids(length: int, features: int) -> Float[Tensor, "time features"]:
+def _sinusoids(length: int, hidden_size: int) -> Float[Tensor, "time features"]:
     """Return sines, then cosines, of rates that fall from 1 to exactly 1/10000, as in the authors' code."""
-    rates = 10000.0 ** (-torch.arange(features // 2) / (features // 2 - 1))
+    rates = 10000.0 ** (-torch.arange(hidden_size // 2) / (hidden_size // 2 - 1))
     angles = torch.arange(length)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], 1)

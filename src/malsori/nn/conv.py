@@ -10,14 +10,15 @@ class ConvolutionPredictor(nn.Module):
     Source: FastSpeech 2 (Ren et al. 2020, arXiv:2006.04558), 2.3, the predictor of durations, pitch and energy.
     """
 
-    def __init__(self, features: int, hidden: int, kernel: int, dropout: float) -> None:
+    def __init__(self, input_size: int, hidden_size: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(before, hidden, kernel, padding=kernel // 2) for before in (features, hidden)
+            nn.Conv1d(before, hidden_size, kernel_size, padding=kernel_size // 2)
+            for before in (input_size, hidden_size)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(hidden, 1)
+        self.project = nn.Linear(hidden_size, 1)
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens features"], mask: Bool[Tensor, "batch tokens"]

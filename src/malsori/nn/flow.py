@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-_LEAST = 1e-3  # of a spline's widths and heights (as shares of the whole) and slopes: nothing collapses
+_MIN = 1e-3  # of a spline's widths and heights (as shares of the whole) and slopes: nothing collapses
 
 
 class WaveNet(nn.Module):
@@ -19,22 +19,26 @@ class WaveNet(nn.Module):
 
     Args:
         channels: width of input and output.
-        kernel, layers: of the dilated convolutions; layer n skips dilation ** n - 1 steps.
-        condition_features: width of a vector that steers the whole stack (a speaker's); 0 for none.
+        kernel_size, num_layers: of the dilated convolutions; layer n skips dilation ** n - 1 steps.
+        condition_size: width of a vector that steers the whole stack (a speaker's); 0 for none.
     Source: WaveGlow (Prenger et al. 2018, arXiv:1811.00002), 2.3.
     """
 
-    def __init__(self, channels: int, kernel: int, layers: int, dilation: int = 1, condition_features: int = 0) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, num_layers: int, dilation: int = 1, condition_size: int = 0
+    ) -> None:
         super().__init__()
         self.dilated, self.skips = nn.ModuleList(), nn.ModuleList()
-        for layer in range(layers):
+        for layer in range(num_layers):
             step = dilation**layer
-            padding = step * (kernel - 1) // 2
-            self.dilated.append(weight_norm(nn.Conv1d(channels, 2 * channels, kernel, dilation=step, padding=padding)))
+            padding = step * (kernel_size - 1) // 2
+            self.dilated.append(
+                weight_norm(nn.Conv1d(channels, 2 * channels, kernel_size, dilation=step, padding=padding))
+            )
             # the last layer's own input is added to nothing any more
-            self.skips.append(weight_norm(nn.Conv1d(channels, channels * (1 if layer == layers - 1 else 2), 1)))
-        if condition_features:
-            self.condition = weight_norm(nn.Conv1d(condition_features, 2 * channels * layers, 1))
+            self.skips.append(weight_norm(nn.Conv1d(channels, channels * (1 if layer == num_layers - 1 else 2), 1)))
+        if condition_size:
+            self.condition = weight_norm(nn.Conv1d(condition_size, 2 * channels * num_layers, 1))
 
     def forward(
         self,
@@ -60,11 +64,13 @@ class ShiftCoupling(nn.Module):
     Source: VITS (Kim et al. 2021, arXiv:2106.06103), appendix A.1, after Glow-TTS: affine coupling without the scale.
     """
 
-    def __init__(self, channels: int, hidden: int, kernel: int, layers: int, dilation: int, condition: int) -> None:
+    def __init__(
+        self, channels: int, hidden_size: int, kernel_size: int, num_layers: int, dilation: int, condition_size: int
+    ) -> None:
         super().__init__()
-        self.widen = nn.Conv1d(channels // 2, hidden, 1)
-        self.wavenet = WaveNet(hidden, kernel, layers, dilation, condition)
-        self.shift = _nearly_zero(nn.Conv1d(hidden, channels // 2, 1))
+        self.widen = nn.Conv1d(channels // 2, hidden_size, 1)
+        self.wavenet = WaveNet(hidden_size, kernel_size, num_layers, dilation, condition_size)
+        self.shift = _nearly_zero(nn.Conv1d(hidden_size, channels // 2, 1))
 
     def forward(
         self,
@@ -82,9 +88,13 @@ class ShiftCoupling(nn.Module):
 class ShiftFlow(nn.Module):
     """Shift couplings, between which the channels change places; volume stays as it is."""
 
-    def __init__(self, steps: int, channels: int, hidden: int, kernel: int, layers: int, **more: int) -> None:
+    def __init__(
+        self, num_flows: int, channels: int, hidden_size: int, kernel_size: int, num_layers: int, **more: int
+    ) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(ShiftCoupling(channels, hidden, kernel, layers, **more) for _ in range(steps))
+        self.steps = nn.ModuleList(
+            ShiftCoupling(channels, hidden_size, kernel_size, num_layers, **more) for _ in range(num_flows)
+        )
 
     def forward(
         self,
@@ -127,11 +137,13 @@ class SeparableStack(nn.Module):
     Source: VITS (arXiv:2106.06103), appendix A.1: "dilated and depth-separable convolutional layers".
     """
 
-    def __init__(self, channels: int, kernel: int, layers: int, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, kernel_size: int, num_layers: int, dropout: float = 0.0) -> None:
         super().__init__()
-        steps = [kernel**layer for layer in range(layers)]
+        steps = [kernel_size**layer for layer in range(num_layers)]
         self.depthwise = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, groups=channels, dilation=step, padding=step * (kernel - 1) // 2)
+            nn.Conv1d(
+                channels, channels, kernel_size, groups=channels, dilation=step, padding=step * (kernel_size - 1) // 2
+            )
             for step in steps
         )
         self.pointwise = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in steps)
@@ -143,8 +155,8 @@ class SeparableStack(nn.Module):
         self, hidden: Float[Tensor, "batch channels time"], mask: Bool[Tensor, "batch 1 time"]
     ) -> Float[Tensor, "batch channels time"]:
         """Return the last layer's output."""
-        layers = zip(self.depthwise, self.norms_1, self.pointwise, self.norms_2, strict=True)
-        for depthwise, norm_1, pointwise, norm_2 in layers:
+        parts = zip(self.depthwise, self.norms_1, self.pointwise, self.norms_2, strict=True)
+        for depthwise, norm_1, pointwise, norm_2 in parts:
             seen = nn.functional.gelu(norm_1(depthwise(hidden * mask).transpose(1, 2)).transpose(1, 2))
             told = nn.functional.gelu(norm_2(pointwise(seen).transpose(1, 2)).transpose(1, 2))
             hidden = hidden + self.dropout(told)
@@ -155,18 +167,18 @@ class SplineCoupling(nn.Module):
     """Bends the second of two channels by a spline that the first, and what is known of the text, chooses.
 
     Args:
-        features: width of the stack that chooses, and of the condition.
-        kernel, layers: of the stack.
-        bins, bound: of the spline; beyond ±bound nothing is bent.
+        hidden_size: width of the stack that chooses, and of the condition.
+        kernel_size, num_layers: of the stack.
+        num_bins, tail_bound: of the spline; beyond ±tail_bound nothing is bent.
     Source: Neural Spline Flows (Durkan et al. 2019, arXiv:1906.04032), 3; VITS (arXiv:2106.06103), appendix A.1.
     """
 
-    def __init__(self, features: int, kernel: int, layers: int, bins: int, bound: float) -> None:
+    def __init__(self, hidden_size: int, kernel_size: int, num_layers: int, num_bins: int, tail_bound: float) -> None:
         super().__init__()
-        self.features, self.bins, self.bound = features, bins, bound
-        self.widen = nn.Conv1d(1, features, 1)
-        self.stack = SeparableStack(features, kernel, layers)
-        self.choose = _nearly_zero(nn.Conv1d(features, 3 * bins - 1, 1))
+        self.hidden_size, self.num_bins, self.tail_bound = hidden_size, num_bins, tail_bound
+        self.widen = nn.Conv1d(1, hidden_size, 1)
+        self.stack = SeparableStack(hidden_size, kernel_size, num_layers)
+        self.choose = _nearly_zero(nn.Conv1d(hidden_size, 3 * num_bins - 1, 1))
 
     def forward(
         self,
@@ -178,9 +190,9 @@ class SplineCoupling(nn.Module):
         """Return the bent values, or, in reverse, the straightened ones; and the log-determinant at each time."""
         kept, bent = values.chunk(2, 1)
         chosen = self.choose(self.stack(self.widen(kept) + condition, mask)).transpose(1, 2) * mask.transpose(1, 2)
-        widths, heights, slopes = chosen.split([self.bins, self.bins, self.bins - 1], 2)
-        shares = [part / math.sqrt(self.features) for part in (widths, heights)]
-        bent, log_slope = rational_quadratic_spline(bent[:, 0], shares[0], shares[1], slopes, self.bound, reverse)
+        widths, heights, slopes = chosen.split([self.num_bins, self.num_bins, self.num_bins - 1], 2)
+        shares = [part / math.sqrt(self.hidden_size) for part in (widths, heights)]
+        bent, log_slope = rational_quadratic_spline(bent[:, 0], shares[0], shares[1], slopes, self.tail_bound, reverse)
         return torch.cat([kept, bent[:, None]], 1) * mask, log_slope * mask[:, 0]
 
 
@@ -202,7 +214,7 @@ def rational_quadratic_spline(
     """
     lefts, wide = _knots(widths, bound)
     bottoms, high = _knots(heights, bound)
-    steep = nn.functional.pad(_LEAST + nn.functional.softplus(slopes), (1, 1), value=1.0)
+    steep = nn.functional.pad(_MIN + nn.functional.softplus(slopes), (1, 1), value=1.0)
     inside = values.clamp(-bound, bound)
     edges = bottoms if reverse else lefts
     bin_of = ((inside[..., None] >= edges).sum(-1, keepdim=True) - 1).clamp(min=0)
@@ -229,7 +241,7 @@ def rational_quadratic_spline(
 def _knots(shares: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """Return where each bin begins, and how far it reaches: together from -bound to bound."""
     bins = shares.shape[-1]
-    ends = (_LEAST + (1 - _LEAST * bins) * shares.softmax(-1)).cumsum(-1)[..., :-1]
+    ends = (_MIN + (1 - _MIN * bins) * shares.softmax(-1)).cumsum(-1)[..., :-1]
     knots = bound * (2 * nn.functional.pad(nn.functional.pad(ends, (1, 0)), (0, 1), value=1.0) - 1)
     return knots[..., :-1], knots.diff(dim=-1)
 

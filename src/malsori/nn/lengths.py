@@ -6,8 +6,8 @@ from torch import Tensor
 
 from malsori.alignment.monotonic import align_monotonic
 
-LONGEST_FRAMES = 2000  # of a token, whatever is predicted
-_LEAST_WEIGHT = 1e-8  # of attention, where it has to pass all the same
+MAX_FRAMES_PER_TOKEN = 2000  # of a token, whatever is predicted
+_MIN_WEIGHT = 1e-8  # of attention, where it has to pass all the same
 
 
 def expand_by_durations(
@@ -30,10 +30,10 @@ def expand_by_durations(
     if not torch.compiler.is_compiling() and (totals <= 0).any():
         raise ValueError(f"sentence {int((totals <= 0).nonzero()[0])} of the batch lasts 0 frames")
     ends = durations.cumsum(1)
-    longest = totals.max().item() if frames is None else frames  # not int(): an exported program leaves it open
+    max_frames = totals.max().item() if frames is None else frames  # not int(): an exported program leaves it open
     if frames is None and torch.compiler.is_exporting():
-        torch._check(longest > 1)  # attention's kernel is chosen by it, once for all
-    places = torch.arange(longest, device=hidden.device)
+        torch._check(max_frames > 1)  # attention's kernel is chosen by it, once for all
+    places = torch.arange(max_frames, device=hidden.device)
     token_of_frame = torch.searchsorted(ends, places.expand(len(hidden), -1).contiguous(), right=True)
     real = token_of_frame < hidden.shape[1]
     index = token_of_frame.clamp(max=hidden.shape[1] - 1)[..., None].expand(-1, -1, hidden.shape[2])
@@ -78,7 +78,7 @@ def durations_of_attention(
     >>> durations_of_attention(torch.eye(3)[None], torch.tensor([3]), torch.tensor([5]), reduction=2).tolist()
     [[2, 2, 1]]
     """
-    scores = attention.clamp(min=_LEAST_WEIGHT).log().repeat_interleave(reduction, dim=1).double().cpu().numpy()
+    scores = attention.clamp(min=_MIN_WEIGHT).log().repeat_interleave(reduction, dim=1).cpu().double().numpy()
     durations = torch.zeros(attention.shape[0], attention.shape[2], dtype=torch.long)
     for number, (tokens, frames) in enumerate(zip(token_lengths.tolist(), frame_lengths.tolist(), strict=True)):
         if tokens <= frames:
@@ -94,6 +94,6 @@ def durations_of(
 ) -> Int[Tensor, "batch tokens"]:
     """Return whole frames a token from log(1 + frames); a sentence of none at all gets one, at its first token."""
     frames = torch.expm1(log_durations).clamp(min=0) / speed
-    durations = (frames.round().long() * mask).clamp(max=LONGEST_FRAMES)
+    durations = (frames.round().long() * mask).clamp(max=MAX_FRAMES_PER_TOKEN)
     durations[:, 0] += durations.sum(1) == 0
     return durations

@@ -113,7 +113,7 @@ class AdditiveAttention(nn.Module):
     """
 
     def __init__(
-        self, query: int, memory: int, hidden: int, location_filters: int = 0, location_kernel: int = 31
+        self, query: int, memory: int, hidden: int, location_filters: int = 0, location_kernel_size: int = 31
     ) -> None:
         super().__init__()
         self.query = nn.Linear(query, hidden, bias=False)
@@ -121,7 +121,7 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
         self.location_filters = location_filters
         if location_filters:
-            self.location = nn.Conv1d(2, location_filters, location_kernel, padding="same", bias=False)
+            self.location = nn.Conv1d(2, location_filters, location_kernel_size, padding="same", bias=False)
             self.location_project = nn.Linear(location_filters, hidden, bias=False)
             nn.init.xavier_uniform_(self.location_project.weight, nn.init.calculate_gain("tanh"))
         for layer in (self.query, self.memory):
@@ -217,14 +217,14 @@ class DecodingLimits(Config):
     stop_above: chance of "speech ends here" at which it does, once attention has come to the last three tokens and a
         frame a token has been predicted.
     patience_frames: there it ends too when attention has not gone on for so long.
-    frames_a_token: it ends in any case after so many on average.
+    max_frames_per_token: it ends in any case after so many on average.
     stop_anywhere: the stop, and patience, end it wherever attention is, from the first step on.
     """
 
     window: int = 4
     stop_above: float = 0.5
     patience_frames: int = 40
-    frames_a_token: int = 20
+    max_frames_per_token: int = 20
     stop_anywhere: bool = False
 
 
@@ -359,7 +359,7 @@ class _Progress:
         tokens = mask.sum(1)
         self.index = torch.arange(mask.shape[1], device=mask.device)[None, :]
         self.near_end, self.min_steps = tokens - self._AT_END_TOKENS, -(-tokens // reduction)
-        self.max_steps = (tokens * limits.frames_a_token).clamp(min=self._MIN_FRAMES) // reduction
+        self.max_steps = (tokens * limits.max_frames_per_token).clamp(min=self._MIN_FRAMES) // reduction
         self.patience = limits.patience_frames // reduction
         self.furthest, self.stalled, self.steps = (torch.zeros_like(tokens) for _ in range(3))
         self.ended_items = torch.zeros_like(tokens, dtype=torch.bool)

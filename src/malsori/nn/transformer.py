@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def sinusoid_positions(
-    length: int, features: int, device: torch.device | None = None, interleaved: bool = False
+    length: int, hidden_size: int, device: torch.device | None = None, interleaved: bool = False
 ) -> Float[Tensor, "time features"]:
     """Return sines in the first half of the features and cosines in the second, wavelengths from 2 pi to 20000 pi.
 
@@ -17,22 +17,22 @@ def sinusoid_positions(
         interleaved: a sine and its cosine side by side instead, as the paper writes them.
     Source: Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), 3.5.
     """
-    rates = torch.exp(torch.arange(0, features, 2, device=device) * (-math.log(10000.0) / features))
+    rates = torch.exp(torch.arange(0, hidden_size, 2, device=device) * (-math.log(10000.0) / hidden_size))
     angles = torch.arange(length, device=device)[:, None] * rates
     both = [angles.sin(), angles.cos()]
     return torch.stack(both, dim=-1).flatten(1) if interleaved else torch.cat(both, dim=-1)
 
 
-def rotate_by_position(heads: Float[Tensor, "batch heads time size"]) -> Float[Tensor, "batch heads time size"]:
+def rotate_by_position(parts: Float[Tensor, "batch heads time size"]) -> Float[Tensor, "batch heads time size"]:
     """Return queries or keys turned by an angle that grows with their position, so that products see distance only.
 
     Source: RoFormer (Su et al. 2021, arXiv:2104.09864), eq. 34.
     """
-    half = heads.shape[-1] // 2
-    rates = torch.exp(torch.arange(half, device=heads.device) * (-math.log(10000.0) / half))
-    angles = torch.arange(heads.shape[2], device=heads.device)[:, None] * rates
-    cosine, sine = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
-    first, second = heads[..., :half], heads[..., half:]
+    half = parts.shape[-1] // 2
+    rates = torch.exp(torch.arange(half, device=parts.device) * (-math.log(10000.0) / half))
+    angles = torch.arange(parts.shape[2], device=parts.device)[:, None] * rates
+    cosine, sine = angles.cos().to(parts.dtype), angles.sin().to(parts.dtype)
+    first, second = parts[..., :half], parts[..., half:]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
@@ -40,51 +40,51 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention over real positions only.
 
     Args:
-        features: width of input and output.
-        heads: number of heads; divides features.
+        hidden_size: width of input and output.
+        num_heads: divides hidden_size.
         dropout: on the attention weights.
         rotary: turn queries and keys by position (relative distance), instead of positions added to the input.
     Source: Vaswani et al. 2017 (arXiv:1706.03762), 3.2.2.
     """
 
-    def __init__(self, features: int, heads: int, dropout: float = 0.0, rotary: bool = False) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float = 0.0, rotary: bool = False) -> None:
         super().__init__()
-        if features % heads:
-            raise ValueError(f"{features} features cannot be split into {heads} heads")
-        self.heads, self.dropout, self.rotary = heads, dropout, rotary
-        self.project_in = nn.Linear(features, 3 * features)
-        self.project_out = nn.Linear(features, features)
+        if hidden_size % num_heads:
+            raise ValueError(f"{hidden_size} features cannot be split into {num_heads} heads")
+        self.num_heads, self.dropout, self.rotary = num_heads, dropout, rotary
+        self.project_in = nn.Linear(hidden_size, 3 * hidden_size)
+        self.project_out = nn.Linear(hidden_size, hidden_size)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time features"]:
         """Return each position's mixture of the real positions."""
-        batch, time, features = hidden.shape
-        split = self.project_in(hidden).view(batch, time, 3, self.heads, features // self.heads)
+        batch, time, hidden_size = hidden.shape
+        split = self.project_in(hidden).view(batch, time, 3, self.num_heads, hidden_size // self.num_heads)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)
         if self.rotary:
             queries, keys = rotate_by_position(queries), rotate_by_position(keys)
         mixed = nn.functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
         )
-        return self.project_out(mixed.transpose(1, 2).reshape(batch, time, features))
+        return self.project_out(mixed.transpose(1, 2).reshape(batch, time, hidden_size))
 
 
 class RelativeAttention(nn.Module):
     """Multi-head self-attention that tells near positions apart by their distance (Shaw et al. 2018, arXiv:1803.02155).
 
-    A vector for each distance up to ±window, shared by the heads, is added to the keys, another to the values.
+    A vector for each distance up to ±window_size, shared by the heads, is added to the keys, another to the values.
     """
 
-    def __init__(self, features: int, heads: int, window: int, dropout: float = 0.0) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, window_size: int, dropout: float = 0.0) -> None:
         super().__init__()
-        if features % heads:
-            raise ValueError(f"{features} features cannot be split into {heads} heads")
-        size = features // heads
-        self.heads, self.window = heads, window
-        self.query, self.key, self.value, self.output = (nn.Linear(features, features) for _ in range(4))
+        if hidden_size % num_heads:
+            raise ValueError(f"{hidden_size} features cannot be split into {num_heads} heads")
+        size = hidden_size // num_heads
+        self.num_heads, self.window_size = num_heads, window_size
+        self.query, self.key, self.value, self.output = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
         self.near_keys, self.near_values = (
-            nn.Parameter(torch.randn(1, 2 * window + 1, size) * size**-0.5) for _ in range(2)
+            nn.Parameter(torch.randn(1, 2 * window_size + 1, size) * size**-0.5) for _ in range(2)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -92,25 +92,25 @@ class RelativeAttention(nn.Module):
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time features"]:
         """Return each position's mixture of the real positions."""
-        batch, time, features = hidden.shape
+        batch, time, hidden_size = hidden.shape
         queries, keys, values = (
-            project(hidden).view(batch, time, self.heads, -1).transpose(1, 2)
+            project(hidden).view(batch, time, self.num_heads, -1).transpose(1, 2)
             for project in (self.query, self.key, self.value)
         )
-        queries = queries * (features // self.heads) ** -0.5
+        queries = queries * (hidden_size // self.num_heads) ** -0.5
         places = torch.arange(time, device=hidden.device)
-        distances = places[None, :] - places[:, None] + self.window
-        near = (distances >= 0) & (distances <= 2 * self.window)
+        distances = places[None, :] - places[:, None] + self.window_size
+        near = (distances >= 0) & (distances <= 2 * self.window_size)
         of_distance = (queries @ self.near_keys.transpose(1, 2)).gather(
-            3, distances.clamp(0, 2 * self.window).expand(batch, self.heads, -1, -1)
+            3, distances.clamp(0, 2 * self.window_size).expand(batch, self.num_heads, -1, -1)
         )
         scores = queries @ keys.transpose(2, 3) + of_distance * near
         weights = self.dropout(scores.masked_fill(~mask[:, None, None], -math.inf).softmax(-1))
-        others = places[:, None] + torch.arange(-self.window, self.window + 1, device=hidden.device)
+        others = places[:, None] + torch.arange(-self.window_size, self.window_size + 1, device=hidden.device)
         real = (others >= 0) & (others < time)
-        by_distance = weights.gather(3, others.clamp(min=0).clamp(max=time - 1).expand(batch, self.heads, -1, -1))
+        by_distance = weights.gather(3, others.clamp(min=0).clamp(max=time - 1).expand(batch, self.num_heads, -1, -1))
         mixed = weights @ values + (by_distance * real) @ self.near_values
-        return self.output(mixed.transpose(1, 2).reshape(batch, time, features))
+        return self.output(mixed.transpose(1, 2).reshape(batch, time, hidden_size))
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,16 @@ class FeedForwardSizes:
     """Sizes of a feed-forward Transformer.
 
     Attributes:
-        kernels: of the convolution that widens to filter_features and of the one that narrows again.
+        ffn_kernel_sizes: of the convolution that widens to ffn_size and of the one that narrows again.
         post_norm: normalise what a layer gives added to its input, as in the papers; otherwise what it takes, which
             trains without a long warm-up.
         interleaved: order of the sines and cosines that say the position.
     """
 
-    features: int
-    heads: int
-    filter_features: int
-    kernels: tuple[int, int]
+    hidden_size: int
+    num_heads: int
+    ffn_size: int
+    ffn_kernel_sizes: tuple[int, int]
     dropout: float
     post_norm: bool = False
     interleaved: bool = False
@@ -138,13 +138,13 @@ class FeedForwardTransformerBlock(nn.Module):
 
     def __init__(self, sizes: FeedForwardSizes) -> None:
         super().__init__()
-        features, (wide, narrow) = sizes.features, sizes.kernels
+        hidden_size, (wide, narrow) = sizes.hidden_size, sizes.ffn_kernel_sizes
         self.post_norm = sizes.post_norm
-        self.attention_norm = nn.LayerNorm(features)
-        self.attention = SelfAttention(features, sizes.heads, sizes.dropout)
-        self.convolution_norm = nn.LayerNorm(features)
-        self.widen = nn.Conv1d(features, sizes.filter_features, wide, padding=wide // 2)
-        self.narrow = nn.Conv1d(sizes.filter_features, features, narrow, padding=narrow // 2)
+        self.attention_norm = nn.LayerNorm(hidden_size)
+        self.attention = SelfAttention(hidden_size, sizes.num_heads, sizes.dropout)
+        self.convolution_norm = nn.LayerNorm(hidden_size)
+        self.widen = nn.Conv1d(hidden_size, sizes.ffn_size, wide, padding=wide // 2)
+        self.narrow = nn.Conv1d(sizes.ffn_size, hidden_size, narrow, padding=narrow // 2)
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(
@@ -167,11 +167,11 @@ class FeedForwardTransformerBlock(nn.Module):
 class FeedForwardTransformer(nn.Module):
     """Positions added once, then a stack of blocks."""
 
-    def __init__(self, sizes: FeedForwardSizes, layers: int) -> None:
+    def __init__(self, sizes: FeedForwardSizes, num_layers: int) -> None:
         super().__init__()
         self.interleaved = sizes.interleaved
-        self.blocks = nn.ModuleList(FeedForwardTransformerBlock(sizes) for _ in range(layers))
-        self.norm = nn.Identity() if sizes.post_norm else nn.LayerNorm(sizes.features)
+        self.blocks = nn.ModuleList(FeedForwardTransformerBlock(sizes) for _ in range(num_layers))
+        self.norm = nn.Identity() if sizes.post_norm else nn.LayerNorm(sizes.hidden_size)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]

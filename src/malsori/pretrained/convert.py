@@ -5,6 +5,7 @@ A layout is a file `malsori/layouts/<origin>-<system>.toml`:
     origin, system, source     whose it is, which of our systems it becomes, where its names were read
     model_types                what `model_type` in a transformers folder's config.json says
     marks, inside              beginnings of names that all stand in the author's own file, and the entry they lie under
+    settings                   the entry of that file that holds its settings; those of a file beside it go before
     [refused]                  how an entry, or a name, of another of their files begins = what to tell who gives it
     spellings                  pairs of a regular expression and what replaces it, in order, before a name is looked up
     [[keys]]                   in order, the first that matches a whole name wins:
@@ -74,6 +75,7 @@ class Layout(Config):
     model_types: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     inside: str = ""
+    settings: str = ""
     refused: dict[str, str] = Field(default_factory=dict)
     spellings: tuple[tuple[str, str], ...] = ()
     keys: tuple[KeyRule, ...]

@@ -22,18 +22,18 @@ from malsori.text.symbols import SymbolTable
 
 #: Our setting → theirs, and what it is where their file leaves it out (transformers 5, Wav2Vec2Config).
 _WAV2VEC2_SETTINGS: dict[str, tuple[str, Any]] = {
-    "channels": ("conv_dim", (512,) * 7),
-    "kernels": ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
-    "strides": ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
-    "convolution_bias": ("conv_bias", False),
+    "conv_channels": ("conv_dim", (512,) * 7),
+    "conv_kernel_sizes": ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
+    "conv_strides": ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
+    "conv_bias": ("conv_bias", False),
     "norm": ("feat_extract_norm", "group"),
     "norm_first": ("do_stable_layer_norm", False),
     "norm_epsilon": ("layer_norm_eps", 1e-5),
-    "features": ("hidden_size", 768),
-    "layers": ("num_hidden_layers", 12),
-    "heads": ("num_attention_heads", 12),
-    "expanded_features": ("intermediate_size", 3072),
-    "position_kernel": ("num_conv_pos_embeddings", 128),
+    "hidden_size": ("hidden_size", 768),
+    "num_layers": ("num_hidden_layers", 12),
+    "num_heads": ("num_attention_heads", 12),
+    "ffn_size": ("intermediate_size", 3072),
+    "position_kernel_size": ("num_conv_pos_embeddings", 128),
     "position_groups": ("num_conv_pos_embedding_groups", 16),
     "dropout": ("hidden_dropout", 0.1),
     "attention_dropout": ("attention_dropout", 0.1),
@@ -59,14 +59,14 @@ def transformers_whisper(public: Public) -> SavedModel:
     config = WhisperConfig(
         vocab=public["vocab_size"],
         mel_channels=public["num_mel_bins"],
-        features=public["d_model"],
-        encoder_layers=public["encoder_layers"],
-        encoder_heads=public["encoder_attention_heads"],
-        encoder_hidden=public["encoder_ffn_dim"],
+        hidden_size=public["d_model"],
+        num_encoder_layers=public["encoder_layers"],
+        num_encoder_heads=public["encoder_attention_heads"],
+        encoder_ffn_size=public["encoder_ffn_dim"],
         encoder_positions=public["max_source_positions"],
-        decoder_layers=public["decoder_layers"],
-        decoder_heads=public["decoder_attention_heads"],
-        decoder_hidden=public["decoder_ffn_dim"],
+        num_decoder_layers=public["decoder_layers"],
+        num_decoder_heads=public["decoder_attention_heads"],
+        decoder_ffn_size=public["decoder_ffn_dim"],
         decoder_positions=public["max_target_positions"],
     )
     return _whisper(public, config, kept_files(public.folder))
@@ -81,22 +81,40 @@ def ctranslate2_whisper(public: Public) -> SavedModel:
     if not torch.equal(public.weights.get("decoder/projection/weight", embedding), embedding):
         raise ModelError(f"{public.folder}: 'decoder/projection/weight' is not the embedding; a Whisper's is")
     blocks = {found[0] for name in public.weights if (found := re.match(r"(en|de)coder/layer_\d+/", name))}
-    encoder_layers = sum(block.startswith("en") for block in blocks)
+    num_encoder_layers = sum(block.startswith("en") for block in blocks)
     config = WhisperConfig(
         vocab=len(embedding),
         mel_channels=first.shape[1],
-        features=len(first),
-        encoder_layers=encoder_layers,
-        encoder_heads=public["encoder/num_heads"],
-        encoder_hidden=len(public.tensor("encoder/layer_0/ffn/linear_0/bias")),
+        hidden_size=len(first),
+        num_encoder_layers=num_encoder_layers,
+        num_encoder_heads=public["encoder/num_heads"],
+        encoder_ffn_size=len(public.tensor("encoder/layer_0/ffn/linear_0/bias")),
         encoder_positions=len(public.tensor("encoder/position_encodings/encodings")),
-        decoder_layers=len(blocks) - encoder_layers,
-        decoder_heads=public["decoder/num_heads"],
-        decoder_hidden=len(public.tensor("decoder/layer_0/ffn/linear_0/bias")),
+        num_decoder_layers=len(blocks) - num_encoder_layers,
+        num_decoder_heads=public["decoder/num_heads"],
+        decoder_ffn_size=len(public.tensor("decoder/layer_0/ffn/linear_0/bias")),
         decoder_positions=len(public.tensor("decoder/position_encodings/encodings")),
     )
     own = {"generation_config.json": generation_config(public)}
     return _whisper(public, config, own | kept_files(public.folder))
+
+
+def openai_whisper(public: Public) -> SavedModel:
+    """Return a Whisper of any size from OpenAI's own file, which holds no tokenizer."""
+    config = WhisperConfig(
+        vocab=public["n_vocab"],
+        mel_channels=public["n_mels"],
+        hidden_size=public["n_audio_state"],
+        num_encoder_layers=public["n_audio_layer"],
+        num_encoder_heads=public["n_audio_head"],
+        encoder_ffn_size=4 * public["n_audio_state"],
+        encoder_positions=public["n_audio_ctx"],
+        num_decoder_layers=public["n_text_layer"],
+        num_decoder_heads=public["n_text_head"],
+        decoder_ffn_size=4 * public["n_text_state"],
+        decoder_positions=public["n_text_ctx"],
+    )
+    return _whisper(public, config, {})
 
 
 def _whisper(public: Public, config: WhisperConfig, files: dict[str, bytes]) -> SavedModel:
@@ -126,10 +144,10 @@ def transformers_wav2vec2(public: Public) -> SavedModel:
     if "quantizer.codevectors" in public.weights:
         codes = Wav2Vec2PretrainingConfig(
             **sizes,
-            groups=public.config.get("num_codevector_groups", 2),
-            codes=public.config.get("num_codevectors_per_group", 320),
-            code_features=public.config.get("codevector_dim", 256),
-            contrast_features=public.config.get("proj_codevector_dim", 256),
+            num_codebooks=public.config.get("num_codevector_groups", 2),
+            codebook_size=public.config.get("num_codevectors_per_group", 320),
+            codevector_size=public.config.get("codevector_dim", 256),
+            projection_size=public.config.get("proj_codevector_dim", 256),
             code_dropout=public.config.get("feat_quantizer_dropout", 0.0),
         )
         return SavedModel(describe("wav2vec2-pretrain", codes, RECOGNITION_AUDIO), {}, Wav2Vec2Pretraining(codes))
@@ -159,10 +177,10 @@ def _encoder_sizes(public: Public) -> dict[str, Any]:
     return {name: given(theirs, default) for name, (theirs, default) in _WAV2VEC2_SETTINGS.items()} | {
         "standardized": inputs.get("do_normalize", True),
         "padding_mask": inputs.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
-        "mask_starts": masks[0],
-        "mask_span": masks[1],
-        "channel_mask_starts": channel_masks[0],
-        "channel_mask_span": channel_masks[1],
+        "mask_prob": masks[0],
+        "mask_length": masks[1],
+        "mask_channel_prob": channel_masks[0],
+        "mask_channel_length": channel_masks[1],
     }
 
 
@@ -184,6 +202,7 @@ def _letters(public: Public, vocab: int) -> tuple[SymbolTable | None, int]:
 #: Layout → what its settings ask for.
 READERS: dict[str, Callable[[Public], SavedModel]] = {
     "ctranslate2-whisper": ctranslate2_whisper,
+    "openai-whisper": openai_whisper,
     "transformers-wav2vec2": transformers_wav2vec2,
     "transformers-whisper": transformers_whisper,
 }

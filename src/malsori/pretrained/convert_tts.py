@@ -40,16 +40,16 @@ def transformers_hifigan(public: Public) -> SavedModel:
         mel_channels=channels,
         channels=public["upsample_initial_channel"],
         upsample_rates=tuple(public["upsample_rates"]),
-        upsample_kernels=tuple(public["upsample_kernel_sizes"]),
-        block_kernels=tuple(public["resblock_kernel_sizes"]),
-        block_dilations=_tuples(public["resblock_dilation_sizes"]),
+        upsample_kernel_sizes=tuple(public["upsample_kernel_sizes"]),
+        resblock_kernel_sizes=tuple(public["resblock_kernel_sizes"]),
+        resblock_dilations=_tuples(public["resblock_dilation_sizes"]),
         standardizes=standardizes,
     )
     audio = AudioConfig(
         sample_rate=rate,
-        fft_samples=4 * config.samples_a_frame,
-        window_samples=4 * config.samples_a_frame,
-        hop_samples=config.samples_a_frame,
+        fft_samples=4 * config.samples_per_frame,
+        window_samples=4 * config.samples_per_frame,
+        hop_samples=config.samples_per_frame,
         mel_channels=channels,
         min_hz=80.0,
         max_hz=min(7600.0, rate / 2),
@@ -70,19 +70,19 @@ def jik876_hifigan(public: Public) -> SavedModel:
         mel_channels=public["num_mels"],
         channels=public["upsample_initial_channel"],
         upsample_rates=tuple(public["upsample_rates"]),
-        upsample_kernels=tuple(public["upsample_kernel_sizes"]),
-        block_kernels=tuple(public["resblock_kernel_sizes"]),
-        block_dilations=tuple(one[: 3 if pairs else 2] for one in _tuples(public["resblock_dilation_sizes"])),
-        block_convolutions=2 if pairs else 1,
+        upsample_kernel_sizes=tuple(public["upsample_kernel_sizes"]),
+        resblock_kernel_sizes=tuple(public["resblock_kernel_sizes"]),
+        resblock_dilations=tuple(one[: 3 if pairs else 2] for one in _tuples(public["resblock_dilation_sizes"])),
+        resblock_convolutions=2 if pairs else 1,
     )
     rate, hop = public["sampling_rate"], public["hop_size"]
-    if hop != config.samples_a_frame:
-        log.warning("hop_size is %s, but upsample_rates multiply to %d: that is taken", hop, config.samples_a_frame)
+    if hop != config.samples_per_frame:
+        log.warning("hop_size is %s, but upsample_rates multiply to %d: that is taken", hop, config.samples_per_frame)
     audio = AudioConfig(
         sample_rate=rate,
         fft_samples=public["n_fft"],
         window_samples=public["win_size"],
-        hop_samples=config.samples_a_frame,
+        hop_samples=config.samples_per_frame,
         mel_channels=config.mel_channels,
         min_hz=public["fmin"],
         max_hz=public["fmax"] or rate / 2,
@@ -112,30 +112,30 @@ def transformers_vits(public: Public) -> SavedModel:
     config = VitsConfig(
         vocab=public["vocab_size"],
         speakers=public["num_speakers"],
-        speaker_features=public["speaker_embedding_size"],
+        speaker_embedding_size=public["speaker_embedding_size"],
         blanks=reading.pop("blanks"),
-        bins=public["spectrogram_bins"],
-        features=public["hidden_size"],
+        spectrogram_bins=public["spectrogram_bins"],
+        hidden_size=public["hidden_size"],
         latent_channels=public["flow_size"],
-        encoder_layers=public["num_hidden_layers"],
-        heads=public["num_attention_heads"],
-        filter_features=public["ffn_dim"],
-        kernel=public["ffn_kernel_size"],
-        window=public["window_size"],
+        num_encoder_layers=public["num_hidden_layers"],
+        num_heads=public["num_attention_heads"],
+        ffn_size=public["ffn_dim"],
+        ffn_kernel_size=public["ffn_kernel_size"],
+        window_size=public["window_size"],
         dropout=public["hidden_dropout"],
-        posterior_layers=public["posterior_encoder_num_wavenet_layers"],
-        flow_steps=public["prior_encoder_num_flows"],
-        flow_layers=public["prior_encoder_num_wavenet_layers"],
-        wavenet_kernel=public["wavenet_kernel_size"],
+        num_posterior_layers=public["posterior_encoder_num_wavenet_layers"],
+        num_flows=public["prior_encoder_num_flows"],
+        num_flow_layers=public["prior_encoder_num_wavenet_layers"],
+        wavenet_kernel_size=public["wavenet_kernel_size"],
         wavenet_dilation=public["wavenet_dilation_rate"],
         durations=_transformers_durations(public),
         decoder=HifiganConfig(
             mel_channels=public["flow_size"],
             channels=public["upsample_initial_channel"],
             upsample_rates=tuple(public["upsample_rates"]),
-            upsample_kernels=tuple(public["upsample_kernel_sizes"]),
-            block_kernels=tuple(public["resblock_kernel_sizes"]),
-            block_dilations=_tuples(public["resblock_dilation_sizes"]),
+            upsample_kernel_sizes=tuple(public["upsample_kernel_sizes"]),
+            resblock_kernel_sizes=tuple(public["resblock_kernel_sizes"]),
+            resblock_dilations=_tuples(public["resblock_dilation_sizes"]),
         ),
     )
     return _vits(config, public["sampling_rate"], letters, reading)
@@ -156,25 +156,25 @@ def jaywalnut310_vits(public: Public) -> SavedModel:
     config = VitsConfig(
         vocab=len(public.tensor("enc_p.emb.weight")),
         speakers=max(1, public["data.n_speakers"]),
-        speaker_features=model.get("gin_channels", 0) if steered else 0,
+        speaker_embedding_size=model.get("gin_channels", 0) if steered else 0,
         blanks=public["data.add_blank"],
-        bins=public["data.filter_length"] // 2 + 1,
-        features=public["model.hidden_channels"],
+        spectrogram_bins=public["data.filter_length"] // 2 + 1,
+        hidden_size=public["model.hidden_channels"],
         latent_channels=latent,
-        encoder_layers=public["model.n_layers"],
-        heads=public["model.n_heads"],
-        filter_features=public["model.filter_channels"],
-        kernel=public["model.kernel_size"],
+        num_encoder_layers=public["model.n_layers"],
+        num_heads=public["model.n_heads"],
+        ffn_size=public["model.filter_channels"],
+        ffn_kernel_size=public["model.kernel_size"],
         dropout=public["model.p_dropout"],
         durations=DurationConfig(stochastic=model.get("use_sdp", True)),
         decoder=HifiganConfig(
             mel_channels=latent,
             channels=public["model.upsample_initial_channel"],
             upsample_rates=tuple(public["model.upsample_rates"]),
-            upsample_kernels=tuple(public["model.upsample_kernel_sizes"]),
-            block_kernels=tuple(public["model.resblock_kernel_sizes"]),
-            block_dilations=_tuples(public["model.resblock_dilation_sizes"]),
-            block_convolutions=2 if str(public["model.resblock"]) == "1" else 1,
+            upsample_kernel_sizes=tuple(public["model.upsample_kernel_sizes"]),
+            resblock_kernel_sizes=tuple(public["model.resblock_kernel_sizes"]),
+            resblock_dilations=_tuples(public["model.resblock_dilation_sizes"]),
+            resblock_convolutions=2 if str(public["model.resblock"]) == "1" else 1,
         ),
     )
     letters = SymbolTable("letters", "authors", tuple(public.config.get("symbols", ())))
@@ -195,13 +195,13 @@ def _vits_reading(public: Public) -> tuple[SymbolTable, dict[str, Any]]:
 def _transformers_durations(public: Public) -> DurationConfig:
     return DurationConfig(
         stochastic=public["use_stochastic_duration_prediction"],
-        hidden=public["duration_predictor_filter_channels"],
-        kernel=public["duration_predictor_kernel_size"],
+        hidden_size=public["duration_predictor_filter_channels"],
+        kernel_size=public["duration_predictor_kernel_size"],
         dropout=public["duration_predictor_dropout"],
-        steps=public["duration_predictor_num_flows"],
-        layers=public["depth_separable_num_layers"],
-        bins=public["duration_predictor_flow_bins"],
-        bound=public["duration_predictor_tail_bound"],
+        num_flows=public["duration_predictor_num_flows"],
+        num_layers=public["depth_separable_num_layers"],
+        num_bins=public["duration_predictor_flow_bins"],
+        tail_bound=public["duration_predictor_tail_bound"],
     )
 
 
@@ -209,9 +209,9 @@ def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[st
     """Return an untrained VITS with what it says of itself."""
     audio = AudioConfig(
         sample_rate=rate,
-        fft_samples=2 * (config.bins - 1),
-        window_samples=2 * (config.bins - 1),
-        hop_samples=config.decoder.samples_a_frame,
+        fft_samples=2 * (config.spectrogram_bins - 1),
+        window_samples=2 * (config.spectrogram_bins - 1),
+        hop_samples=config.decoder.samples_per_frame,
         max_hz=rate / 2,
     )
     speakers = tuple(str(number) for number in range(config.speakers)) if config.speakers > 1 else ()
@@ -232,29 +232,29 @@ def ming024_fastspeech2(public: Public) -> SavedModel:
     if public["transformer.encoder_head"] != public["transformer.decoder_head"]:
         raise ModelError(f"{public.folder}: encoder and decoder have another number of heads; they must agree")
     adaptor = "variance_adaptor"
-    vocab, features = public.tensor("encoder.src_word_emb.weight").shape
+    vocab, hidden_size = public.tensor("encoder.src_word_emb.weight").shape
     predictor = public.tensor(f"{adaptor}.duration_predictor.conv_layer.conv1d_1.conv.weight").shape
-    public.weights.setdefault("speaker_emb.weight", torch.zeros(1, features))  # where there is but one voice
+    public.weights.setdefault("speaker_emb.weight", torch.zeros(1, hidden_size))  # where there is but one voice
     config = FastSpeech2Config(
         vocab=vocab,
         speakers=len(public.tensor("speaker_emb.weight")),
         mel_channels=len(public.tensor("mel_linear.bias")),
-        features=features,
-        encoder_layers=public["transformer.encoder_layer"],
-        decoder_layers=public["transformer.decoder_layer"],
-        heads=public["transformer.encoder_head"],
-        filter_features=public["transformer.conv_filter_size"],
-        kernel=public["transformer.conv_kernel_size"][0],
+        hidden_size=hidden_size,
+        num_encoder_layers=public["transformer.encoder_layer"],
+        num_decoder_layers=public["transformer.decoder_layer"],
+        num_heads=public["transformer.encoder_head"],
+        ffn_size=public["transformer.conv_filter_size"],
+        ffn_kernel_size=public["transformer.conv_kernel_size"][0],
         dropout=public["transformer.encoder_dropout"],
-        predictor_features=predictor[0],
-        predictor_kernel=predictor[2],
-        pitch_kernel=predictor[2],
+        predictor_hidden_size=predictor[0],
+        predictor_kernel_size=predictor[2],
+        pitch_predictor_kernel_size=predictor[2],
         predictor_dropout=public["variance_predictor.dropout"],
         post_norm=True,
         interleaved=True,
-        bins=len(public.tensor(f"{adaptor}.pitch_embedding.weight")),
-        bins_a_frame=level == "frame_level",
-        postnet_features=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
+        num_bins=len(public.tensor(f"{adaptor}.pitch_embedding.weight")),
+        frame_level_bins=level == "frame_level",
+        postnet_hidden_size=len(public.tensor("postnet.convolutions.0.0.conv.bias")),
     )
     audio = _ming024_audio(public, config.mel_channels)
     named = public.json("speakers.json")  # their numbers by their names, used or not
@@ -291,24 +291,28 @@ def nvidia_tacotron2(public: Public) -> SavedModel:
     inside = public.tensor("postnet.convolutions.0.0.conv.weight")
     if width != (mels := inside.shape[1]):
         raise ModelError(f"{public.folder}: n_frames_per_step is {width / mels:g}; only 1 is known")
-    vocab, features = public.tensor("embedding.weight").shape
+    vocab, hidden_size = public.tensor("embedding.weight").shape
     recurrent = public.tensor("decoder.attention_rnn.weight_hh").shape[1]
     config = Tacotron2Config(
         vocab=vocab,
         mel_channels=mels,
-        features=features,
-        encoder_layers=sum(name.startswith("encoder.") and name.endswith("0.conv.weight") for name in public.weights),
-        kernel=inside.shape[2],
-        recurrent_features=recurrent,
-        attention_features=len(public.tensor("decoder.attention_layer.query_layer.linear_layer.weight")),
+        hidden_size=hidden_size,
+        num_encoder_layers=sum(
+            name.startswith("encoder.") and name.endswith("0.conv.weight") for name in public.weights
+        ),
+        kernel_size=inside.shape[2],
+        decoder_rnn_size=recurrent,
+        attention_size=len(public.tensor("decoder.attention_layer.query_layer.linear_layer.weight")),
         location_filters=len(location),
-        location_kernel=location.shape[2],
-        prenet_features=(hidden, len(public.tensor("decoder.prenet.layers.1.linear_layer.weight"))),
-        postnet_features=len(inside),
-        postnet_layers=sum(name.startswith("postnet.") and name.endswith("0.conv.weight") for name in public.weights),
+        location_kernel_size=location.shape[2],
+        prenet_sizes=(hidden, len(public.tensor("decoder.prenet.layers.1.linear_layer.weight"))),
+        postnet_hidden_size=len(inside),
+        num_postnet_layers=sum(
+            name.startswith("postnet.") and name.endswith("0.conv.weight") for name in public.weights
+        ),
         mel_mean=0.0,
-        mel_deviation=1.0,
-        limits=DecodingLimits(window=0, patience_frames=1000, frames_a_token=1000, stop_anywhere=True),
+        mel_std=1.0,
+        limits=DecodingLimits(window=0, patience_frames=1000, max_frames_per_token=1000, stop_anywhere=True),
     )
     for name in [name for name in public.weights if name.endswith(".running_mean")]:  # older files do not count batches
         public.weights.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))

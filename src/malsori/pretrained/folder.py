@@ -1,4 +1,4 @@
-"""A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. No pickle is read.
+"""A saved model is a folder: config.json, symbols.json, model.safetensors, card.md. To open one reads no pickle.
 
 config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
                     and the facts about the corpus that it needs to speak or listen
@@ -30,12 +30,12 @@ KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
 
 
 class Statistics(Config):
-    """Mean and deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
+    """Mean and standard deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
 
     pitch_mean: float
-    pitch_deviation: float
+    pitch_std: float
     energy_mean: float
-    energy_deviation: float
+    energy_std: float
 
 
 class ModelFacts(Config):

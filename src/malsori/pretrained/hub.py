@@ -3,6 +3,7 @@
 `load_saved` is the one door: a folder of ours and a folder of transformers open alike.
 """
 
+import re
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -27,7 +28,8 @@ from malsori.pretrained.convert import (
     recognise,
 )
 from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
-from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_model_facts
+from malsori.pretrained.folder import KEPT_FILES, ModelFacts, SavedModel, kept_files, open_model, read_model_facts
+from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
 _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
@@ -47,12 +49,28 @@ def built_in() -> list[Entry]:
     return [entry(path.name) for path in sorted(_assets().iterdir()) if (path / "config.json").is_file()]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Weights that come with malsori and are no model by themselves: name, bytes on disk, and whose card says so."""
+
+    name: str
+    bytes: int
+    license: str
+
+
+def other_weights() -> list[Weights]:
+    """Return what else comes with malsori and learnt from recordings, by name."""
+    folders = [path for path in sorted(_assets().iterdir()) if not (path / "config.json").is_file()]
+    found = ((path, re.search(r"Licen[cs]e: ([^,.]*(?:\.\d+)?)", _card(path))) for path in folders if path.is_dir())
+    return [Weights(path.name, _size(path), license[1] if license else "unknown") for path, license in found]
+
+
 def entry(name: str) -> Entry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
     folder = locate(name)
     public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     facts = open_public(folder).facts if public else read_model_facts(folder)
-    return Entry(name, facts, sum(path.stat().st_size for path in folder.iterdir() if path.is_file()))
+    return Entry(name, facts, _size(folder))
 
 
 def first_built_in(*systems: str) -> str:
@@ -115,7 +133,9 @@ def open_public(folder: Path) -> SavedModel:
     return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
 
 
-def import_public(path: Path, configs: list[Path], license: str = "unknown") -> SavedModel:
+def import_public(
+    path: Path, configs: list[Path], license: str = "unknown", tokenizer: str | None = None
+) -> SavedModel:
     """Return the model in an author's own file, its pickle opened without running any code in it.
 
     Args:
@@ -123,15 +143,36 @@ def import_public(path: Path, configs: list[Path], license: str = "unknown") -> 
         configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
             none is named.
         license: what the author says, for the card.
-    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing.
+        tokenizer: a folder or hub id of a Whisper's tokenizer, for a file that holds none.
+    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing; or if
+        the tokenizer is missing, or not that of the network.
     """
     path = _weights_file(path)
     layout, public = _read_checkpoint(path, configs)
     model = adopt_public(layout, public)
+    if tokenizer or layout.origin == "openai":
+        model = _with_tokenizer(model, tokenizer, path)
     told = license if license != "unknown" else model.facts.license
     facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
     card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
     return replace(model, facts=facts, card=card)
+
+
+def _with_tokenizer(model: SavedModel, name: str | None, path: Path) -> SavedModel:
+    """Return a Whisper with the tokenizer of a folder or hub id. Raises: ModelError if it is not the network's."""
+    if model.facts.system != "whisper":
+        raise ModelError(f"{path}: a {model.facts.system} has no tokenizer; --tokenizer {name} has nothing to say")
+    vocab = model.network.config.vocab
+    if not name:
+        raise ModelError(
+            f"{path}: holds no tokenizer; name a folder or hub id that has the tokenizer.json of its {vocab} tokens "
+            "with --tokenizer, such as openai/whisper-base for 51865 (51864: whisper-base.en, 51866: whisper-large-v3)"
+        )
+    files = kept_files(Path(name) if Path(name).is_dir() else _from_hub(name, list(KEPT_FILES)))
+    fits = vocab_size(files) <= vocab <= Tokenizer(files, name).first_timestamp + MAX_TIMESTAMPS
+    if not fits:
+        raise ModelError(f"{name}: a tokenizer of {vocab_size(files)} tokens; the network in {path} knows {vocab}")
+    return replace(model, files=files)
 
 
 def _weights_file(path: Path) -> Path:
@@ -161,6 +202,8 @@ def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[Layout, Public]:
         layout, weights = _layout_of(config, path), content
     else:
         layout, weights = recognise(content, path)
+        held = content.get(layout.settings)
+        config = (held if isinstance(held, dict) else {}) | config
     weights = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in weights.items()
@@ -234,6 +277,14 @@ def push(name: str, hub_id: str, private: bool = False) -> str:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"'{hub_id}': the Hugging Face hub did not take the model: {reason}") from error
     return f"https://huggingface.co/{hub_id}"
+
+
+def _card(folder: Path) -> str:
+    return (folder / "card.md").read_text(encoding="utf-8")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _assets() -> Path:

@@ -42,7 +42,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through points, level at each, with an arrow's head at its end unless told otherwise."""
+    """A line through points, level at each, with an arrow's head at its end unless `head` is False."""
 
     points: tuple[tuple[Number, Number], ...]
     color: str = INK

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from malsori.extras import import_extra, missing_extra
+
 _PACKAGE = "koreanize_matplotlib"  # carries the font, but its code needs the departed distutils: it is never imported
 
 
@@ -11,17 +13,17 @@ def korean_font_file(name: str = "NanumGothic.ttf") -> Path:
 
     Args:
         name: NanumGothic.ttf, NanumGothicBold.ttf, NanumGothicExtraBold.ttf or NanumGothicLight.ttf.
-    Raises: FileNotFoundError if the package that carries it is not installed.
+    Raises: MissingExtraError if the package that carries it is not installed.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"no font for Hangul: install it with 'pip install {_PACKAGE.replace('_', '-')}'")
+        raise missing_extra(_PACKAGE, "A picture with Hangul")
     return Path(spec.origin).with_name("fonts") / name
 
 
 def use_korean_font() -> None:
     """Make matplotlib write Hangul; call it once before drawing. Drawing needs no screen afterwards."""
-    import matplotlib
+    matplotlib = import_extra("matplotlib", "A picture")
     from matplotlib import font_manager
 
     matplotlib.use("Agg")

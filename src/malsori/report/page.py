@@ -89,14 +89,14 @@ def marked(reference: str, hypothesis: str) -> Markup:
     parts = []
     for edit in Levenshtein.opcodes(reference, hypothesis):
         wanted = html.escape(reference[edit.src_start : edit.src_end])
-        wrong = html.escape(hypothesis[edit.dest_start : edit.dest_end])
+        given = html.escape(hypothesis[edit.dest_start : edit.dest_end])
         if edit.tag == "equal":
-            parts.append(wrong)
+            parts.append(given)
         elif edit.tag == "delete":
             parts.append(f'<span class="missing">{wanted}</span>')
         else:
             kind = "wrong" if edit.tag == "replace" else "added"
-            parts.append(f'<span class="{kind}" title="{wanted}">{wrong}</span>')
+            parts.append(f'<span class="{kind}" title="{wanted}">{given}</span>')
     return Markup("".join(parts))
 
 

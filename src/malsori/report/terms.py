@@ -1,4 +1,4 @@
-"""Korean words for what diagrams name; a name that is not here stays as the code has it."""
+"""Korean labels of diagrams, by the name in the code; a name that is not here stays as it is."""
 
 KOREAN = {
     "how the losses are combined": "손실이 합쳐지는 길",
@@ -43,7 +43,8 @@ KOREAN = {
     "pitch": "높이",
     "energy": "세기",
     "adversarial": "적대",
-    "features": "특징",
+    "feature_matching": "특징 맞춤",
+    "feature_maps": "특징",
     "scores": "판정",
     "periods": "주기 판별기",
     "waves": "파형 판별기",
@@ -97,9 +98,9 @@ KOREAN = {
     "spectrogram": "스펙트로그램",
     "scales": "배율 판별기",
     "latent": "잠재값",
-    "log_deviation": "사후 로그 편차",
+    "log_std": "사후 로그 편차",
     "prior_mean": "사전 평균",
-    "prior_log_deviation": "사전 로그 편차",
+    "prior_log_std": "사전 로그 편차",
     "duration_latent": "길이의 잠재값",
     "duration_log_determinant": "길이의 로그 행렬식",
     "duration_noise_log_determinant": "길이 잡음의 로그 행렬식",

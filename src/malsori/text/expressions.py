@@ -202,8 +202,8 @@ def _read_range(match: re.Match[str], text: str) -> str:
     gap = _gap(after, counter)
     if counter and counter.name == "월" and second.isdigit():
         return f"{_month(int(match['from']))}월에서 {_month(int(second))}"
-    neighbours = second.isdigit() and match["from"].isdigit() and int(second) == int(match["from"]) + 1 < 10
-    if neighbours and not match["from_scale"] and not match["from_unit"] and int(match["from"]):
+    neighbors = second.isdigit() and match["from"].isdigit() and int(second) == int(match["from"]) + 1 < 10
+    if neighbors and not match["from_scale"] and not match["from_unit"] and int(match["from"]):
         first = int(match["from"])
         if counter and not match["to_scale"] and count(3, counter, before, after) == "세":
             return _PAIRS[first] + gap

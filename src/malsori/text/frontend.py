@@ -22,7 +22,7 @@ _EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
 
 @dataclass(frozen=True)
 class Word:
-    """An eojeol: as written, as spoken (normalised), and where it stands in `Reading.written`."""
+    """An eojeol: as written, as spoken (normalized), and where it stands in `Reading.written`."""
 
     written: str
     spoken: str
@@ -51,7 +51,7 @@ class Reading:
 
 
 class Frontend:
-    """Reads Korean text. Cheap to make; tables and the morphological analyser are loaded when a text first needs them.
+    """Reads Korean text. Cheap to make; tables and the morphological analyzer are loaded when a text first needs them.
 
     Args:
         lexicon: a user's table of words and respellings, which go before those that come with malsori.

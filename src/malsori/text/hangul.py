@@ -76,7 +76,7 @@ def to_nfc(text: str) -> str:
 
 
 def only_hangul(text: str) -> str:
-    """Return a text's syllables and single spaces; everything else parts words, as it does for a recogniser.
+    """Return a text's syllables and single spaces; everything else parts words, as it does for a recognizer.
 
     >>> only_hangul("자, 가요!")
     '자 가요'
@@ -105,7 +105,7 @@ def to_jamo(text: str) -> list[str]:
         else:
             raise TextError(
                 f"{text!r}: {describe(character)} at position {position} has no jamo; "
-                "accepted: Hangul syllables and spaces. Normalise the text first."
+                "accepted: Hangul syllables and spaces. Normalize the text first."
             )
     return symbols
 
@@ -113,7 +113,7 @@ def to_jamo(text: str) -> list[str]:
 def from_jamo(symbols: Iterable[str]) -> str:
     """Return the text of written jamo; the inverse of `to_jamo`, total over every sequence of symbols.
 
-    A recogniser may emit anything: an onset with no nucleus after it and a coda with no nucleus before it become bare
+    A recognizer may emit anything: an onset with no nucleus after it and a coda with no nucleus before it become bare
     compatibility jamo, so that nothing recognized is lost from the error rate; blanks ('_') are dropped.
 
     >>> from_jamo(["ㄱ", "ㅏ", "-ㅄ", " ", "ㅏ", "ㅋ", "-ㅅ"])

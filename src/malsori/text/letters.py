@@ -1,4 +1,4 @@
-"""What a recogniser by CTC writes: jamo of ours, a corpus's syllables, or the letters of a public checkpoint.
+"""What a recognizer by CTC writes: jamo of ours, a corpus's syllables, or the letters of a public checkpoint.
 
 A public alphabet holds syllables (각), jamo that say their place (ᄀ ᅡ ᆨ) or jamo that do not (ㄱ ㅏ ㄱ); all of them are
 read back to the same text, in normal form C. Marks such as <unk> or [PAD] are no letters.
@@ -31,7 +31,7 @@ def syllable_table(texts: Iterable[str]) -> SymbolTable:
 def encode_letters(table: SymbolTable, text: str) -> list[int]:
     """Return the ids that spell a text in a table's letters; a character that has none is the table's <unk>.
 
-    Raises: TextError naming the first character that cannot be spelt, where a table has no <unk>.
+    Raises: TextError naming the first character that cannot be spelled, where a table has no <unk>.
     """
     if table.kind == JAMO.kind:
         return table.encode(to_jamo(text))

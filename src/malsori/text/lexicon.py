@@ -35,7 +35,7 @@ class Match:
 
 
 class Lexicon:
-    """Respelled words, longest first, and homographs that their neighbours tell apart."""
+    """Respelled words, longest first, and homographs that their neighbors tell apart."""
 
     def __init__(self, user_file: Path | None = None) -> None:
         self._homographs: dict[str, list[tuple[LexiconEntry, re.Pattern[str], re.Pattern[str]]]] = {}

@@ -1,9 +1,10 @@
 """What a junction of syllables cannot know by itself: which morphemes it lies between.
 
-Kiwi cuts the sentence into morphemes; each rule below looks at two neighbours and puts a mark on the junction between
+Kiwi cuts the sentence into morphemes; each rule below looks at two neighbors and puts a mark on the junction between
 them. Without Kiwi the same places stay unmarked, and only the words that need a mark change.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from malsori.text.pronounce import (
     TENSE_SINO,
 )
 from malsori.text.tables import choice, table, words
+
+log = logging.getLogger("malsori")
 
 #: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
 _SUFFIXES_IN_L = frozenset("력란론로량령료례류")
@@ -53,12 +56,13 @@ class MorphologicalAnalyzer:
     def _kiwi(self) -> Any:
         try:
             from kiwipiepy import Kiwi
-        except ImportError:
+        except ImportError as error:
+            log.warning("kiwipiepy cannot be imported (%s): pronounced without morphemes, a few words otherwise", error)
             return None
         return Kiwi(num_workers=1, load_multi_dict=False)  # proper nouns of many words: half the loading time
 
     def tokens(self, text: str) -> list[Token]:
-        """Return the morphemes of a normalised text."""
+        """Return the morphemes of a normalized text."""
         if self._kiwi is None:
             return []
         return [Token(token.form, token.tag, token.start, token.end) for token in self._kiwi.tokenize(text)]

@@ -59,7 +59,7 @@ _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of the normalised text and the span of the written text that it stands for."""
+    """A stretch of the normalized text and the span of the written text that it stands for."""
 
     spoken: str
     start: int

@@ -49,7 +49,7 @@ _UNDECIDED = re.compile(
 
 
 def needs_morphemes(text: str, lexicon: Lexicon) -> bool:
-    """Return whether morphemes could change how a normalised text is said."""
+    """Return whether morphemes could change how a normalized text is said."""
     return _UNDECIDED.search(text) is not None or lexicon.may_find(text)
 
 
@@ -72,11 +72,11 @@ class Plan:
 
 
 def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
-    """Return the plan of a normalised text.
+    """Return the plan of a normalized text.
 
     Args:
         text: Hangul syllables, spaces and punctuation.
-        tokens: its morphemes; none if no analyser is at hand.
+        tokens: its morphemes; none if no analyzer is at hand.
     """
     marks = mark(text, tokens)
     spelled = list(text)

@@ -1,4 +1,4 @@
-"""Normalised Korean as it sounds: the standard pronunciation (표준 발음법), one junction of syllables at a time.
+"""Normalized Korean as it sounds: the standard pronunciation (표준 발음법), one junction of syllables at a time.
 
 What a coda and the onset after it do to each other depends on the two, on the vowel that follows and on what kind of
 boundary lies between them; on nothing further away. So a sentence is a row of junctions, each looked up in

@@ -3,7 +3,8 @@
 from functools import cache
 from typing import Any
 
-from malsori.errors import ModelError, TextError
+from malsori.errors import TextError
+from malsori.extras import import_extra
 from malsori.text.hangul import describe
 from malsori.text.symbols import SymbolTable
 
@@ -15,7 +16,7 @@ def spell(text: str, letters: SymbolTable, romanized: bool) -> str:
         letters: the voice's alphabet.
         romanized: what is not in Latin letters is brought into them first.
     Raises: TextError naming a letter or digit that the voice does not know, or if nothing is left;
-        ModelError if the text must be romanised and uroman is not installed.
+        MissingExtraError if the text must be romanized and uroman is not installed.
 
     >>> spell("Ab, c!", SymbolTable("letters", "1", ("_", "a", "b", "c", " ")), romanized=False)
     'ab c'
@@ -38,8 +39,4 @@ def spell(text: str, letters: SymbolTable, romanized: bool) -> str:
 
 @cache
 def _romanizer() -> Any:
-    try:
-        import uroman
-    except ImportError as error:
-        raise ModelError("this voice reads romanised text: pip install 'malsori[mms]' for uroman") from error
-    return uroman.Uroman()
+    return import_extra("uroman", "A voice that reads romanized text").Uroman()

@@ -1,4 +1,4 @@
-"""The closed alphabets that models are trained on: sounded phonemes for speaking, written jamo for recognising.
+"""The closed alphabets that models are trained on: sounded phonemes for speaking, written jamo for recognizing.
 
 Ids are positions in a table and a saved model carries its table, so a table may grow only under a new version.
 """
@@ -91,5 +91,5 @@ PHONEMES = SymbolTable(
     (BLANK, START, SPACE, PAUSE, *SENTENCE_ENDS, *ONSETS, *NUCLEI, *(f"-{coda}" for coda in SOUNDED_CODAS)),
 )
 
-#: What a recogniser writes.
+#: What a recognizer writes.
 JAMO = SymbolTable("jamo", "1", (BLANK, SPACE, *ONSETS, *NUCLEI, *(f"-{coda}" for coda in CODAS)))

@@ -22,6 +22,8 @@ from malsori.text.hangul import describe, to_nfc
 TASKS = ("transcribe", "translate")
 #: Seconds from one timestamp token to the next.
 TIMESTAMP_SECONDS = 0.02
+#: Timestamp tokens of a whole alphabet: from 0 to 30 s.
+MAX_TIMESTAMPS = 1501
 
 _START, _END, _NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
@@ -39,7 +41,7 @@ class Tokenizer:
 
     def __init__(self, files: dict[str, bytes], place: str = "tokenizer") -> None:
         self.files, self._place = files, place
-        self._pieces = _read_pieces(self.files, place)
+        self._pieces = read_pieces(self.files, place)
         self.start, self.end, self.no_timestamps = (self.special(name) for name in (_START, _END, _NO_TIMESTAMPS))
         known = [self._pieces.token_to_id(name) for name in _NO_SPEECH]
         self.no_speech: int | None = next((index for index in known if index is not None), None)
@@ -106,7 +108,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids in NFC; special tokens and timestamps are left out."""
+        """Return the text of ids in NFC; special tokens and timestamps are skipped."""
         return to_nfc(self._pieces.decode([index for index in ids if index < self._text_end]))
 
     def words(self, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
@@ -156,11 +158,11 @@ def jamo_files(languages: tuple[str, ...] = ("ko",)) -> dict[str, bytes]:
 
 
 def vocab_size(files: dict[str, bytes]) -> int:
-    """Return how many ids the files know."""
-    return _read_pieces(files, "tokenizer").get_vocab_size()
+    """Return the size of the vocabulary in the files."""
+    return read_pieces(files, "tokenizer").get_vocab_size()
 
 
-def _read_pieces(files: dict[str, bytes], place: str) -> Pieces:
+def read_pieces(files: dict[str, bytes], place: str) -> Pieces:
     """Return the tokenizer of a checkpoint's files. Raises: ModelError if there is none, or it is damaged."""
     if "tokenizer.json" in files:
         try:

@@ -1,6 +1,5 @@
 """Checkpoints of a run: everything a step needs to go on exactly, in safetensors, whole or not at all."""
 
-import fcntl
 import logging
 import shutil
 import zlib
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.errors import ConfigError, FileError, ModelError, TrainingError
-from malsori.files import atomic_folder, clear_interrupted, read_json, write_json
+from malsori.files import atomic_folder, clear_interrupted, lock_file, read_json, write_json
 from malsori.pretrained.folder import load_exactly, read_weights, save_tensors
 from malsori.train.optim import Ema
 
@@ -103,8 +102,7 @@ def held(run: Path) -> Iterator[None]:
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as lock:
         try:
-            # lifted when this process ends, killed or not; a worker that outlives it by seconds does not inherit it
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
         except OSError as error:
             raise TrainingError(f"{run}: another process is training in it. Name another --out.") from error
         for folder in (run, run / "checkpoints"):

@@ -1,4 +1,4 @@
-"""Conformer: CTC over written jamo and over sounded phonemes, and which utterances can be learnt from."""
+"""Conformer: CTC over written jamo and over sounded phonemes, and which utterances it is trained on."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -83,7 +83,7 @@ def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
         data = recipe.data if split == "train" else plain
         targets = {}
         for name, cut in list(found.items()):
-            reason, target = _target(frontend, cut, max(data.speeds), recipe.audio.frame_seconds)
+            reason, target = _target(frontend, cut, max(data.speed_perturbation), recipe.audio.frame_seconds)
             if target is None:
                 del found[name]
                 skipped.setdefault(reason, []).append(name)
@@ -105,7 +105,7 @@ def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
 
 
 def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) -> tuple[str, Target | None]:
-    """Return what should be written for a cut, or the reason why nothing can be."""
+    """Return the reason why a cut is skipped, or "" and its target."""
     try:
         target = listening_target(frontend, cut.supervisions[0].text)
     except TextError:
@@ -120,7 +120,7 @@ def _target(frontend: Frontend, cut: Any, speed: float, frame_seconds: float) ->
 
 
 def listening_target(frontend: Frontend, text: str) -> Target:
-    """Return what a recogniser should write for a spoken text: Hangul and spaces, no punctuation."""
+    """Return the target of a spoken text: Hangul and spaces, no punctuation."""
     reading = frontend.read(text)
     plain = only_hangul(reading.normalized)
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]

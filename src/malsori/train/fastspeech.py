@@ -19,6 +19,7 @@ from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
+from malsori.systems import systems_of
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_speech
@@ -32,7 +33,9 @@ from malsori.train.setup import (
     speakers_by_count,
 )
 from malsori.train.tasks import NetworkTask, Turn, mean_losses
-from malsori.tts.acoustic import Control, Sentence, speak
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import SynthesisInput
+from malsori.tts.voice import open_synthesizer
 
 log = logging.getLogger("malsori")
 
@@ -240,9 +243,13 @@ def distillation_targets(
     Raises: ConfigError if the teacher makes another mel than the corpus has, or no mel, or lacks one of the speakers.
     Source: FastSpeech (Ren et al. 2019, arXiv:1905.09263), 3.3, after sequence-level knowledge distillation.
     """
+    if teacher.facts.system not in systems_of("acoustic model"):
+        known = ", ".join(systems_of("acoustic model"))
+        raise ConfigError(f"a {teacher.facts.system} makes no mels: it cannot be the teacher; one of {known} can")
+    acoustic = open_synthesizer(teacher)
     require_same_audio(teacher.facts.audio, corpus, "teacher")
     wanted = {name: cut for found in cuts.values() for name, cut in found.items()}
-    voices = {name: place for place, name in enumerate(teacher.facts.speakers)}
+    voices = teacher.facts.speakers
     missing = {cut.supervisions[0].speaker for cut in wanted.values()} - set(voices)
     if missing:
         raise ConfigError(f"the teacher has no speaker '{min(missing)}'; it has: {', '.join(voices) or 'none'}")
@@ -251,11 +258,10 @@ def distillation_targets(
     for name, cut in wanted.items():
         supervision = cut.supervisions[0]
         phonemes = PHONEMES.decode(corpus.ground_truth(cut)["token_ids"].tolist())
-        sentence = Sentence(tuple(phonemes), frontend.read(supervision.text).normalized)
-        spoken = speak(teacher, sentence, voices[supervision.speaker], Control())
-        if spoken.mel is None:
-            raise ConfigError(f"a {teacher.facts.system} makes waves, no mels: it cannot be the teacher")
-        targets[name] = TeacherTargets(spoken.mel, spoken.durations)
+        sentence = SynthesisInput(tuple(phonemes), frontend.read(supervision.text).normalized)
+        output = acoustic.synthesize(sentence, SayOptions(speaker=supervision.speaker))
+        assert output.mel is not None, "an acoustic model gives a mel"
+        targets[name] = TeacherTargets(output.mel, output.durations)
     return targets
 
 

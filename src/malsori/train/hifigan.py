@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
-from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator
 from malsori.corpus.folder import Corpus
@@ -16,9 +15,9 @@ from malsori.losses.adversarial import (
     feature_matching_loss,
     generator_loss,
 )
-from malsori.losses.regression import l1_loss
+from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
-from malsori.models.vocos import ResolutionConfig, Vocos, VocosConfig, VocosDiscriminators
+from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, require_same_audio, select_splits
@@ -32,8 +31,8 @@ class VocosRecipe(Recipe):
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: VocosConfig = VocosConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig()
-    resolutions: ResolutionConfig = ResolutionConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    multi_resolution_discriminator: MultiResolutionDiscriminatorConfig = MultiResolutionDiscriminatorConfig()
 
 
 class HifiganRecipe(Recipe):
@@ -42,7 +41,7 @@ class HifiganRecipe(Recipe):
     adversarial: bool = True
     audio: AudioConfig = AudioConfig()
     model: HifiganConfig = HifiganConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
 
 class VocoderTask(nn.Module):
@@ -73,13 +72,13 @@ class VocoderTask(nn.Module):
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(batch.wave)
-            judged = self.discriminators(fake)
+            generated = self.discriminators(fake)
             yield Turn(
                 "generator",
                 {
-                    "mel": l1_loss(log_mel(fake, self.audio), log_mel(batch.wave, self.audio)),
-                    "adversarial": generator_loss(judged.scores),
-                    "features": feature_matching_loss(real.features, judged.features),
+                    "mel": mel_loss(fake, batch.wave, self.audio),
+                    "adversarial": generator_loss(generated.scores),
+                    "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                 },
             )
 
@@ -114,7 +113,7 @@ class MelCopyTask(nn.Module):
     def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         fake = self.generator(batch.mel).wave
-        distances = [l1_loss(log_mel(fake, at), log_mel(batch.wave, at)) for at in self.resolutions.values()]
+        distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
         yield Turn("generator", {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)})
 
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
@@ -129,9 +128,7 @@ class MelCopyTask(nn.Module):
 @torch.inference_mode()
 def mel_distance(generator: nn.Module, audio: AudioConfig, batches: Iterable[SegmentBatch]) -> dict[str, float]:
     """Return the mean absolute distance of log-mels between recordings and what a vocoder makes of their mels."""
-    distances = [
-        l1_loss(log_mel(generator(batch.mel).wave, audio), log_mel(batch.wave, audio)).item() for batch in batches
-    ]
+    distances = [mel_loss(generator(batch.mel).wave, batch.wave, audio).item() for batch in batches]
     return {"mel_l1": sum(distances) / len(distances)}
 
 
@@ -143,20 +140,20 @@ def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
 def _vocos_task(recipe: VocosRecipe) -> nn.Module:
     if not recipe.adversarial:
         return MelCopyTask(Vocos(recipe.model), recipe.audio)
-    judges = VocosDiscriminators(recipe.waves, recipe.resolutions)
-    return VocoderTask(Vocos(recipe.model), judges, recipe.audio)
+    discriminators = VocosDiscriminators(recipe.discriminator, recipe.multi_resolution_discriminator)
+    return VocoderTask(Vocos(recipe.model), discriminators, recipe.audio)
 
 
 def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
     if not recipe.adversarial:
         return MelCopyTask(Hifigan(recipe.model), recipe.audio)
-    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.waves), recipe.audio)
+    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.discriminator), recipe.audio)
 
 
 def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> TrainingSetup:
     require_same_audio(recipe.audio, corpus)
-    if recipe.model.samples_a_frame != recipe.audio.hop_samples:
-        made, wanted = recipe.model.samples_a_frame, recipe.audio.hop_samples
+    if recipe.model.samples_per_frame != recipe.audio.hop_samples:
+        made, wanted = recipe.model.samples_per_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
     collators: dict[str, Collator] = {"train": collator, "dev": collator}

@@ -385,4 +385,5 @@ def _quiet_worker(_number: int) -> None:
     """A worker leaves interrupts to the loop, and its niceness a step below it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    os.nice(1)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(1)

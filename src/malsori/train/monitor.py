@@ -42,7 +42,7 @@ WARNING_KINDS = (
         window_steps=200,
         triggers=lambda mean: mean > 0.98,
         advice="The generator gets no useful gradient from a discriminator that is always right: lower "
-        "optimizers.discriminator.learning_rate, or raise weights.generator.features.",
+        "optimizers.discriminator.learning_rate, or raise weights.generator.feature_matching.",
     ),
     WarningKind(
         "only blanks",

@@ -114,7 +114,7 @@ def _groups(parameters: list[Tensor], prefix: str, config: OptimizerConfig) -> l
 
 
 class Ema:
-    """A slow copy of a module: each step a little of the new weights enters, and the copy is what is shipped.
+    """An exponential moving average of a module's weights; the average is what is shipped.
 
     Source: Polyak and Juditsky 1992, averaging of stochastic approximations. The decay rises with the first steps,
     min(decay, (1 + step) / (10 + step)), so that the start is soon forgotten.

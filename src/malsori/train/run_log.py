@@ -4,7 +4,7 @@
     metrics.jsonl    means since the line before: turn/loss, turn/gradient_norm, ..., validation/measure
     balance.jsonl    every balance_every steps: each loss's share of its turn and its gradient's norm in each module
     doctor.jsonl     the warnings of the training monitor
-    tensorboard/     the same numbers as metrics.jsonl and balance.jsonl
+    tensorboard/     the same numbers as metrics.jsonl and balance.jsonl, where the extra `tensorboard` is installed
 
 A full disk costs lines, never the run. A resumed run cuts off what came after the step it resumes from.
 """
@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import malsori
+from malsori.errors import MissingExtraError
+from malsori.extras import import_extra
 from malsori.files import write_text
 from malsori.pretrained.legacy import current_record
 from malsori.train.contributions import LossContribution
@@ -34,12 +36,10 @@ class RunLogger:
     """Writes the logs of one run while it trains."""
 
     def __init__(self, out: Path, start: int, total: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.out, self.total = out, total
         for name in ("metrics", "balance", "doctor"):
             _cut_after(out / f"{name}.jsonl", start)
-        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        self.board = _board(out / "tensorboard", start)
         self.full = False
         self._append("starts", {"step": start} | provenance())
         console = Console(stderr=True)
@@ -55,7 +55,8 @@ class RunLogger:
 
     def __exit__(self, *_error: object) -> None:
         self.progress.stop()
-        self.board.close()
+        if self.board:
+            self.board.close()
 
     def step(self, step: int, values: dict[str, float], force: bool) -> None:
         """Add the values of one step; with `force`, write the means since the last line."""
@@ -108,6 +109,8 @@ class RunLogger:
             self._warn_once(error)
 
     def _plot(self, step: int, values: dict[str, float]) -> None:
+        if not self.board:
+            return
         try:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
@@ -118,6 +121,18 @@ class RunLogger:
         if not self.full:
             log.warning("%s: %s; the run goes on, its record has gaps. Make room.", self.out, error.strerror or error)
         self.full = True
+
+
+def _board(folder: Path, start: int) -> Any:
+    """Return TensorBoard's writer; None, saying so, where it is not installed: the run's own files say the same."""
+    try:
+        import_extra("tensorboard", f"{folder}: is not written; it")
+    except MissingExtraError as error:
+        log.info("%s", error)
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

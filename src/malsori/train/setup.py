@@ -102,8 +102,8 @@ def warn_of_other_pitch(before: ModelFacts, corpus: Corpus, place: str) -> None:
     tracker = before.trained.get("pitch_tracker", OLD_TRACKER)
     if before.statistics and tracker != corpus.pitch_tracker:
         log.warning(
-            "%s has learnt pitch found by '%s', %s holds that of '%s': they differ a little in voicing. "
-            "Prepare the corpus with --pitch %s to have the same.",
+            "%s has learnt pitch found by '%s', %s holds that of '%s': they differ in the voicing of a "
+            "frame in a hundred (RESULTS.md). To have the same, prepare the corpus with --pitch %s.",
             *(place, tracker, corpus.path, corpus.pitch_tracker, tracker),
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.audio.mel import log_mel, spectrogram
+from malsori.audio.mel import spectrogram
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, Example
 from malsori.corpus.folder import Corpus
@@ -20,7 +20,7 @@ from malsori.losses.adversarial import (
     generator_loss,
 )
 from malsori.losses.distribution import sampled_kl_loss, stochastic_duration_loss
-from malsori.losses.regression import l1_loss
+from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators
 from malsori.models.vits import Vits, VitsConfig, VitsOutput, with_blanks
 from malsori.shapes import length_mask, pad_stack
@@ -44,7 +44,7 @@ class VitsRecipe(Recipe):
 
     audio: AudioConfig = AudioConfig()
     model: VitsConfig = VitsConfig()
-    waves: DiscriminatorConfig = DiscriminatorConfig(scales=1)
+    discriminator: DiscriminatorConfig = DiscriminatorConfig(scales=1)
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class VitsTask(nn.Module):
         with frozen(self.discriminators):
             with torch.no_grad():
                 real = self.discriminators(wave)
-            judged = self.discriminators(output.wave)
+            generated = self.discriminators(output.wave)
             yield Turn(
                 "generator",
                 self._from_network(batch, output, wave)
                 | {
-                    "adversarial": generator_loss(judged.scores),
-                    "features": feature_matching_loss(real.features, judged.features),
+                    "adversarial": generator_loss(generated.scores),
+                    "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                 },
             )
 
@@ -161,9 +161,7 @@ class VitsTask(nn.Module):
         frames = length_mask(batch.frame_lengths, batch.spectrogram.shape[1])
         return {
             "mel": self._distance(output.wave, wave),
-            "kl": sampled_kl_loss(
-                output.latent, output.log_deviation, output.prior_mean, output.prior_log_deviation, frames
-            ),
+            "kl": sampled_kl_loss(output.latent, output.log_std, output.prior_mean, output.prior_log_std, frames),
             "duration": stochastic_duration_loss(
                 output.duration_latent,
                 output.duration_log_determinant,
@@ -189,7 +187,7 @@ class VitsTask(nn.Module):
 
     def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
         with torch.autocast(ours.device.type, enabled=False):  # the filters' sums, whose logarithm is taken
-            return l1_loss(log_mel(ours.float(), self.audio), log_mel(theirs, self.audio))
+            return mel_loss(ours.float(), theirs, self.audio)
 
     def _pieces(self, batch: VitsBatch, share: Tensor) -> Tensor:
         """Return the frames of a piece that begins at some share of each utterance (batch, piece_frames)."""
@@ -207,13 +205,14 @@ def _at(values: Tensor, pieces: Tensor) -> Tensor:
 
 
 def _build_task(recipe: VitsRecipe) -> VitsTask:
-    made, wanted = recipe.model.decoder.samples_a_frame, recipe.audio.hop_samples
+    made, wanted = recipe.model.decoder.samples_per_frame, recipe.audio.hop_samples
     if made != wanted:
         raise ConfigError(f"the decoder makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
-    if recipe.model.bins != recipe.audio.fft_samples // 2 + 1:
-        raise ConfigError(f"model.bins is {recipe.model.bins}; fft_samples {recipe.audio.fft_samples} gives half and 1")
-    judges = Discriminators(recipe.waves)
-    return VitsTask(Vits(recipe.model), judges, recipe.audio, recipe.data.segment_frames)
+    if recipe.model.spectrogram_bins != recipe.audio.fft_samples // 2 + 1:
+        bins, size = recipe.model.spectrogram_bins, recipe.audio.fft_samples
+        raise ConfigError(f"model.spectrogram_bins is {bins}; fft_samples {size} gives half and 1")
+    discriminators = Discriminators(recipe.discriminator)
+    return VitsTask(Vits(recipe.model), discriminators, recipe.audio, recipe.data.segment_frames)
 
 
 def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
@@ -251,7 +250,7 @@ def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
 
 
 def _tokens(frontend: Frontend, corpus: Corpus, cut: Any, recipe: VitsRecipe) -> tuple[str, list[int]]:
-    """Return why a cut cannot be learnt from, and what it says: as it was aligned, pauses and all, or as it is read."""
+    """Return why a cut is skipped, or "", and its tokens: as aligned, or as the text is read."""
     truth = corpus.ground_truth(cut)
     frames = len(truth["mel"])
     if "token_ids" in truth:

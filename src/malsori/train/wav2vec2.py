@@ -34,7 +34,7 @@ from malsori.train.tasks import NetworkTask, Turn
 from malsori.train.validation import recognition_error_rates
 
 #: Masked in every sound, as in the public code; in pre-training a distractor needs another masked frame.
-LEAST_STRETCHES = 2
+MIN_SPANS = 2
 
 
 @dataclass(frozen=True)
@@ -141,32 +141,32 @@ class Wav2Vec2Task(NetworkTask):
 def draw_masks(config: EncoderConfig, frame_lengths: Int[Tensor, " batch"]) -> tuple[Tensor | None, Tensor | None]:
     """Return which frames and which channels of each sound are masked; None where the config masks none."""
     frames = channels = None
-    if config.mask_starts > 0:
-        frames = draw_stretches(frame_lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
-    if config.channel_mask_starts > 0:
-        whole = torch.full_like(frame_lengths, config.features)
-        channels = draw_stretches(whole, config.channel_mask_starts, config.channel_mask_span)
+    if config.mask_prob > 0:
+        frames = draw_spans(frame_lengths, config.mask_prob, config.mask_length, MIN_SPANS)
+    if config.mask_channel_prob > 0:
+        whole = torch.full_like(frame_lengths, config.hidden_size)
+        channels = draw_spans(whole, config.mask_channel_prob, config.mask_channel_length)
     return frames, channels
 
 
-def draw_stretches(
-    lengths: Int[Tensor, " batch"], starts: float, span: int, least: int = 0
-) -> Bool[Tensor, "batch longest"]:
-    """Return True in stretches that begin anywhere and may overlap, none beyond a sequence's end.
+def draw_spans(
+    lengths: Int[Tensor, " batch"], mask_prob: float, mask_length: int, min_spans: int = 0
+) -> Bool[Tensor, "batch steps"]:
+    """Return True in spans that begin anywhere and may overlap, none beyond a sequence's end.
 
     Args:
         lengths: of each sequence (batch,).
-        starts: share of the steps at which a stretch begins; a broken number of them is rounded by lot.
-        span: steps of a stretch.
-        least: stretches at the least in each sequence.
+        mask_prob: share of the steps at which a span begins; a broken number of them is rounded by lot.
+        mask_length: steps of a span.
+        min_spans: spans at the least in each sequence.
     Source: wav2vec 2.0 (arXiv:2006.11477), 3.1: p and M.
     """
     mask = torch.zeros(len(lengths), int(lengths.max()), dtype=torch.bool)
     for row, length in zip(mask, lengths.tolist(), strict=True):
-        places = length - min(span, length) + 1
-        count = min(places, max(least, int(starts * length + torch.rand(()).item())))
+        places = length - min(mask_length, length) + 1
+        count = min(places, max(min_spans, int(mask_prob * length + torch.rand(()).item())))
         begins = torch.randperm(places)[:count]
-        row[(begins[:, None] + torch.arange(min(span, length))).flatten()] = True
+        row[(begins[:, None] + torch.arange(min(mask_length, length))).flatten()] = True
     return mask.to(lengths.device)
 
 
@@ -178,7 +178,7 @@ def sizes_from(start: SavedModel, wanted: EncoderConfig) -> EncoderConfig:
 
 def min_frames(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
     """Return the number of frames of an utterance at the fastest of its speeds."""
-    return config.frames(int(cut.duration / max(data.speeds) * RECOGNITION_AUDIO.sample_rate))
+    return config.frames(int(cut.duration / max(data.speed_perturbation) * RECOGNITION_AUDIO.sample_rate))
 
 
 def _build_task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
@@ -201,7 +201,7 @@ def _from_corpus(recipe: Wav2Vec2Recipe, corpus: Corpus) -> TrainingSetup:
         targets = _targets(recipe.model, table, texts[split], found, data, skipped)
         cuts[split] = {name: found[name] for name in targets}
         rates = corpus.audio.sample_rate, recipe.audio.sample_rate
-        collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized, targets)
+        collators[split] = WaveCollator(*rates, data.speed_perturbation, recipe.model.standardized, targets)
     task = _build_task(recipe, table)
     if start is not None:
         _load_initial_weights(task.network, start, recipe)

@@ -19,7 +19,7 @@ from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
 from malsori.train.tasks import NetworkTask, Turn
-from malsori.train.wav2vec2 import LEAST_STRETCHES, WaveBatch, WaveCollator, draw_stretches, min_frames, sizes_from
+from malsori.train.wav2vec2 import MIN_SPANS, WaveBatch, WaveCollator, draw_spans, min_frames, sizes_from
 
 
 class TemperatureConfig(Config):
@@ -35,7 +35,7 @@ class TemperatureConfig(Config):
 
 
 class Wav2Vec2PretrainingRecipe(Recipe):
-    """A recipe for pre-training. distractors: K, how many other frames a frame is told from; similarity: κ in eq. 3."""
+    """A recipe for pre-training. distractors: K, of other frames, for each masked frame; similarity: κ in eq. 3."""
 
     audio: AudioConfig = RECOGNITION_AUDIO
     model: Wav2Vec2PretrainingConfig = Wav2Vec2PretrainingConfig()
@@ -97,7 +97,7 @@ class Wav2Vec2PretrainingTask(NetworkTask):
         """Return the network's output, which frames were masked, and each one's distractors among them."""
         config = self.network.config
         lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
-        mask = draw_stretches(lengths, config.mask_starts, config.mask_span, LEAST_STRETCHES)
+        mask = draw_spans(lengths, config.mask_prob, config.mask_length, MIN_SPANS)
         sample_lengths = batch.sample_lengths if config.padding_mask else None
         output = self.network(batch.wave, sample_lengths, mask, temperature)
         return output, mask, draw_distractors(mask, self.recipe.distractors)
@@ -140,7 +140,7 @@ def _from_corpus(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> TrainingS
         recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
     cuts = select_splits(recipe, corpus)
     skipped: dict[str, list[str]] = {}
-    shortest = 2 * recipe.model.mask_span
+    shortest = 2 * recipe.model.mask_length
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
@@ -149,7 +149,7 @@ def _from_corpus(recipe: Wav2Vec2PretrainingRecipe, corpus: Corpus) -> TrainingS
             skipped.setdefault("too short to be masked", []).extend(short)
         cuts[split] = {name: cut for name, cut in found.items() if name not in short}
         rates = corpus.audio.sample_rate, recipe.audio.sample_rate
-        collators[split] = WaveCollator(*rates, data.speeds, recipe.model.standardized)
+        collators[split] = WaveCollator(*rates, data.speed_perturbation, recipe.model.standardized)
     task = _build_task(recipe)
     if start is not None:
         load_exactly(task.network, start.network.state_dict(), recipe.start_from)

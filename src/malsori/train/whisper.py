@@ -14,6 +14,7 @@ from torch import Tensor
 
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
+from malsori.corpus.augment import AugmentConfig, augment
 from malsori.corpus.batches import Collator, DataConfig, Example, masked_mel, perturb_speed
 from malsori.corpus.folder import Corpus
 from malsori.decode.seq2seq import constraints_from_tokenizer, greedy_search
@@ -35,9 +36,11 @@ from malsori.train.validation import recognition_error_rates
 class WhisperRecipe(Recipe):
     """A recipe with a Whisper.
 
-    model: its sizes; with start_from those of the checkpoint, and this section is left out.
+    model: its sizes; with start_from those of the checkpoint, of which only dropout, whole_window and trailing_silence
+        may be changed.
     language, task: what is asked for; stands in every text's prefix.
     writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
+    augment: rooms, noise and silence behind each utterance, while it trains.
     label_smoothing: share of the probability spread over the whole vocabulary.
     token_replacement: share of the given tokens that are replaced by others while it learns, so that from little
         speech it learns to listen rather than to recite. Not the paper's.
@@ -48,6 +51,7 @@ class WhisperRecipe(Recipe):
     language: str = "ko"
     task: Literal["transcribe", "translate"] = "transcribe"
     writes: Literal["written", "spoken", "hangul"] = "written"
+    augment: AugmentConfig = AugmentConfig()
     label_smoothing: float = 0.0
     token_replacement: float = 0.0
 
@@ -76,15 +80,17 @@ class WhisperCollator:
     """Whole utterances with speed perturbation and SpecAugment, padded with silence where the model wants a window.
 
     Attributes:
-        window_frames: mel frames to fill up to; 0 leaves sounds at their own length.
+        window: the network's sizes; they say how long a sound may be, and what is filled up behind it.
         targets: id → what should be written, and its tokens from the prefix to the end.
+        augmentation: what is done to the sounds.
     """
 
     corpus_rate: int
     audio: AudioConfig
     config: DataConfig
-    window_frames: int
+    window: WhisperConfig
     targets: dict[str, tuple[str, list[int]]]
+    augmentation: AugmentConfig
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> WhisperBatch:
         """Return the padded batch."""
@@ -94,9 +100,12 @@ class WhisperCollator:
         return WhisperBatch(mel, mel_lengths, tokens[:, :-1], tokens[:, 1:], lengths - 1, list(texts))
 
     def _mel(self, wave: np.ndarray, random: np.random.Generator) -> Tensor:
-        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speeds, random)
-        mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, self.window_frames)[0]
-        masked_mel(mel[: len(wave) // self.audio.hop_samples], self.config, random)
+        wave = perturb_speed(wave, self.corpus_rate, self.audio.sample_rate, self.config.speed_perturbation, random)
+        spoken, max_samples = len(wave), self.window.window_frames * self.audio.hop_samples
+        wave = augment(wave, self.audio.sample_rate, self.augmentation, random)[:max_samples]
+        filled = self.window.window_frames if self.window.whole_window else 0
+        mel = whisper_log_mel(torch.from_numpy(wave)[None], self.audio, filled)[0]
+        masked_mel(mel[: spoken // self.audio.hop_samples], self.config, random)
         return mel
 
 
@@ -161,6 +170,10 @@ def _build_task(recipe: WhisperRecipe) -> WhisperTask:
     return WhisperTask(Whisper(recipe.model.model_copy(update=own)), tokenizer, recipe)
 
 
+#: What of the model a recipe may change in a checkpoint's sizes: no weight has another shape for it.
+_FREE_SETTINGS = frozenset({"dropout", "whole_window", "trailing_silence"})
+
+
 def _task_from_checkpoint(recipe: WhisperRecipe) -> WhisperTask:
     """Return the task of a checkpoint: its network and its tokenizer.
 
@@ -169,8 +182,9 @@ def _task_from_checkpoint(recipe: WhisperRecipe) -> WhisperTask:
     start = load_saved(recipe.start_from)
     if start.facts.system != "whisper":
         raise ConfigError(f"start_from = '{recipe.start_from}' is a {start.facts.system}, not a Whisper")
-    sizes = start.network.config.model_copy(update={"dropout": recipe.model.dropout})
-    for name in recipe.model.model_fields_set:
+    given = {name: getattr(recipe.model, name) for name in _FREE_SETTINGS & recipe.model.model_fields_set}
+    sizes = start.network.config.model_copy(update=given)
+    for name in recipe.model.model_fields_set - _FREE_SETTINGS:
         wanted, found = getattr(recipe.model, name), getattr(sizes, name)
         if wanted != found:
             raise ConfigError(f"model.{name} = {wanted}, yet '{recipe.start_from}' has {found}: leave it out")
@@ -189,10 +203,10 @@ def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
         data = recipe.data if split == "train" else DataConfig()
-        targets = texts.targets(found, min(data.speeds), skipped)
+        targets = texts.targets(found, min(data.speed_perturbation), skipped)
         cuts[split] = {name: found[name] for name in targets}
-        window = config.window_frames if config.whole_window else 0
-        collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, window, targets)
+        augmentation = _with_silence(recipe.augment if split == "train" else AugmentConfig(), config)
+        collators[split] = WhisperCollator(corpus.audio.sample_rate, audio, data, config, targets, augmentation)
     facts = model_facts(recipe, config.model_dump(), corpus)
     return TrainingSetup(
         recipe=recipe,
@@ -205,6 +219,13 @@ def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
         skipped=skipped,
         files=task.tokenizer.files,
     )
+
+
+def _with_silence(augmentation: AugmentConfig, config: WhisperConfig) -> AugmentConfig:
+    """Return an augmentation that puts behind a sound the silence that the network wants, unless it names its own."""
+    if config.whole_window or augmentation.trailing_silence != (0.0, 0.0):
+        return augmentation
+    return augmentation.model_copy(update={"trailing_silence": (config.trailing_silence,) * 2})
 
 
 @dataclass(frozen=True)

@@ -12,38 +12,25 @@ from jaxtyping import Float
 
 from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
-from malsori.audio.griffin_lim import griffin_lim
 from malsori.audio.io import save_audio
 from malsori.audio.mel import log_mel
-from malsori.config import AudioConfig, nearest
+from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved
+from malsori.runtime.device import Runtime, resolve_runtime
+from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
 from malsori.text.symbols import PAUSE, START
-from malsori.tts.acoustic import VOICES, WHOLE, Control, Sentence, Spoken, speak
+from malsori.tts.options import SayOptions
+from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisInput, SynthesisOutput, Vocoder
+from malsori.tts.vocoders import load_vocoder
 
-VOCODERS = ("vocos", "hifigan")
 #: Sentences are joined with this much silence between them.
 _BETWEEN_SENTENCES_SECONDS = 0.15
-_LOUDEST = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
-
-
-@dataclass(frozen=True)
-class SayOptions:
-    """How a text is spoken.
-
-    Attributes:
-        speaker: one of the voice's speakers; the first when not given.
-        speed: 2.0 is twice as fast.
-        pitch: semitones up or down.
-        energy: louder or softer, in the speaker's own standard deviations.
-    """
-
-    speaker: str | None = None
-    speed: float = 1.0
-    pitch: float = 0.0
-    energy: float = 0.0
+#: What a voice can be made of, beside a vocoder.
+_SPEAKING: tuple[Role, ...] = ("acoustic model", "end-to-end voice")
+_MAX_PEAK = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
 
 
 @dataclass(frozen=True)
@@ -82,24 +69,23 @@ class Speech:
 
 
 class Voice:
-    """An acoustic model and a vocoder that share one AudioConfig.
+    """What synthesizes sentences, with its vocoder where it makes mels. Options go with the call; safe for threads.
 
     Args:
-        acoustic: text to mel.
-        vocoder: mel to wave; Griffin-Lim when None.
-    Raises: ModelError if the two disagree about the mel, naming the setting and both values.
+        acoustic: sentence to mel, or to wave.
+        vocoder: mel to wave; None with an end-to-end voice.
+    Raises: ModelError if the two disagree about the mel, naming the setting and both values, or one is missing or too
+        many.
     """
 
-    def __init__(self, acoustic: SavedModel, vocoder: SavedModel | None) -> None:
-        if acoustic.facts.system not in VOICES:
-            raise ModelError(f"a {acoustic.facts.system} does not speak; a voice needs one of: {', '.join(VOICES)}")
-        if vocoder is not None:
-            _check_vocoder(acoustic.facts.audio, vocoder)
-        trained = acoustic.facts.frontend.get("version")
-        if "phonemes" in acoustic.symbols and trained != FRONTEND_VERSION:
-            raise ModelError(
-                f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew"
-            )
+    def __init__(self, acoustic: AcousticModel | EndToEndVoice, vocoder: Vocoder | None = None) -> None:
+        system = acoustic.facts.system
+        if acoustic.output == "wave" and vocoder is not None:
+            raise ModelError(f"a {system} makes the wave itself: name no vocoder ('{vocoder.system}')")
+        if acoustic.output == "mel":
+            if vocoder is None:
+                raise ModelError(f"a {system} makes mels: it needs a vocoder, such as griffin-lim")
+            _same_audio(acoustic.facts.audio, vocoder.audio)
         self.acoustic, self.vocoder, self.frontend = acoustic, vocoder, Frontend()
 
     @property
@@ -115,77 +101,83 @@ class Voice:
     def say(self, text: str, options: SayOptions | None = None) -> Speech:
         """Return the speech of a text of any length; it is spoken sentence by sentence.
 
-        Raises: TextError if there is nothing to say, a character has no reading, or the speed is outside 0.2 to 5;
-            ModelError for an unknown speaker.
+        Raises: OptionError for an option that this voice cannot serve, an unknown speaker among them, before any work;
+            TextError if there is nothing to say, or a character has no reading.
         """
         options = options or SayOptions()
-        if not 0.2 <= options.speed <= 5.0:
-            raise TextError(f"speed {options.speed} is outside 0.2 to 5.0")
+        self.acoustic.refuse_unsupported(options)
         began = time.perf_counter()
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
-        spoken = self._speak(reading, options)
-        wave = self._wave(spoken)
-        mel = log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy() if spoken.mel is None else spoken.mel
-        ends = np.cumsum(spoken.durations) * self.audio.frame_seconds
+        output = self._synthesize(reading, options)
+        wave = self._wave(output)
+        mel = log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy() if output.mel is None else output.mel
+        ends = np.cumsum(output.durations) * self.audio.frame_seconds
         took = time.perf_counter() - began
         factor = took / (len(wave) / self.audio.sample_rate)
         return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
 
-    def _speak(self, reading: Reading, options: SayOptions) -> Spoken:
-        """Return a whole text as it is spoken, sentence by sentence, with a silence between two."""
-        speaker = self._speaker(options.speaker)
-        control = Control(options.speed, options.pitch, options.energy)
+    def _synthesize(self, reading: Reading, options: SayOptions) -> SynthesisOutput:
+        """Return a whole text, synthesized sentence by sentence, with a silence between two."""
         gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
         durations = np.zeros(len(reading.phonemes), dtype=np.int64)
-        said: list[Spoken] = []
+        outputs: list[SynthesisOutput] = []
         for begin, end, mark in _sentences(reading):
             words = dict.fromkeys(word for word in reading.phoneme_words[begin:end] if word >= 0)
             text = " ".join(reading.words[word].spoken for word in words)
-            sentence = Sentence((START, *reading.phonemes[begin:end], mark), text)
-            durations[begin - 1] += gap if said else 0
-            said.append(speak(self.acoustic, sentence, speaker, control))
+            sentence = SynthesisInput((START, *reading.phonemes[begin:end], mark), text)
+            durations[begin - 1] += gap if outputs else 0
+            outputs.append(self.acoustic.synthesize(sentence, options))
             # the pause between two sentences is the end of one, start of one
-            durations[begin - 1 : end + 1] += said[-1].durations
-        if said[0].wave is not None:
+            durations[begin - 1 : end + 1] += outputs[-1].durations
+        if self.acoustic.output == "wave":
             silence = np.zeros(gap * self.audio.hop_samples, dtype=np.float32)
-            return Spoken(durations, wave=_joined([one.wave for one in said], silence))
+            return SynthesisOutput(durations, wave=_joined([one.wave for one in outputs], silence))
         floor = np.full((gap, self.audio.mel_channels), self.audio.silence, dtype=np.float32)
-        return Spoken(durations, mel=_joined([one.mel for one in said], floor))
+        return SynthesisOutput(durations, mel=_joined([one.mel for one in outputs], floor))
 
-    def _wave(self, spoken: Spoken) -> np.ndarray:
-        """Return the wave, through a vocoder where the voice gives a mel, no louder than a file holds."""
-        if spoken.wave is not None:
-            samples = spoken.wave
-        else:
-            frames = torch.from_numpy(spoken.mel)[None]
-            wave = griffin_lim(frames, self.audio) if self.vocoder is None else self.vocoder.network.infer(frames).wave
-            samples = wave[0].numpy()
-        return samples * min(1.0, _LOUDEST / max(1e-9, float(np.abs(samples).max())))
-
-    def _speaker(self, name: str | None) -> int:
-        if name is None:
-            return 0
-        if name not in self.speakers:
-            raise ModelError(f"the voice has no speaker '{name}'.{nearest(name, list(self.speakers))}")
-        return self.speakers.index(name)
+    def _wave(self, output: SynthesisOutput) -> np.ndarray:
+        """Return the wave, through the vocoder where there is one, no louder than a file holds."""
+        samples = output.wave
+        if self.vocoder is not None and output.mel is not None:
+            samples = self.vocoder.vocode(output.mel)
+        assert samples is not None, "a role gives a mel or a wave"
+        return samples * min(1.0, _MAX_PEAK / max(1e-9, float(np.abs(samples).max())))
 
 
-def load_voice(name: str | None = None, vocoder: str | None = None) -> Voice:
+def load_voice(
+    name: str | None = None, vocoder: str | None = None, device: str = "auto", precision: str = "float32"
+) -> Voice:
     """Return a voice, ready to speak.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in voice when not given.
         vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given.
-    Raises: ModelError if either is not there, or they disagree.
+        device, precision: as `resolve_runtime` takes them; a GPU where there is one.
+    Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device.
     """
-    acoustic = load_saved(name or first_built_in(*VOICES))
-    if acoustic.facts.system in WHOLE and vocoder:
-        raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
-    if acoustic.facts.system in WHOLE or vocoder == "griffin-lim":
-        return Voice(acoustic, None)
-    return Voice(acoustic, load_saved(vocoder or first_built_in(*VOCODERS)))
+    runtime = resolve_runtime(device, precision)
+    acoustic = open_synthesizer(load_saved(name or first_built_in(*systems_of(*_SPEAKING))), runtime)
+    if acoustic.output == "wave":
+        if vocoder:
+            raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
+        return Voice(acoustic)
+    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, runtime))
+
+
+def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> AcousticModel | EndToEndVoice:
+    """Return a saved model as what a voice needs of it.
+
+    Raises: ModelError if it does not speak, or learnt to read from another front-end.
+    """
+    system = model.facts.system
+    if system not in systems_of(*_SPEAKING):
+        raise ModelError(f"a {system} does not speak; a voice needs one of: {', '.join(systems_of(*_SPEAKING))}")
+    trained = model.facts.frontend.get("version")
+    if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
+        raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
+    return SYSTEMS[system].resolve("adapter")(model, runtime)
 
 
 def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
@@ -208,10 +200,9 @@ def _joined(parts: list[Any], between: np.ndarray) -> np.ndarray:
     return np.concatenate([piece for part in parts for piece in (between, part)][1:])
 
 
-def _check_vocoder(audio: AudioConfig, vocoder: SavedModel) -> None:
-    if vocoder.facts.system not in VOCODERS:
-        raise ModelError(f"a {vocoder.facts.system} is no vocoder; one of {', '.join(VOCODERS)} is")
-    for name, wanted in audio.model_dump().items():
-        found = getattr(vocoder.facts.audio, name)
-        if found != wanted:
-            raise ModelError(f"audio.{name} is {wanted} in the voice and {found} in the vocoder: they do not fit")
+def _same_audio(wanted: AudioConfig, found: AudioConfig) -> None:
+    """Raise ModelError naming the first setting in which voice and vocoder disagree, and both values."""
+    for name, value in wanted.model_dump().items():
+        other = getattr(found, name)
+        if other != value:
+            raise ModelError(f"audio.{name} is {value} in the voice and {other} in the vocoder: they do not fit")
