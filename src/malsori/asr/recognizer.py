@@ -3,6 +3,8 @@
 The command line, the server and Python all come through `Recognizer.transcribe` and `Recognizer.align`.
 """
 
+import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +24,15 @@ from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import first_built_in, load_saved, locate
+from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
+
+_KEPT = 3  # recognizers that `shared_recognizer` holds
+_lock = threading.Lock()  # two threads that ask for one model load it once
 
 
 class SegmentDecoder(Protocol):
@@ -54,17 +60,22 @@ class SegmentDecoder(Protocol):
 class Recognizer:
     """A trained network with its decoder. It holds no options and is safe for threads.
 
+    Args:
+        language_model: for a network that CTC trains.
+        runtime: where to compute, and in which numbers; where the network lies when not given.
     Raises: ModelError if the model is no recognizer.
     """
 
-    def __init__(self, model: SavedModel, language_model: NgramModel | None = None) -> None:
+    def __init__(
+        self, model: SavedModel, language_model: NgramModel | None = None, runtime: Runtime | None = None
+    ) -> None:
         recognizers = systems_of("recognizer")
         if model.facts.system not in recognizers:
             raise ModelError(
                 f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
             )
-        self.model, self.frontend = model, Frontend()
-        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model)
+        self.model, self.runtime, self.frontend = model, runtime, Frontend()
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model, runtime)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -124,7 +135,8 @@ class Recognizer:
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        found = phoneme_encoder(self.model).encode_stream(self._parts(sound, sample_rate), with_jamo=False)
+        encoder = phoneme_encoder(self.model, self.runtime)
+        found = encoder.encode_stream(self._parts(sound, sample_rate), with_jamo=False)
         times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
@@ -151,18 +163,34 @@ class Recognizer:
         return [resample(np.asarray(sound, dtype=np.float32), sample_rate, rate)]
 
 
-def load_recognizer(name: str | None = None) -> Recognizer:
+def load_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
     """Return a recognizer, with the language model that lies in its folder, if one does.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
-    Raises: ModelError if there is none.
+        device, precision: as `resolve_runtime` takes them; a GPU where there is one.
+    Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision.
     """
+    runtime = resolve_runtime(device, precision)
     name = name or first_built_in(*systems_of("recognizer"))
     counted = locate(name) / LANGUAGE_MODEL
-    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None)
+    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _kept_recognizer(name: str | None, device: str, precision: str) -> Recognizer:
+    return load_recognizer(name, device, precision)
+
+
+def shared_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+    """Return what `load_recognizer` does, loaded once for all callers and threads; the last few are kept.
+
+    It is shared: its weights must stay as they are. A run that goes on to train is seen as it was when first loaded.
+    """
+    with _lock:
+        return _kept_recognizer(name, device, precision)
 
 
 def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None) -> Alignment:
-    """Return when each word, syllable and phone of a text sounds, by the built-in recognizer."""
-    return load_recognizer().align(sound, text, sample_rate)
+    """Return when each word, syllable and phone of a text sounds, by the built-in recognizer, which is kept loaded."""
+    return shared_recognizer().align(sound, text, sample_rate)

@@ -92,6 +92,9 @@ def transcribe(
     compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
     no_speech_threshold: decoding.NoSpeechThreshold = None,
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -102,7 +105,7 @@ def transcribe(
     options = decoding.decoding_options(locals())
     from malsori.asr.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
     for path in files:
         with sound_progress(path) as done:
             transcript = recognizer.transcribe(path, options, on_progress=done)
@@ -133,6 +136,9 @@ def align_text(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
@@ -142,7 +148,8 @@ def align_text(
 
     by_name = out.suffix[1:].lower() if out else ""
     form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
-    alignment = load_recognizer(model).align(audio, text_of(text))
+    said = text_of(text)
+    alignment = load_recognizer(model, **prepare_runtime(device, precision, threads)).align(audio, said)
     write(_alignment_as(form, alignment), out)
 
 
