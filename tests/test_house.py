@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 970),
     "models": (11, 1840),
     "nn": (5, 610),
-    "pretrained": (8, 1410),
+    "pretrained": (8, 1440),
     "report": (12, 1440),
     "runtime": (1, 70),
     "text": (15, 1680),

@@ -30,6 +30,7 @@ def parse(words: list[str]) -> dict:
     """Return the parameters that the command line would call a command with, calling nothing."""
     command, context = typer.main.get_command(cli.app), None
     while hasattr(command, "commands"):
+        words = words if words and words[0] in command.commands else ["list", *words]  # 'malsori models' lists
         context = command.make_context(command.name, words, parent=context, resilient_parsing=True)
         (name,), words = context._protected_args, context.args  # a group may have a command of its own for no word
         command = command.commands[name]

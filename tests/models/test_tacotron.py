@@ -17,7 +17,7 @@ from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronCo
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.nn.recurrent import DecodingLimits
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_model
-from malsori.pretrained.hub import import_public
+from malsori.pretrained.hub import import_external
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
 from malsori.tts.acoustic import TacotronAdapter
@@ -149,7 +149,7 @@ def test_a_pitch_that_a_tacotron_cannot_change_is_refused():
         TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
 
 
-# NVIDIA's layout
+# NVIDIA's format
 
 
 def nvidia_shapes(
@@ -259,10 +259,10 @@ def nvidia_mel(weights: dict[str, Tensor], token_ids: Tensor, mel: Tensor) -> tu
 
 
 @torch.no_grad()
-def test_a_file_of_nvidia_s_layout_gives_the_mels_that_its_names_mean(tmp_path: Path):
+def test_a_file_of_nvidia_s_format_gives_the_mels_that_its_names_mean(tmp_path: Path):
     weights = nvidia_weights()
     torch.save({"iteration": 5, "state_dict": {f"module.{k}": v for k, v in weights.items()}}, tmp_path / "taco.pt")
-    model = import_public(tmp_path / "taco.pt", [])
+    model = import_external(tmp_path / "taco.pt", [])
     assert (model.facts.system, model.facts.audio.mel_channels, model.network.config.vocab) == ("tacotron2", 12, 21)
     save_model(model, tmp_path / "model")
     network = open_model(tmp_path / "model").network
@@ -280,7 +280,7 @@ def test_a_voice_of_nvidia_s_speaks_by_itself_as_its_program_does(tmp_path: Path
     weights["decoder.gate_layer.linear_layer.weight"] *= -1.0  # with these weights it rises, and would not otherwise
     weights["decoder.gate_layer.linear_layer.bias"] -= 9.0
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
-    network = import_public(tmp_path / "taco.pt", []).network
+    network = import_external(tmp_path / "taco.pt", []).network
     network.decoder.prenet.dropout = 0.0
     token_ids, asked = torch.randint(1, 21, (9,)), (torch.tensor([9]), torch.tensor([0]))
     said = network.infer(token_ids[None], *asked, network.config.limits.model_copy(update={"max_frames_per_token": 1}))
@@ -297,12 +297,12 @@ def test_nvidia_s_mel_is_its_own_and_several_frames_a_step_are_refused(tmp_path:
     weights = nvidia_weights()
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
     (tmp_path / "config.json").write_text('{"sampling_rate": 16000, "mel_fmax": null}', encoding="utf-8")
-    audio = import_public(tmp_path / "taco.pt", []).facts.audio
+    audio = import_external(tmp_path / "taco.pt", []).facts.audio
     assert (audio.convention, audio.hop_samples, audio.max_hz) == ("tacotron2", 256, 8000.0)
     weights["decoder.prenet.layers.0.linear_layer.weight"] = torch.zeros(16, 24)
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match="n_frames_per_step is 2; only 1 is known"):
-        import_public(tmp_path / "taco.pt", [])
+        import_external(tmp_path / "taco.pt", [])
 
 
 def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batches_fit(tmp_path: Path):
@@ -310,15 +310,15 @@ def test_nvidia_s_own_sizes_are_the_paper_s_and_older_files_that_count_no_batche
     assert sum(p.numel() for p in Tacotron2(own).parameters()) == 28_193_153  # as NVIDIA's with its 148 symbols
     weights = {name: tensor for name, tensor in nvidia_weights().items() if "num_batches" not in name}
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
-    assert import_public(tmp_path / "taco.pt", []).facts.system == "tacotron2"
+    assert import_external(tmp_path / "taco.pt", []).facts.system == "tacotron2"
     del weights["decoder.gate_layer.linear_layer.bias"]
     torch.save({"state_dict": weights}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match=r"'decoder\.gate_layer\.linear_layer\.bias' is missing"):
-        import_public(tmp_path / "taco.pt", [])
+        import_external(tmp_path / "taco.pt", [])
 
 
 def test_an_imported_voice_that_knows_no_phonemes_says_so(tmp_path: Path):
     torch.save({"state_dict": nvidia_weights()}, tmp_path / "taco.pt")
     with pytest.raises(ModelError, match="reads 21 symbols of its makers"):
-        voice = TacotronAdapter(import_public(tmp_path / "taco.pt", []))
+        voice = TacotronAdapter(import_external(tmp_path / "taco.pt", []))
         voice.synthesize(SynthesisInput(("a",), ""), SayOptions())

@@ -15,7 +15,7 @@ from malsori.errors import ConfigError, ModelError
 from malsori.models.vits import Vits, VitsConfig, join_blanks, with_blanks
 from malsori.models.vits_duration import DurationConfig, SplineFlow
 from malsori.pretrained.folder import open_model, save_model
-from malsori.pretrained.hub import import_public, load_saved
+from malsori.pretrained.hub import import_external, load_saved
 
 from .harness import check_gradients
 from .subjects_vits import VITS
@@ -278,7 +278,7 @@ def authors_file(folder: Path, speakers: int, stochastic: bool, **data: Any) -> 
 @pytest.mark.parametrize("stochastic", [True, False])
 def test_the_authors_file_is_opened_to_the_last_name(speakers: int, stochastic: bool, tmp_path: Path) -> None:
     path, tensors = authors_file(tmp_path, speakers, stochastic)
-    opened = import_public(path, [])
+    opened = import_external(path, [])
     network = opened.network
     assert torch.equal(network.text_encoder.blocks[1].attention.key.weight, squeezed(tensors, "attn_layers.1.conv_k"))
     assert torch.equal(network.flow.steps[3].shift.weight, tensors["flow.flows.6.post.weight"])
@@ -302,7 +302,7 @@ SAID = {
 
 @pytest.mark.parametrize(("speakers", "stochastic"), SAID)
 def test_the_authors_file_says_what_it_said_there(speakers: int, stochastic: bool, tmp_path: Path) -> None:
-    network = import_public(authors_file(tmp_path, speakers, stochastic)[0], []).network
+    network = import_external(authors_file(tmp_path, speakers, stochastic)[0], []).network
     speaker_ids = torch.tensor([2]) if speakers else None
     durations, samples = SAID[speakers, stochastic]
     said = network.infer(torch.arange(13)[None], None, speaker_ids, 0.0, 0.0, speed=1 / 1.5)
@@ -314,7 +314,7 @@ def test_one_speaker_may_have_what_several_are_told_apart_by(tmp_path: Path) -> 
     path, tensors = authors_file(tmp_path, 4, True, n_speakers=0)
     alone = {name: tensor for name, tensor in tensors.items() if name != "emb_g.weight"}
     torch.save({"model": alone}, path)
-    network = import_public(path, []).network
+    network = import_external(path, []).network
     assert not network.config.speaker_embedding_size and network.infer(torch.arange(9)[None]).wave.isfinite().all()
 
 
@@ -341,22 +341,22 @@ def test_settings_of_the_authors_that_cannot_be_are_named(
     config[section] = {name: given for name, given in (config[section] | {key: value}).items() if given is not None}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=message):
-        import_public(path, [])
+        import_external(path, [])
 
 
 def test_what_an_authors_file_was_stripped_of_is_named(tmp_path: Path) -> None:
     path, tensors = authors_file(tmp_path, 0, True)
     torch.save({"model": {name: tensors[name] for name in tensors if not name.startswith("enc_q.")}}, path)
     with pytest.raises(ModelError, match=r"weight 'enc_q\.pre\.weight' is missing"):
-        import_public(path, [])
+        import_external(path, [])
     torch.save({"model": {"discriminators.0.convs.0.bias": torch.zeros(3)}, "iteration": 3}, tmp_path / "D_3.pth")
     with pytest.raises(ModelError, match=r"'discriminators\.': holds the discriminators; .* begins with G_"):
-        import_public(tmp_path / "D_3.pth", [])
+        import_external(tmp_path / "D_3.pth", [])
     (tmp_path / "config.json").write_text(
         json.dumps(json.loads((tmp_path / "config.json").read_text()) | {"symbols": "_a"})
     )
     with pytest.raises(ModelError, match="2 symbols in its settings, 13 in the file"):
-        import_public(path, [])
+        import_external(path, [])
 
 
 def squeezed(tensors: dict[str, Tensor], name: str) -> Tensor:

@@ -1,5 +1,6 @@
-"""Public checkpoints: recognised, renamed to the last tensor, or refused by the name of the first that does not fit."""
+"""Public checkpoints: recognized, renamed to the last tensor, or refused by the name of the first that does not fit."""
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from torch import Tensor
 from malsori import load_model
 from malsori.errors import MalsoriError, ModelError
 from malsori.models.hifigan import Hifigan, HifiganConfig
-from malsori.pretrained.convert import KeyRule, layouts, names_there, rename
+from malsori.pretrained import convert
+from malsori.pretrained.convert import KeyRule, conversion_maps, rename, source_names
 from malsori.pretrained.folder import open_model, save_model
-from malsori.pretrained.hub import import_public, load_saved, open_folder
+from malsori.pretrained.hub import import_external, load_saved, open_folder
 
 #: The authors' three generators, and a small one.
 COMMON = {
@@ -197,10 +199,10 @@ def test_a_folder_with_a_pickle_only_says_what_to_do(tmp_path: Path) -> None:
     torch.save(oracle.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(
         ModelError,
-        match=r"no model\.safetensors; a pickle is taken in by 'malsori import .*pytorch_model\.bin -o FOLDER'",
+        match=r"no model\.safetensors; a pickle is imported by 'malsori import .*pytorch_model\.bin -o FOLDER'",
     ):
         open_folder(tmp_path)
-    model = import_public(tmp_path / "pytorch_model.bin", [])
+    model = import_external(tmp_path / "pytorch_model.bin", [])
     mel = torch.randn(1, 6, 10)
     with torch.no_grad():
         torch.testing.assert_close(model.network(mel).wave, oracle(mel), atol=1e-5, rtol=1e-4)
@@ -214,7 +216,7 @@ def test_a_folder_with_a_pickle_only_says_what_to_do(tmp_path: Path) -> None:
 )
 def test_the_authors_generators_are_imported_with_every_tensor(tmp_path: Path, h: dict[str, Any], count: float) -> None:
     path, tensors = authors_file(tmp_path, h)
-    model = import_public(path, [])
+    model = import_external(path, [])
     assert sum(value.numel() for value in tensors.values()) == model.parameters
     assert round(model.parameters / 1e6, 2) == count
     assert model.network.config.samples_per_frame == model.facts.audio.hop_samples == 256
@@ -263,7 +265,7 @@ def heard_by_their_equations(w: dict[str, Tensor], h: dict[str, Any], mel: Tenso
 )
 def test_an_imported_generator_sounds_as_its_equations_say(tmp_path: Path, h: dict[str, Any]) -> None:
     path, tensors = authors_file(tmp_path, h)
-    network, mel = import_public(path, []).network, torch.randn(80, 9)
+    network, mel = import_external(path, []).network, torch.randn(80, 9)
     with torch.no_grad():
         wanted, found = heard_by_their_equations(tensors, h, mel), network(mel.T[None]).wave[0]
     assert wanted.abs().mean() > 0.01 and found.shape == (9 * 256,)
@@ -273,17 +275,20 @@ def test_an_imported_generator_sounds_as_its_equations_say(tmp_path: Path, h: di
 def test_what_the_authors_program_does_not_look_at_in_its_settings_changes_nothing(tmp_path: Path) -> None:
     two = TINY | {"resblock": "2", "resblock_dilation_sizes": [[1, 2], [2, 6]]}
     path, _ = authors_file(tmp_path, two)
-    wanted = import_public(path, []).network.config
+    wanted = import_external(path, []).network.config
     more = two | {"resblock": 2, "resblock_dilation_sizes": [[1, 2, 9], [2, 6, 9]]}
     (tmp_path / "config.json").write_text(json.dumps(more), encoding="utf-8")
-    assert import_public(path, []).network.config == wanted
+    assert import_external(path, []).network.config == wanted
 
 
 def test_an_imported_file_is_a_folder_of_ours(tmp_path: Path) -> None:
     path, _ = authors_file(tmp_path, TINY)
-    save_model(import_public(path, [tmp_path / "config.json"], license="MIT"), tmp_path / "ours")
+    save_model(import_external(path, [tmp_path / "config.json"], license="MIT"), tmp_path / "ours")
     opened = load_saved(str(tmp_path / "ours"))
-    assert opened.facts.license == "MIT" and opened.facts.trained == {"imported": path.name, "layout": "jik876-hifigan"}
+    assert opened.facts.license == "MIT" and opened.facts.trained == {
+        "imported": path.name,
+        "checkpoint_format": "jik876-hifigan",
+    }
     assert "g_00000001.pt" in opened.card and "MIT" in opened.card
 
 
@@ -297,16 +302,16 @@ def test_files_that_are_no_checkpoint_are_refused_in_one_line(tmp_path: Path) ->
     (tmp_path / "text.pt").write_text("hello", encoding="utf-8")
     (tmp_path / "empty.pt").write_bytes(b"")
     for name, message in {
-        "do_00000001.pt": "of no known layout .*'mpd': holds the discriminators; the generator is in the file",
+        "do_00000001.pt": "of no known checkpoint format .*'mpd': holds the discriminators; the generator is in",
         "list.pt": "holds a list, not weights by name",
-        "other.pt": r"of no known layout \(its entries are generator\)\. Known: .*jik876-hifigan",
+        "other.pt": r"of no known checkpoint format \(its entries are generator\)\. Known: .*jik876-hifigan",
         "cut.pt": "not a file of weights",
         "text.pt": "not a file of weights",
         "empty.pt": "not a file of weights",
         "absent.pt": "no such file",
     }.items():
         with pytest.raises(MalsoriError, match=message) as caught:
-            import_public(tmp_path / name, [])
+            import_external(tmp_path / name, [])
         assert "\n" not in str(caught.value)
 
 
@@ -323,7 +328,7 @@ class Planted:
 def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     torch.save({"generator": Planted(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises(ModelError, match=r"without running its code \(it holds a .*getattr\)$"):
-        import_public(tmp_path / "evil.pt", [])
+        import_external(tmp_path / "evil.pt", [])
     assert not (tmp_path / "ran").exists()
 
 
@@ -332,39 +337,45 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
     other = tmp_path / "other.yaml"
     other.write_text("upsample_initial_channel: 32\n", encoding="utf-8")
     with pytest.raises(ModelError, match=r"its settings have no 'num_mels'"):
-        import_public(path, [other])
+        import_external(path, [other])
     with pytest.raises(ModelError, match=r"weight 'conv_pre\.bias' has shape \(16,\), the config wants \(32,\)"):
-        import_public(path, [tmp_path / "config.json", other])
+        import_external(path, [tmp_path / "config.json", other])
     other.write_text("hop_size: 300\n", encoding="utf-8")
-    assert import_public(path, [tmp_path / "config.json", other]).facts.audio.hop_samples == 256
+    assert import_external(path, [tmp_path / "config.json", other]).facts.audio.hop_samples == 256
     assert "hop_size is 300, but upsample_rates multiply to 256" in caplog.text
     other.write_text("upsample_rates: [256]\n", encoding="utf-8")
     with pytest.raises(ModelError, match="each upsampling has one rate and one kernel"):
-        import_public(path, [tmp_path / "config.json", other])
+        import_external(path, [tmp_path / "config.json", other])
     other.write_text("- a\n", encoding="utf-8")
     with pytest.raises(MalsoriError, match=r"other\.yaml: expected settings by name, found list"):
-        import_public(path, [other])
+        import_external(path, [other])
 
 
 # The tables
 
 
-def test_every_layout_file_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.pretrained import convert_asr, convert_tts
-
-    assert {layout.name for layout in layouts()} == set(convert_asr.READERS | convert_tts.READERS)
-    assert all(layout.model_types or layout.marks for layout in layouts() if layout.origin != "ctranslate2")
+def test_every_conversion_map_is_read_under_its_own_name_and_has_a_reader() -> None:
+    stems = {path.stem for path in Path(convert.__file__).parent.glob("maps/*.toml")}
+    assert {conversion.name for conversion in conversion_maps()} == stems
+    for conversion in conversion_maps():
+        module, function = conversion.reader.split(":")
+        assert callable(getattr(importlib.import_module(f"malsori.pretrained.{module}"), function))
+    assert all(
+        conversion.model_types or conversion.marks
+        for conversion in conversion_maps()
+        if conversion.origin != "ctranslate2"
+    )
 
 
 def test_tensors_of_one_name_are_joined_in_the_order_of_their_parts() -> None:
-    layout = layouts()[0].model_copy(
+    conversion = conversion_maps()[0].model_copy(
         update={
             "keys": tuple(
-                KeyRule(theirs=theirs, ours="joined", part=part) for part, theirs in enumerate(("q", "k", "v"))
+                KeyRule(source=source, target="joined", part=part) for part, source in enumerate(("q", "k", "v"))
             )
         }
     )
-    joined = rename(layout, {name: torch.full((2, 3), float(place)) for place, name in enumerate("vqk")}, "here")
+    joined = rename(conversion, {name: torch.full((2, 3), float(place)) for place, name in enumerate("vqk")}, "here")
     assert joined["joined"][::2, 0].tolist() == [1.0, 2.0, 0.0]
 
 
@@ -381,7 +392,7 @@ def test_a_network_with_plain_weights_takes_normed_ones() -> None:
 
 
 def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield for every layout the tensors of a small checkpoint of its kind, under its own names."""
+    """Yield for every checkpoint format the tensors of a small checkpoint of its kind, under its own names."""
     import transformers as there
 
     from ..models.test_tacotron import nvidia_weights
@@ -427,26 +438,26 @@ def checkpoints() -> Iterator[tuple[str, dict[str, Tensor]]]:
 @pytest.mark.slow
 def test_every_table_can_be_read_backwards_so_that_messages_name_what_the_file_calls_it() -> None:
     pytest.importorskip("transformers")
-    by_name, seen = {layout.name: layout for layout in layouts()}, set()
+    by_name, seen = {conversion.name: conversion for conversion in conversion_maps()}, set()
     for name, weights in checkpoints():
         seen.add(name)
-        layout = by_name[name]
+        conversion = by_name[name]
         kinds = {re.sub(r"\d+", "#", theirs): theirs for theirs in weights}
         for theirs in kinds.values():  # one of each kind, as if it were missing
-            found = layout.rule_of(theirs)
+            found = conversion.rule_of(theirs)
             assert found is not None, f"{name}: {theirs}"
             if not found[0].dropped:
                 others = [other for other in weights if other != theirs]
                 for ours in filter(None, found[1]):
-                    assert theirs in names_there(layout, ours, others), f"{name}: {theirs} is {ours} here"
+                    assert theirs in source_names(conversion, ours, others), f"{name}: {theirs} is {ours} here"
     assert seen == set(by_name)
 
 
 def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
     from .test_ming024 import theirs
 
-    layout = next(layout for layout in layouts() if layout.name == "ming024-fastspeech2")
+    conversion = next(conversion for conversion in conversion_maps() if conversion.name == "ming024-fastspeech2")
     weights = theirs()
     del weights["decoder.layer_stack.1.slf_attn.w_vs.weight"]
     with pytest.raises(ModelError, match=r"here: weight 'decoder\.layer_stack\.1\.slf_attn\.w_vs\.weight' is missing"):
-        rename(layout, weights, "here")
+        rename(conversion, weights, "here")

@@ -13,7 +13,7 @@ from malsori import cli, load_model
 from malsori.errors import MalsoriError, ModelError
 from malsori.models.whisper import Whisper
 from malsori.pretrained.folder import open_model
-from malsori.pretrained.hub import import_public, load_saved, open_folder
+from malsori.pretrained.hub import import_external, load_saved, open_folder
 
 from ..models.test_whisper import TINY, assert_same_logits, assert_same_words, theirs
 
@@ -41,7 +41,7 @@ def variables_of(model: Any) -> Arrays:
     for convolution in ("conv1", "conv2"):
         for part in ("weight", "bias"):
             found[f"encoder/{convolution}/{part}"] = state[f"encoder.{convolution}.{part}"]
-    for side, count in (("encoder", model.config.num_encoder_layers), ("decoder", model.config.num_decoder_layers)):
+    for side, count in (("encoder", model.config.encoder_layers), ("decoder", model.config.decoder_layers)):
         found[f"{side}/position_encodings/encodings"] = state[f"{side}.embed_positions.weight"]
         norm(f"{side}/layer_norm", f"{side}.layer_norm")
         for number in range(count):
@@ -161,12 +161,12 @@ def test_import_writes_a_folder_of_ours_and_the_hub_is_asked_for_model_bin(
     assert cli.run(["import", "owner/faster-whisper-tiny", "-o", str(tmp_path / "ours"), "--license", "MIT"]) == 0
     assert "model.bin" in asked and "a whisper of" in capsys.readouterr().out
     ours = open_model(tmp_path / "ours")
-    assert ours.facts.trained == {"imported": "model.bin", "layout": "ctranslate2-whisper"}
+    assert ours.facts.trained == {"imported": "model.bin", "checkpoint_format": "ctranslate2-whisper"}
     for path in (tmp_path / "hub", tmp_path / "hub" / "model.bin"):
-        for name, tensor in import_public(path, []).network.state_dict().items():
+        for name, tensor in import_external(path, []).network.state_dict().items():
             assert torch.equal(ours.network.state_dict()[name], tensor), name
     with pytest.raises(ModelError, match=r"its settings stand in it; --config other\.json has nothing to say"):
-        import_public(tmp_path / "hub", [Path("other.json")])
+        import_external(tmp_path / "hub", [Path("other.json")])
 
 
 def test_a_tensor_that_is_missing_is_named_as_the_file_calls_it(tmp_path: Path) -> None:

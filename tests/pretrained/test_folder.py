@@ -12,7 +12,7 @@ from malsori import load_model
 from malsori.errors import FileError, MalsoriError, ModelError
 from malsori.pretrained import hub
 from malsori.pretrained.folder import load_exactly, open_model, read_weights, save_model
-from malsori.pretrained.hub import built_in, first_built_in, load_saved, locate
+from malsori.pretrained.hub import built_in, first_built_in, load_saved, resolve
 from malsori.text.symbols import PHONEMES
 
 from ..models.harness import saved
@@ -138,12 +138,12 @@ def test_weights_come_back_in_single_precision(tmp_path: Path) -> None:
 def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert locate(str(folder)) == folder
-    assert locate(str(folder.parent)) == folder  # a run keeps its product in model/
+    assert resolve(str(folder)) == folder
+    assert resolve(str(folder.parent)) == folder  # a run keeps its product in model/
     monkeypatch.setattr(hub, "_assets", lambda: tmp_path / "assets")
     shutil.copytree(folder, tmp_path / "assets" / "korean")
     (tmp_path / "assets" / "no-model").mkdir()
-    assert locate("korean") == tmp_path / "assets" / "korean"
+    assert resolve("korean") == tmp_path / "assets" / "korean"
     assert [entry.name for entry in built_in()] == ["korean"]
     assert built_in()[0].bytes == sum(path.stat().st_size for path in folder.iterdir())
     assert first_built_in("hifigan", "vocos") == "korean"
@@ -160,10 +160,10 @@ def test_a_model_that_is_nowhere_is_refused_with_the_nearest_name(
     monkeypatch.setattr(hub, "_assets", lambda: tmp_path / "assets")
     shutil.copytree(folder, tmp_path / "assets" / "korean")
     with pytest.raises(ModelError, match=r"no model 'koraen'\. Did you mean 'korean'"):
-        locate("koraen")
+        resolve("koraen")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"empty: no config\.json in it or in .*empty/model"):
-        locate(str(tmp_path / "empty"))
+        resolve(str(tmp_path / "empty"))
 
 
 def test_a_hub_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,4 +175,4 @@ def test_a_hub_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.Monk
     with pytest.raises(
         ModelError, match=r"^'owner/name': no such folder, and the Hugging Face hub .*: no route to host$"
     ):
-        locate("owner/name")
+        resolve("owner/name")

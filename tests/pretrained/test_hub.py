@@ -1,4 +1,4 @@
-"""The catalogue through the command line: what is listed, taken in, and given to the hub."""
+"""The hub through the command line: what is listed, imported, and given to the hub."""
 
 import json
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_import_asks_the_hub_for_the_one_pickle_that_it_opens(tmp_path: Path, mo
         return str(tmp_path / "hub")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(ModelError, match=r"no model\.safetensors; a pickle is taken in by 'malsori import"):
+    with pytest.raises(ModelError, match=r"no model\.safetensors; a pickle is imported by 'malsori import"):
         load_saved("owner/vocoder")
     assert cli.run(["import", "owner/vocoder", "-o", str(tmp_path / "ours")]) == 0
     assert "pytorch_model.bin" not in asked[0] and "pytorch_model.bin" in asked[1]
@@ -151,3 +151,14 @@ def test_import_asks_the_hub_for_the_one_pickle_that_it_opens(tmp_path: Path, mo
         with torch.no_grad():
             wanted, found = oracle(mel), load_saved(str(tmp_path / folder)).network(mel).wave
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_imported_before_formats_had_their_name_still_says_its_format(tmp_path: Path) -> None:
+    save_model(saved(VOCOS, VOCOS.build()), tmp_path / "model")
+    place = tmp_path / "model" / "config.json"
+    values = json.loads(place.read_text(encoding="utf-8"))
+    values["trained"] = {"imported": "g_1", "layout": "jik876-hifigan"}
+    place.write_text(json.dumps(values), encoding="utf-8")
+    assert load_saved(str(tmp_path / "model")).facts.trained == {
+        "imported": "g_1", "checkpoint_format": "jik876-hifigan",
+    }  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor
 from malsori import cli, load_model
 from malsori.errors import ModelError
 from malsori.models.fastspeech2 import FastSpeech2Config
-from malsori.pretrained.hub import import_public
+from malsori.pretrained.hub import import_external
 
 from ..models.harness import CHECKS, Subject
 from ..models.subjects import FASTSPEECH2
@@ -188,7 +188,7 @@ def test_an_imported_model_speaks_as_its_equations_say(write, tmp_path: Path, sp
 
 
 def test_its_mel_is_that_of_tacotron_2(write) -> None:
-    model = import_public(*write(theirs()))
+    model = import_external(*write(theirs()))
     audio = model.facts.audio
     assert (audio.convention, audio.sample_rate, audio.hop_samples, audio.max_hz) == ("tacotron2", 22050, 256, 8000.0)
     assert model.facts.speakers == ("0",)
@@ -201,14 +201,14 @@ def test_a_file_from_the_days_of_numpy_1_is_opened(write) -> None:
     old = path.read_bytes().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
     assert b"numpy.core" in old and b"numpy._core" not in old
     path.write_bytes(old)
-    assert import_public(path, configs).facts.system == "fastspeech2"
+    assert import_external(path, configs).facts.system == "fastspeech2"
 
 
 def test_speakers_have_the_numbers_that_their_file_says(write) -> None:
     path, configs = write(theirs(speakers=3))
     for named, speakers in (({"b": 1, "c": 2, "a": 0}, ("a", "b", "c")), ({"a": 0}, ("0", "1", "2"))):
         (path.parent / "speakers.json").write_text(json.dumps(named))
-        assert import_public(path, configs).facts.speakers == speakers
+        assert import_external(path, configs).facts.speakers == speakers
 
 
 def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,12 +229,12 @@ def test_it_does_not_pretend_to_read_korean(write, tmp_path: Path, capsys: pytes
 )
 def test_a_variant_that_is_not_known_is_refused(write, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        import_public(*write(theirs(), **changes))
+        import_external(*write(theirs(), **changes))
 
 
 def test_a_gst_or_another_addition_is_refused_by_its_name(write) -> None:
     with pytest.raises(ModelError, match=r"weight 'gst\.weight' belongs to no part of a fastspeech2 of ming024"):
-        import_public(*write(theirs() | {"gst.weight": torch.zeros(1)}))
+        import_external(*write(theirs() | {"gst.weight": torch.zeros(1)}))
 
 
 BINNED = Subject(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from malsori import cli
 from malsori.errors import ModelError
-from malsori.pretrained.hub import import_public, load_saved
+from malsori.pretrained.hub import import_external, load_saved
 
 from ..models.test_whisper import TINY, assert_same_logits, assert_same_words, theirs
 from ..text.test_tokenizer import write_tokenizer
@@ -83,13 +83,13 @@ def test_a_tokenizer_is_asked_for_and_must_be_the_networks(tmp_path: Path, token
     with pytest.raises(
         ModelError, match=r"tiny\.pt: holds no tokenizer; name a folder .* of its 100 tokens with --tok"
     ):
-        import_public(tmp_path / "tiny.pt", [])
+        import_external(tmp_path / "tiny.pt", [])
     with pytest.raises(ModelError, match=rf"a tokenizer of {vocab} tokens; the network in .*tiny\.pt knows 100"):
-        import_public(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))
+        import_external(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))
     (tmp_path / "hifigan").mkdir()
     path, _ = authors_file(tmp_path / "hifigan", HIFIGAN)
     with pytest.raises(ModelError, match=r"a hifigan has no tokenizer; --tokenizer x/y has nothing to say"):
-        import_public(path, [], tokenizer="x/y")
+        import_external(path, [], tokenizer="x/y")
 
 
 def test_a_tokenizer_comes_from_the_hub_without_weights(
@@ -103,14 +103,14 @@ def test_a_tokenizer_comes_from_the_hub_without_weights(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     openai_file(tmp_path / "tiny.pt", vocab)
-    assert "tokenizer.json" in import_public(tmp_path / "tiny.pt", [], tokenizer="openai/whisper-base").files
+    assert "tokenizer.json" in import_external(tmp_path / "tiny.pt", [], tokenizer="openai/whisper-base").files
     assert asked[0] == "openai/whisper-base" and not [name for name in asked if "safetensors" in name or "bin" in name]
 
 
 def test_sizes_that_do_not_fit_are_named_as_the_file_calls_them(tmp_path: Path, tokenizer: Path) -> None:
     openai_file(tmp_path / "tiny.pt", n_text_layer=4)
     with pytest.raises(ModelError, match=r"weight 'decoder\.blocks\.3\.attn_ln\.weight' is missing"):
-        import_public(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))
+        import_external(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))
     openai_file(tmp_path / "tiny.pt", n_audio_head="many")
     with pytest.raises(ModelError, match=r"its settings are not those of a whisper: .*encoder_heads = 'many'"):
-        import_public(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))
+        import_external(tmp_path / "tiny.pt", [], tokenizer=str(tokenizer))

@@ -12,7 +12,7 @@ from malsori import cli
 from malsori.config import WHISPER_AUDIO
 from malsori.errors import ModelError
 from malsori.models.whisper import Whisper, WhisperConfig
-from malsori.pretrained.convert import describe
+from malsori.pretrained.convert import external_facts
 from malsori.pretrained.folder import SavedModel, save_model
 from malsori.pretrained.hub import load_saved
 from malsori.pretrained.shrink import ShrinkOptions, shrink
@@ -41,9 +41,9 @@ def whisper(folder: Path, names: tuple[str, ...] = NEW, suppress: tuple[int, ...
         "max_initial_timestamp_index": 50,
     }
     config = WhisperConfig(
-        vocab=tokenizer.first_timestamp + len(TIMES), mel_channels=80, features=16, encoder_layers=1, encoder_heads=2,
-        encoder_hidden=16, encoder_positions=100, decoder_layers=2, decoder_heads=2, decoder_hidden=16,
-        decoder_positions=40, whole_window=False,
+        vocab=tokenizer.first_timestamp + len(TIMES), mel_channels=80, hidden_size=16, num_encoder_layers=1,
+        num_encoder_heads=2, encoder_ffn_size=16, encoder_positions=100, num_decoder_layers=2, num_decoder_heads=2,
+        decoder_ffn_size=16, decoder_positions=40, whole_window=False,
     )  # fmt: skip
     torch.manual_seed(5)
     network = Whisper(config).eval()
@@ -51,7 +51,7 @@ def whisper(folder: Path, names: tuple[str, ...] = NEW, suppress: tuple[int, ...
         if parameter.dim() > 1:
             parameter.data.mul_(4)
     held["generation_config.json"] = json.dumps(settings).encode()
-    return SavedModel(describe("whisper", config, WHISPER_AUDIO), {}, network, card="# W\n", files=held)
+    return SavedModel(external_facts("whisper", config, WHISPER_AUDIO), {}, network, card="# W\n", files=held)
 
 
 def kept_ids(before: SavedModel, after: SavedModel) -> list[int]:

@@ -23,7 +23,7 @@ from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import first_built_in, load_saved, locate
+from malsori.pretrained.hub import first_built_in, load_saved, resolve
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
@@ -173,7 +173,7 @@ def load_recognizer(name: str | None = None, device: str = "auto", precision: st
     """
     runtime = resolve_runtime(device, precision)
     name = name or first_built_in(*systems_of("recognizer"))
-    counted = locate(name) / LANGUAGE_MODEL
+    counted = resolve(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime)
 
 

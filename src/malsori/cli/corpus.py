@@ -181,8 +181,8 @@ def show_utterances(
 
 def _tokenizer(name: str) -> "Tokenizer":
     from malsori.pretrained.folder import kept_files
-    from malsori.pretrained.hub import locate
+    from malsori.pretrained.hub import resolve
     from malsori.text.tokenizer import Tokenizer
 
-    folder = locate(name)
+    folder = resolve(name)
     return Tokenizer(kept_files(folder), str(folder))

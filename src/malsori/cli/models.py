@@ -38,9 +38,9 @@ def list_models(
 
     Example: malsori models · malsori models runs/voice
     """
-    from malsori.pretrained.hub import built_in, entry, other_weights
+    from malsori.pretrained.hub import built_in, describe_model, other_weights
 
-    models = [entry(name) for name in names] if names else built_in()
+    models = [describe_model(name) for name in names] if names else built_in()
     others = [] if names else other_weights()
     if as_json:
         facts = [{"name": model.name, "bytes": model.bytes, **model.facts.model_dump(mode="json")} for model in models]
@@ -118,9 +118,9 @@ def import_checkpoint(
     Example: malsori import g_02500000 -o models/hifigan --config config_v1.json --license MIT
     """
     from malsori.pretrained.folder import save_model
-    from malsori.pretrained.hub import import_public
+    from malsori.pretrained.hub import import_external
 
-    model = import_public(file, config or [], license, tokenizer)
+    model = import_external(file, config or [], license, tokenizer)
     save_model(model, out, half)
     print(
         f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. License: {model.facts.license}."

@@ -1,17 +1,17 @@
-"""Checkpoints of other programs: whose layout one has, and its tensors under our names.
+"""Checkpoints of other programs: in which format one is, and its tensors under the names of our networks.
 
-A layout is a file `malsori/layouts/<origin>-<system>.toml`:
+A format is known by its conversion map, a file `malsori/pretrained/maps/<origin>-<system>.toml`:
 
-    origin, system, source     whose it is, which of our systems it becomes, where its names were read
+    origin, system, reference  whose it is, which of our systems it becomes, where its names were read
     model_types                what `model_type` in a transformers folder's config.json says
     marks, inside              beginnings of names that all stand in the author's own file, and the entry they lie under
     settings                   the entry of that file that holds its settings; those of a file beside it go before
     [refused]                  how an entry, or a name, of another of their files begins = what to tell who gives it
     spellings                  pairs of a regular expression and what replaces it, in order, before a name is looked up
     [[keys]]                   in order, the first that matches a whole name wins:
-        theirs = 'conv_pre\\.(.*)'      a regular expression
-        ours = 'conv_in.\\1'           the name here; tensors of one name with part = 0, 1, 2 are joined in that order
-        shares = ['a.\\1', '', 'b.\\1']  or: cut into equal parts along its first axis, one name each; '' is not needed
+        source = 'conv_pre\\.(.*)'      a regular expression
+        target = 'conv_in.\\1'           the name here; tensors of one name with part = 0, 1, 2 are joined in that order
+        targets = ['a.\\1', '', 'b.\\1']   or: cut into equal parts along its first axis, a name each, '' for none
         dropped = "why"               or: not needed here
 
 Both spellings of weight norm are the one of `torch.nn.utils.parametrizations` before a name is looked up, and weights
@@ -19,6 +19,7 @@ without it become what the network has. A linear layer and a convolution one ste
 axis of size 1 is added or left out.
 """
 
+import importlib
 import pickle
 import re
 from collections.abc import Iterable
@@ -46,32 +47,36 @@ _NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.wei
 
 
 class KeyRule(Config):
-    """What becomes of the tensors whose whole name matches `theirs`: they get new names, or are dropped, saying why."""
+    """What becomes of the tensors whose whole name matches `source`: they get new names, or are dropped, saying why."""
 
-    theirs: str
-    ours: str = ""
+    source: str
+    target: str = ""
     part: int = 0
-    shares: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     dropped: str = ""
 
     @model_validator(mode="after")
     def _one_fate(self) -> "KeyRule":
-        if (bool(self.ours), bool(self.shares), bool(self.dropped)).count(True) != 1:
-            raise ValueError(f"'{self.theirs}' must say one of ours, shares and dropped")
+        if (bool(self.target), bool(self.targets), bool(self.dropped)).count(True) != 1:
+            raise ValueError(f"'{self.source}' must say one of target, targets and dropped")
         return self
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def target_names(self) -> tuple[str, ...]:
         """What the equal parts of a tensor are called here, or the whole of it; "" for a part that is not needed."""
-        return self.shares or (self.ours,)
+        return self.targets or (self.target,)
 
 
-class Layout(Config):
-    """One origin's way to name the tensors of one system."""
+class ConversionMap(Config):
+    """One origin's way to name the tensors of one system.
+
+    reader: what reads the origin's settings, as module:function of this folder; imported when it is asked for.
+    """
 
     origin: str
     system: str
-    source: str
+    reader: str
+    reference: str
     model_types: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     inside: str = ""
@@ -82,11 +87,17 @@ class Layout(Config):
 
     @property
     def name(self) -> str:
-        """What its file is called, without the ending; its reader of settings stands under this name."""
+        """What its file is called, without the ending."""
         return f"{self.origin}-{self.system}"
 
+    def untrained(self, checkpoint: "ExternalCheckpoint") -> SavedModel:
+        """Return what a checkpoint's settings ask for, its network not trained. Raises: as the reader does."""
+        module, _, function = self.reader.partition(":")
+        model: SavedModel = getattr(importlib.import_module(f"malsori.pretrained.{module}"), function)(checkpoint)
+        return model
+
     def tensors_in(self, content: dict[str, Any]) -> dict[str, Tensor] | None:
-        """Return the tensors of this layout in the content of an author's file; None if it is another's."""
+        """Return the tensors of this format in the content of an author's file; None if it is another's."""
         tensors = content.get(self.inside, content) if self.inside else content
         if not isinstance(tensors, dict) or not self.marks:
             return None
@@ -101,24 +112,24 @@ class Layout(Config):
         begun = (name for name in self.refused if any(one.startswith(name) for one in names))
         return "".join(f"'{name}': {self.refused[name]}" for name in begun)
 
-    def spelled(self, theirs: str) -> str:
-        """Return a name of theirs as the rules look it up: weight norm as PyTorch spells it now, then `spellings`."""
-        name = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, theirs))
+    def normalize_name(self, source: str) -> str:
+        """Return a source name as the rules look it up: weight norm as PyTorch spells it now, then `spellings`."""
+        name = re.sub(r"\.weight_g$", _NORM, re.sub(r"\.weight_v$", _DIRECTION, source))
         for pattern, replacement in self.spellings:
             name = re.sub(pattern, replacement, name)
         return name
 
-    def rule_of(self, theirs: str) -> tuple[KeyRule, tuple[str, ...]] | None:
-        """Return the rule that a name of theirs falls under, and the names it gives here; None if there is none."""
-        spelled = self.spelled(theirs)
+    def rule_of(self, source: str) -> tuple[KeyRule, tuple[str, ...]] | None:
+        """Return the rule that a source name falls under, and the names it gives here; None if there is none."""
+        spelled = self.normalize_name(source)
         for rule in self.keys:
-            if match := re.fullmatch(rule.theirs, spelled):
-                return rule, tuple(match.expand(name) for name in rule.names)
+            if match := re.fullmatch(rule.source, spelled):
+                return rule, tuple(match.expand(name) for name in rule.target_names)
         return None
 
 
 @dataclass(frozen=True)
-class Public:
+class ExternalCheckpoint:
     """A checkpoint as its makers left it.
 
     Attributes:
@@ -151,7 +162,7 @@ class Public:
         return self.weights[name]
 
 
-def describe(system: str, config: Config, audio: AudioConfig, **more: Any) -> ModelFacts:
+def external_facts(system: str, config: Config, audio: AudioConfig, **more: Any) -> ModelFacts:
     """Return what a public model says of itself once it is ours: its system, its sizes and its mel."""
     return ModelFacts(
         system=system,
@@ -163,34 +174,34 @@ def describe(system: str, config: Config, audio: AudioConfig, **more: Any) -> Mo
 
 
 @cache
-def layouts() -> tuple[Layout, ...]:
-    """Return every layout that malsori knows."""
+def conversion_maps() -> tuple[ConversionMap, ...]:
+    """Return the conversion map of every format that malsori knows."""
     folder = Path(str(resources.files("malsori") / "pretrained" / "maps"))
-    return tuple(Layout.parse(read_toml(path), path.name) for path in sorted(folder.glob("*.toml")))
+    return tuple(ConversionMap.parse(read_toml(path), path.name) for path in sorted(folder.glob("*.toml")))
 
 
-def layout_by_name(name: str) -> Layout:
-    """Return the layout whose file has this name, without its ending."""
-    return next(layout for layout in layouts() if layout.name == name)
+def map_by_name(name: str) -> ConversionMap:
+    """Return the conversion map whose file has this name, without its ending."""
+    return next(conversion for conversion in conversion_maps() if conversion.name == name)
 
 
-def layout_of_type(model_type: str) -> Layout | None:
-    """Return the layout of a transformers folder by its model_type; None if there is none."""
-    return next((layout for layout in layouts() if model_type in layout.model_types), None)
+def map_of_type(model_type: str) -> ConversionMap | None:
+    """Return the conversion map of a transformers folder by its model_type; None if there is none."""
+    return next((conversion for conversion in conversion_maps() if model_type in conversion.model_types), None)
 
 
-def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
+def convert(conversion: ConversionMap, checkpoint: ExternalCheckpoint, empty: SavedModel) -> SavedModel:
     """Return a model of ours with a public checkpoint's weights, in evaluation mode.
 
     Args:
         empty: what the settings ask for, its network with weights of any value.
     Raises: ModelError naming the first tensor that is unknown, missing, there twice or of another shape.
     """
-    place = str(public.folder)
+    place = str(checkpoint.folder)
     own = empty.network.state_dict()
-    weights = _as_wide(_as_normed(rename(layout, public.weights, place), own), own)
-    load_exactly(empty.network, weights, place, lambda ours: names_there(layout, ours, public.weights)[0])
-    card = public.folder / "README.md"
+    weights = _as_wide(_as_normed(rename(conversion, checkpoint.weights, place), own), own)
+    load_exactly(empty.network, weights, place, lambda target: source_names(conversion, target, checkpoint.weights)[0])
+    card = checkpoint.folder / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     stated = re.search(r"^license:\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
     license = stated[1] if stated and empty.facts.license == "unknown" else empty.facts.license
@@ -198,31 +209,33 @@ def adopt(layout: Layout, public: Public, empty: SavedModel) -> SavedModel:
     return replace(empty, facts=facts, network=empty.network.eval(), card=empty.card or text)
 
 
-def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, Tensor]:
+def rename(conversion: ConversionMap, weights: dict[str, Tensor], place: str) -> dict[str, Tensor]:
     """Return tensors under our names. Raises: ModelError naming the first that no rule knows, or that comes twice."""
     parts: dict[str, dict[int, Tensor]] = {}
     templates: dict[str, str] = {}
-    for theirs, tensor in weights.items():
-        found = layout.rule_of(theirs)
+    for source, tensor in weights.items():
+        found = conversion.rule_of(source)
         if found is None:
-            raise ModelError(f"{place}: weight '{theirs}' belongs to no part of a {layout.system} of {layout.origin}")
+            raise ModelError(
+                f"{place}: weight '{source}' belongs to no part of a {conversion.system} of {conversion.origin}"
+            )
         rule, names = found
         if rule.dropped:
             continue
-        if rule.shares and (not tensor.dim() or len(tensor) % len(names)):
+        if rule.targets and (not tensor.dim() or len(tensor) % len(names)):
             shape = tuple(tensor.shape)
-            raise ModelError(f"{place}: weight '{theirs}' of shape {shape} is not {len(names)} equal parts")
-        shares = tensor.chunk(len(names)) if rule.shares else (tensor,)
-        for ours, template, share in zip(names, rule.names, shares, strict=True):
-            if not ours:
+            raise ModelError(f"{place}: weight '{source}' of shape {shape} is not {len(names)} equal parts")
+        shares = tensor.chunk(len(names)) if rule.targets else (tensor,)
+        for target, template, share in zip(names, rule.target_names, shares, strict=True):
+            if not target:
                 continue
-            if rule.part in parts.setdefault(ours, {}):
-                raise ModelError(f"{place}: weight '{theirs}' comes twice, under two spellings")
-            parts[ours][rule.part], templates[ours] = share, template
-    for ours, given in parts.items():
-        wanted = {rule.part for rule in layout.keys if templates[ours] in rule.names}
+            if rule.part in parts.setdefault(target, {}):
+                raise ModelError(f"{place}: weight '{source}' comes twice, under two spellings")
+            parts[target][rule.part], templates[target] = share, template
+    for target, given in parts.items():
+        wanted = {rule.part for rule in conversion.keys if templates[target] in rule.target_names}
         if wanted != set(given):
-            absent = next((name for name in names_there(layout, ours, weights) if name not in weights), ours)
+            absent = next((name for name in source_names(conversion, target, weights) if name not in weights), target)
             raise ModelError(f"{place}: weight '{absent}' is missing")
     return {
         name: torch.cat([given[part] for part in sorted(given)]) if len(given) > 1 else next(iter(given.values()))
@@ -230,8 +243,8 @@ def rename(layout: Layout, weights: dict[str, Tensor], place: str) -> dict[str, 
     }
 
 
-def names_there(layout: Layout, ours: str, weights: Iterable[str]) -> list[str]:
-    """Return what a layout calls a tensor of ours, part by part; our own name where its table cannot be read backwards.
+def source_names(conversion: ConversionMap, target: str, weights: Iterable[str]) -> list[str]:
+    """Return what a format calls a tensor of ours, part by part; our own name where its map cannot be inverted.
 
     Args:
         weights: the names in the file: of several that mean the same, the one most like those is taken.
@@ -248,25 +261,27 @@ def names_there(layout: Layout, ours: str, weights: Iterable[str]) -> list[str]:
         return re.sub(r"\d+", "#", name) in kinds, name.rpartition(".")[0] in modules
 
     names: dict[int, list[str]] = {}
-    templates = [(rule, template) for rule in layout.keys for template in rule.names if template]
+    templates = [(rule, template) for rule in conversion.keys for template in rule.target_names if template]
     for rule, template in templates:
-        spelled = _undone(rule.theirs, template, ours, whole=True)
-        for name in _ways_to_spell(layout, spelled) if spelled else ():
+        spelled = _inverted(rule.source, template, target, whole=True)
+        for name in _source_spellings(conversion, spelled) if spelled else ():
             end = next((end for end in norms if name.endswith(end)), "")
             names.setdefault(rule.part, []).append(name.removesuffix(end) + norms.get(end, ""))
-    return [max(found, key=likeness) for _, found in sorted(names.items())] or [ours]
+    return [max(found, key=likeness) for _, found in sorted(names.items())] or [target]
 
 
-def _ways_to_spell(layout: Layout, spelled: str) -> list[str]:
+def _source_spellings(conversion: ConversionMap, spelled: str) -> list[str]:
     """Return the names that are spelled so, the ones most unlike it first."""
     names = [spelled]
-    for pattern, replacement in reversed(layout.spellings):
-        before = [_undone(pattern, replacement, name, whole=False) for name in names]
-        names = [name for name in before if name and name not in names and layout.spelled(name) == spelled] + names
+    for pattern, replacement in reversed(conversion.spellings):
+        before = [_inverted(pattern, replacement, name, whole=False) for name in names]
+        names = [
+            name for name in before if name and name not in names and conversion.normalize_name(name) == spelled
+        ] + names
     return names
 
 
-def _undone(pattern: str, replacement: str, name: str, whole: bool) -> str | None:
+def _inverted(pattern: str, replacement: str, name: str, whole: bool) -> str | None:
     """Return what a replacement was made from, for a pattern of plain text and groups; None if it was not made so."""
     plain = pattern.removeprefix("^").removesuffix("$")
     groups, texts = re.findall(r"\([^()]*\)", plain), re.split(r"\([^()]*\)", plain)
@@ -288,7 +303,7 @@ def _undone(pattern: str, replacement: str, name: str, whole: bool) -> str | Non
     return re.sub(made, before, name)
 
 
-def public_weights(folder: Path) -> dict[str, Tensor]:
+def read_transformers_weights(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a transformers folder, from one file or from several with an index.
 
     Raises: ModelError if there are none in safetensors.
@@ -298,7 +313,7 @@ def public_weights(folder: Path) -> dict[str, Tensor]:
         return read_weights(whole)
     if not index.is_file():
         found = next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), "FILE")
-        raise ModelError(f"{folder}: no model.safetensors; a pickle is taken in by 'malsori import {found} -o FOLDER'")
+        raise ModelError(f"{folder}: no model.safetensors; a pickle is imported by 'malsori import {found} -o FOLDER'")
     files = read_json(index).get("weight_map", {})
     weights: dict[str, Tensor] = {}
     for name in sorted(set(files.values())):
@@ -309,17 +324,21 @@ def public_weights(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
-def recognise(content: dict[str, Any], path: Path) -> tuple[Layout, dict[str, Tensor]]:
-    """Return the layout of an author's file and the tensors in it. Raises: ModelError naming what the file holds."""
-    for layout in layouts():
-        tensors = layout.tensors_in(content)
+def detect_format(content: dict[str, Any], path: Path) -> tuple[ConversionMap, dict[str, Tensor]]:
+    """Return the conversion map of an author's file and the tensors in it.
+
+    Raises: ModelError naming what the file holds.
+    """
+    for conversion in conversion_maps():
+        tensors = conversion.tensors_in(content)
         if tensors is not None:
-            return layout, tensors
-    refused = "".join(layout.refusal(content) for layout in layouts())
+            return conversion, tensors
+    refused = "".join(conversion.refusal(content) for conversion in conversion_maps())
     held = refused or f"its entries are {', '.join(map(str, list(content)[:6]))}"
-    known = ", ".join(layout.name for layout in layouts() if layout.marks)
+    known = ", ".join(conversion.name for conversion in conversion_maps() if conversion.marks)
     raise ModelError(
-        f"{path}: of no known layout ({held}). Known: {known}; or a file beside a config.json of transformers"
+        f"{path}: of no known checkpoint format ({held}). "
+        f"Known: {known}; or a file beside a config.json of transformers"
     )
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from malsori.errors import ModelError
 from malsori.files import read_json
-from malsori.pretrained.convert import Public
+from malsori.pretrained.convert import ExternalCheckpoint
 
 MODEL_FILE = "model.bin"
 _VERSION, _SPECIFICATION, _REVISION = 6, "WhisperSpec", 3
@@ -36,7 +36,7 @@ def is_ctranslate2(folder: Path) -> bool:
     return (folder / MODEL_FILE).is_file() and not {"system", "model_type"} & read_json(folder / "config.json").keys()
 
 
-def read_ctranslate2(folder: Path) -> Public:
+def read_ctranslate2(folder: Path) -> ExternalCheckpoint:
     """Return the tensors of a folder, and its settings: those of model.bin and of config.json.
 
     Raises: ModelError if it holds no Whisper, or is damaged.
@@ -50,17 +50,19 @@ def read_ctranslate2(folder: Path) -> Public:
         if value.dim() and not _is_scale(name)
     }
     weights |= {alias: weights[name] for alias, name in aliases.items() if name in weights}
-    return Public(folder, settings | read_json(folder / "config.json"), weights)
+    return ExternalCheckpoint(folder, settings | read_json(folder / "config.json"), weights)
 
 
-def generation_config(public: Public) -> bytes:
+def generation_config(checkpoint: ExternalCheckpoint) -> bytes:
     """Return what must never be written and which heads follow the sound, as transformers' generation_config.json."""
     names = {
         "suppress_tokens": "suppress_ids",
         "begin_suppress_tokens": "suppress_ids_begin",
         "alignment_heads": "alignment_heads",
     }
-    told: dict[str, Any] = {there: public.config[here] for there, here in names.items() if public.config.get(here)}
+    told: dict[str, Any] = {
+        there: checkpoint.config[here] for there, here in names.items() if checkpoint.config.get(here)
+    }
     return json.dumps(told, indent=1).encode()
 
 

@@ -1,6 +1,6 @@
 """Where a model lies: built into malsori, in a folder, in a run, or on the Hugging Face hub; whosever it is.
 
-`load_saved` is the one door: a folder of ours and a folder of transformers open alike.
+`load_saved` is the one door: a folder of ours, of transformers and of CTranslate2 open alike.
 """
 
 import re
@@ -17,26 +17,27 @@ from malsori.errors import ConfigError, ModelError
 from malsori.files import read_json
 from malsori.pretrained.convert import (
     PICKLES,
-    Layout,
-    Public,
-    adopt,
-    layout_by_name,
-    layout_of_type,
-    layouts,
-    public_weights,
+    ConversionMap,
+    ExternalCheckpoint,
+    conversion_maps,
+    convert,
+    detect_format,
+    map_by_name,
+    map_of_type,
     read_author_file,
-    recognise,
+    read_transformers_weights,
 )
 from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
 from malsori.pretrained.folder import KEPT_FILES, ModelFacts, SavedModel, kept_files, open_model, read_model_facts
 from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
-#: What a hub folder may hold that is needed to open it, ours or a public one; pickles are not fetched.
+#: What a hub folder may hold that is needed to open it, ours or a public one. CTranslate2's model.bin is no pickle;
+#: pickles are fetched by `import_external` alone, which reads their weights and runs no code in them.
 _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """One model: its name, what its config says, and the bytes its folder takes on disk."""
 
     name: str
@@ -44,9 +45,9 @@ class Entry:
     bytes: int
 
 
-def built_in() -> list[Entry]:
+def built_in() -> list[ModelEntry]:
     """Return the models that come with malsori, by name."""
-    return [entry(path.name) for path in sorted(_assets().iterdir()) if (path / "config.json").is_file()]
+    return [describe_model(path.name) for path in sorted(_assets().iterdir()) if (path / "config.json").is_file()]
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ def other_weights() -> list[Weights]:
     return [Weights(path.name, _size(path), license[1] if license else "unknown") for path, license in found]
 
 
-def entry(name: str) -> Entry:
+def describe_model(name: str) -> ModelEntry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
-    folder = locate(name)
-    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
-    facts = open_public(folder).facts if public else read_model_facts(folder)
-    return Entry(name, facts, _size(folder))
+    folder = resolve(name)
+    external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
+    facts = open_external(folder).facts if external else read_model_facts(folder)
+    return ModelEntry(name, facts, _size(folder))
 
 
 def first_built_in(*systems: str) -> str:
@@ -81,7 +82,7 @@ def first_built_in(*systems: str) -> str:
     raise ModelError(f"no built-in model of system {' or '.join(systems)}; name a folder")
 
 
-def locate(name: str) -> Path:
+def resolve(name: str) -> Path:
     """Return the folder of a model: a built-in name, a model's or a run's folder, or a hub id such as owner/name.
 
     Raises: ModelError if there is none.
@@ -101,9 +102,9 @@ def locate(name: str) -> Path:
 def load_saved(name: str) -> SavedModel:
     """Return a model with everything its folder says, ours or a public one.
 
-    Raises: ModelError as `locate`, `open_model` and `open_public` do.
+    Raises: ModelError as `resolve`, `open_model` and `open_external` do.
     """
-    return open_folder(locate(name))
+    return open_folder(resolve(name))
 
 
 def load_model(name: str) -> nn.Module:
@@ -118,22 +119,24 @@ def load_model(name: str) -> nn.Module:
 
 def open_folder(folder: Path) -> SavedModel:
     """Return the model in a folder, ours or a public one."""
-    public = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
-    return open_public(folder) if public else open_model(folder)
+    external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
+    return open_external(folder) if external else open_model(folder)
 
 
-def open_public(folder: Path) -> SavedModel:
+def open_external(folder: Path) -> SavedModel:
     """Return the model in a folder of transformers or of CTranslate2, as one of ours.
 
     Raises: ModelError if malsori has no such system, or naming the first tensor that does not fit.
     """
     if is_ctranslate2(folder):
-        return adopt_public(layout_by_name("ctranslate2-whisper"), read_ctranslate2(folder))
+        return convert_checkpoint(map_by_name("ctranslate2-whisper"), read_ctranslate2(folder))
     config = read_json(folder / "config.json")
-    return adopt_public(_layout_of(config, folder), Public(folder, config, public_weights(folder)))
+    return convert_checkpoint(
+        _map_of_config(config, folder), ExternalCheckpoint(folder, config, read_transformers_weights(folder))
+    )
 
 
-def import_public(
+def import_external(
     path: Path, configs: list[Path], license: str = "unknown", tokenizer: str | None = None
 ) -> SavedModel:
     """Return the model in an author's own file, its pickle opened without running any code in it.
@@ -144,17 +147,19 @@ def import_public(
             none is named.
         license: what the author says, for the card.
         tokenizer: a folder or hub id of a Whisper's tokenizer, for a file that holds none.
-    Raises: ModelError if the file is of no known layout, or does not fit its settings, naming the first thing; or if
-        the tokenizer is missing, or not that of the network.
+    Raises: ModelError if the file is of no known checkpoint format, or does not fit its settings, naming the first
+            thing; or if the tokenizer is missing, or not that of the network.
     """
     path = _weights_file(path)
-    layout, public = _read_checkpoint(path, configs)
-    model = adopt_public(layout, public)
-    if tokenizer or layout.origin == "openai":
+    conversion, checkpoint = _read_checkpoint(path, configs)
+    model = convert_checkpoint(conversion, checkpoint)
+    if tokenizer or conversion.origin == "openai":
         model = _with_tokenizer(model, tokenizer, path)
     told = license if license != "unknown" else model.facts.license
-    facts = model.facts.model_copy(update={"license": told, "trained": {"imported": path.name, "layout": layout.name}})
-    card = f"# {layout.system}\n\nImported from {path.name}, {layout.source}.\n\nLicence: {told}.\n"
+    facts = model.facts.model_copy(
+        update={"license": told, "trained": {"imported": path.name, "checkpoint_format": conversion.name}}
+    )
+    card = f"# {conversion.system}\n\nImported from {path.name}, {conversion.reference}.\n\nLicense: {told}.\n"
     return replace(model, facts=facts, card=card)
 
 
@@ -187,53 +192,53 @@ def _weights_file(path: Path) -> Path:
     return whole if whole.is_file() else folder / "pytorch_model.bin"
 
 
-def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[Layout, Public]:
+def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[ConversionMap, ExternalCheckpoint]:
     """Return whose a file of weights is, and what it holds with its settings."""
     beside = path.parent / "config.json"
     if path.name == MODEL_FILE and beside.is_file() and is_ctranslate2(path.parent):
         if configs:
             raise ModelError(f"{path}: its settings stand in it; --config {configs[0]} has nothing to say")
-        return layout_by_name("ctranslate2-whisper"), read_ctranslate2(path.parent)
+        return map_by_name("ctranslate2-whisper"), read_ctranslate2(path.parent)
     content = read_author_file(path)
     config: dict[str, Any] = {}
     for place in configs or [beside] * beside.is_file():
         config |= _read_settings(place)
     if "model_type" in config:
-        layout, weights = _layout_of(config, path), content
+        conversion, weights = _map_of_config(config, path), content
     else:
-        layout, weights = recognise(content, path)
-        held = content.get(layout.settings)
+        conversion, weights = detect_format(content, path)
+        held = content.get(conversion.settings)
         config = (held if isinstance(held, dict) else {}) | config
     weights = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in weights.items()
         if isinstance(tensor, Tensor)
     }
-    return layout, Public(path.parent, config, weights)
+    return conversion, ExternalCheckpoint(path.parent, config, weights)
 
 
-def adopt_public(layout: Layout, public: Public) -> SavedModel:
+def convert_checkpoint(conversion: ConversionMap, checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
-    from malsori.pretrained import convert_asr, convert_tts
-
     try:
-        empty = (convert_asr.READERS | convert_tts.READERS)[layout.name](public)
+        empty = conversion.untrained(checkpoint)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""
         reason = value + str(first["msg"]).removeprefix("Value error, ")
-        raise ModelError(f"{public.folder}: its settings are not those of a {layout.system}: {reason}") from error
-    return adopt(layout, public, empty)
+        raise ModelError(
+            f"{checkpoint.folder}: its settings are not those of a {conversion.system}: {reason}"
+        ) from error
+    return convert(conversion, checkpoint, empty)
 
 
-def _layout_of(config: dict[str, Any], place: Path) -> Layout:
-    layout = layout_of_type(str(config["model_type"]))
-    if layout is None:
-        known = sorted({kind for known in layouts() for kind in known.model_types})
+def _map_of_config(config: dict[str, Any], place: Path) -> ConversionMap:
+    conversion = map_of_type(str(config["model_type"]))
+    if conversion is None:
+        known = sorted({kind for known in conversion_maps() for kind in known.model_types})
         raise ModelError(
             f"{place}: model_type '{config['model_type']}' is none of malsori's; known: {', '.join(known)}"
         )
-    return layout
+    return conversion
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -263,7 +268,7 @@ def push(name: str, hub_id: str, private: bool = False) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    folder = locate(name)
+    folder = resolve(name)
     model = open_model(folder)
     page = f"---\nlicense: {model.facts.license.lower()}\nlibrary_name: malsori\n---\n\n{model.card}"
     contents: dict[str, Path | bytes] = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}

@@ -13,6 +13,7 @@ Renames = dict[str, str]
 #: Of what config.json says beside its sizes.
 FACTS: Renames = {
     "licence": "license",
+    "trained.layout": "checkpoint_format",
     "statistics.*.pitch_deviation": "pitch_std",
     "statistics.*.energy_deviation": "energy_std",
 }
