@@ -42,9 +42,9 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (11, 1120),
-    "asr": (6, 480),
-    "audio": (6, 540),
-    "cli": (10, 830),
+    "asr": (7, 560),
+    "audio": (6, 550),
+    "cli": (10, 860),
     "corpus": (12, 1790),
     "decode": (4, 490),
     "losses": (4, 290),
@@ -54,7 +54,7 @@ ROOMS = {
     "nn": (5, 610),
     "pretrained": (9, 1470),
     "report": (12, 1440),
-    "runtime": (1, 60),
+    "runtime": (1, 70),
     "text": (15, 1680),
     "train": (20, 2300),
     "tts": (6, 350),

@@ -129,8 +129,8 @@ def evaluate(
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
     if model.facts.system in systems_of("recognizer"):
-        return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
-    judge = load_recognizer(recognizer)
+        return _evaluate_recognizer(load_recognizer(name, device, precision), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer, device, precision)
     if model.facts.system in systems_of("vocoder"):
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(

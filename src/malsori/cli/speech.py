@@ -9,7 +9,7 @@ import typer
 
 from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.terminal import text_of, write
+from malsori.cli.terminal import sound_progress, text_of, write
 from malsori.extras import require
 
 if TYPE_CHECKING:
@@ -92,6 +92,9 @@ def transcribe(
     compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
     no_speech_threshold: decoding.NoSpeechThreshold = None,
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -102,9 +105,10 @@ def transcribe(
     options = decoding.decoding_options(locals())
     from malsori.asr.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
     for path in files:
-        transcript = recognizer.transcribe(path, options)
+        with sound_progress(path) as done:
+            transcript = recognizer.transcribe(path, options, on_progress=done)
         print(_transcript_as(TranscriptForm.json if as_json else form, path, transcript), end="")
 
 
@@ -132,6 +136,9 @@ def align_text(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
@@ -141,7 +148,8 @@ def align_text(
 
     by_name = out.suffix[1:].lower() if out else ""
     form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
-    alignment = load_recognizer(model).align(audio, text_of(text))
+    said = text_of(text)
+    alignment = load_recognizer(model, **prepare_runtime(device, precision, threads)).align(audio, said)
     write(_alignment_as(form, alignment), out)
 
 
