@@ -12,7 +12,8 @@ from malsori import load_model
 from malsori.errors import FileError, MalsoriError, ModelError
 from malsori.pretrained import hub
 from malsori.pretrained.folder import load_exactly, open_model, read_weights, save_model
-from malsori.pretrained.hub import built_in, first_built_in, load_saved, resolve
+from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved, resolve
+from malsori.systems import SYSTEMS
 from malsori.text.symbols import PHONEMES
 
 from ..models.harness import saved
@@ -135,6 +136,15 @@ def test_weights_come_back_in_single_precision(tmp_path: Path) -> None:
 # Where a model lies
 
 
+def test_where_no_model_is_named_a_built_in_one_of_the_right_kind_is_meant() -> None:
+    systems = {entry.name: entry.facts.system for entry in built_in()}
+    roles = {purpose: SYSTEMS[systems[name]].role for purpose, name in DEFAULT_MODELS.items()}
+    assert roles == {
+        "voice": "acoustic model", "vocoder": "vocoder", "recognizer": "recognizer", "aligner": "recognizer"
+    }  # fmt: skip
+    assert hasattr(SYSTEMS[systems[DEFAULT_MODELS["aligner"]]].resolve("encoder"), "encode_stream")
+
+
 def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,9 +156,6 @@ def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
     assert resolve("korean") == tmp_path / "assets" / "korean"
     assert [entry.name for entry in built_in()] == ["korean"]
     assert built_in()[0].bytes == sum(path.stat().st_size for path in folder.iterdir())
-    assert first_built_in("hifigan", "vocos") == "korean"
-    with pytest.raises(ModelError, match=r"no built-in model of system conformer"):
-        first_built_in("conformer")
     assert load_saved("korean").facts.system == "vocos"
     network = load_model("korean")
     assert type(network).__name__ == "Vocos" and not network.training

@@ -23,7 +23,7 @@ from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import first_built_in, load_saved, resolve
+from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
@@ -172,9 +172,14 @@ def load_recognizer(name: str | None = None, device: str = "auto", precision: st
     Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision.
     """
     runtime = resolve_runtime(device, precision)
-    name = name or first_built_in(*systems_of("recognizer"))
+    name = name or DEFAULT_MODELS["recognizer"]
     counted = resolve(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime)
+
+
+def load_aligner(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+    """Return a recognizer that can lay a text over its sound; arguments and errors as `load_recognizer`'s."""
+    return load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision)
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -192,5 +197,5 @@ def shared_recognizer(name: str | None = None, device: str = "auto", precision: 
 
 
 def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None) -> Alignment:
-    """Return when each word, syllable and phone of a text sounds, by the built-in recognizer, which is kept loaded."""
-    return shared_recognizer().align(sound, text, sample_rate)
+    """Return when each word, syllable and phone of a text sounds, by the built-in aligner, which is kept loaded."""
+    return shared_recognizer(DEFAULT_MODELS["aligner"]).align(sound, text, sample_rate)

@@ -144,12 +144,12 @@ def align_text(
 
     Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
     """
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
 
     by_name = out.suffix[1:].lower() if out else ""
     form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
     said = text_of(text)
-    alignment = load_recognizer(model, **prepare_runtime(device, precision, threads)).align(audio, said)
+    alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(audio, said)
     write(_alignment_as(form, alignment), out)
 
 

@@ -36,6 +36,15 @@ from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 
+#: Which built-in model is meant where none is named. An aligner is a recognizer that gives phonemes' probabilities.
+DEFAULT_MODELS = {
+    "voice": "fastspeech2-ko",
+    "vocoder": "vocos-ko",
+    "recognizer": "conformer-ko",
+    "aligner": "conformer-ko",
+}
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """One model: its name, what its config says, and the bytes its folder takes on disk."""
@@ -72,14 +81,6 @@ def describe_model(name: str) -> ModelEntry:
     external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     facts = open_external(folder).facts if external else read_model_facts(folder)
     return ModelEntry(name, facts, _size(folder))
-
-
-def first_built_in(*systems: str) -> str:
-    """Return the name of the first built-in model of one of these systems. Raises: ModelError if there is none."""
-    for model in built_in():
-        if model.facts.system in systems:
-            return model.name
-    raise ModelError(f"no built-in model of system {' or '.join(systems)}; name a folder")
 
 
 def resolve(name: str) -> Path:
