@@ -49,7 +49,7 @@ ROOMS = {
     "decode": (4, 490),
     "losses": (4, 290),
     "malsori": (10, 590),
-    "metrics": (10, 970),
+    "metrics": (10, 980),
     "models": (11, 1840),
     "nn": (5, 610),
     "pretrained": (9, 1470),

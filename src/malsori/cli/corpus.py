@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malsori.cli.terminal import watched
-from malsori.errors import CorpusError
+from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
 from malsori.files import atomic_file
 
@@ -64,9 +64,11 @@ def prepare_corpus(
     """
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
 
+    scratch = align_from is AlignFrom.scratch
+    if scratch and align_with is not None:
+        raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
     values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
-    scratch = align_from is AlignFrom.scratch
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     unaligned = _align(out, align_with, scratch) if aligns else {}
     if as_json:
