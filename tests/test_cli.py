@@ -119,7 +119,7 @@ def aligned_texts(monkeypatch):
             texts.append(text)
             return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
 
-    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name: Recognizer())
+    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name, **_where: Recognizer())
     return texts
 
 
@@ -144,6 +144,31 @@ def test_align_writes_what_the_files_name_ends_in(aligned_texts, tmp_path):
     assert "00:00:00,250" in (tmp_path / "a.srt").read_text(encoding="utf-8")
 
 
+def test_align_writes_webvtt_as_transcribe_does(aligned_texts, tmp_path):
+    assert cli.run(["align", "a.wav", "사랑해", "-o", str(tmp_path / "a.vtt")]) == 0
+    text = (tmp_path / "a.vtt").read_text(encoding="utf-8")
+    assert text.startswith("WEBVTT\n\n00:00:00.250 --> 00:00:01.000\n사랑해")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["align", "a.wav", "사랑해", "--format", "srt", "--json"], "--format srt and --json: give one of the two"),
+        (["transcribe", "a.wav", "--format", "vtt", "--json"], "--format vtt and --json: give one of the two"),
+        (["say", "사랑해", "-o", "{}/a.wav", "--timing", "{}/a.lab"], "a.lab: ends in none of .TextGrid, .json, .srt"),
+        (["train", "vits", "--corpus", "{}", "--out", "{}/run", "--accept-changes"], "give --resume too"),
+        (
+            ["corpus", "prepare", "{}", "{}/out", "--align-with", "none", "--align-from", "scratch"],
+            "--align-with none and --align-from scratch: give one of the two",
+        ),
+    ],
+)
+def test_options_that_cannot_be_served_together_are_refused_at_once(tmp_path, capsys, arguments, told):
+    assert cli.run([argument.format(tmp_path) for argument in arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_align_takes_the_text_itself_or_a_file_of_it(aligned_texts, tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeff사랑해".encode())
@@ -155,3 +180,16 @@ def test_align_takes_the_text_itself_or_a_file_of_it(aligned_texts, tmp_path, ca
     assert "not UTF-8" in capsys.readouterr().err
     assert cli.run(["align", "a.wav", str(tmp_path / "no.txt")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_long_sound_tells_its_progress_in_a_log_a_line_a_minute_of_it(tmp_path: Path, capsys) -> None:
+    from malsori.cli.terminal import sound_progress
+
+    with sound_progress(tmp_path / "talk.wav") as done:
+        for seconds in (20.0, 61.0, 90.0, 121.0, 130.0):
+            done(seconds)
+    out, err = capsys.readouterr()
+    assert out == "" and [line.split(",")[0] for line in err.splitlines()] == [
+        f"{tmp_path}/talk.wav: {seconds} s done" for seconds in (61, 121)
+    ]
+    assert all(line.endswith("x real time") for line in err.splitlines())

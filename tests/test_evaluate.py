@@ -6,7 +6,7 @@ import pytest
 
 from malsori.cli import run
 from malsori.corpus.folder import load_corpus
-from malsori.errors import CorpusError
+from malsori.errors import CorpusError, OptionError
 from malsori.evaluate import evaluate, save_evaluation
 from malsori.tts.voice import load_voice
 
@@ -85,3 +85,8 @@ def test_evaluate_prints_one_json_object(corpus, capsys):
     assert run(["evaluate", "conformer-ko", "--corpus", str(corpus.path), "--split", "dev", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["utterances"] == 1 and printed["measures"]["cer"]["low"] is None
+
+
+def test_a_recognizer_beside_a_recognizer_is_refused(corpus):
+    with pytest.raises(OptionError, match="recognizer 'vocos-ko': conformer-ko is a recognizer itself"):
+        evaluate("conformer-ko", corpus, recognizer="vocos-ko")

@@ -1,5 +1,6 @@
 """What an extra brings is asked for by its name, and pyproject.toml knows every extra that the code names."""
 
+import ast
 import importlib.metadata
 import re
 import sys
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import malsori
 from malsori.errors import MissingExtraError
 from malsori.extras import EXTRAS, import_extra
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Module → the distribution that installs it, where the two are named apart.
 DISTRIBUTIONS = {"parselmouth": "praat-parselmouth"}
+#: What `malsori.metrics` measures more with, where it is installed.
+ASKED_FOR = {"pesq", "pystoi", "pyworld"}
 
 
 @pytest.mark.parametrize("module", sorted(EXTRAS))
@@ -54,6 +58,24 @@ def license_of(name: str) -> str:
     facts = importlib.metadata.metadata(name)
     classifiers = [line for line in facts.get_all("Classifier", []) if line.startswith("License")]
     return facts["License-Expression"] or " ".join(classifiers) or facts["License"] or ""
+
+
+def imported(source: Path) -> set[str]:
+    """Return the first names of the modules that a file's import statements name, wherever they stand."""
+    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
+
+
+def test_every_package_that_the_source_imports_is_required_or_an_extra():
+    named = {re.match(r"[\w.-]+", line)[0].lower() for line in PROJECT["dependencies"]}
+    installs = importlib.metadata.packages_distributions()
+    found = set().union(*map(imported, Path(malsori.__file__).parent.rglob("*.py")))
+    assert {"torch", "numpy", "yaml"} <= found
+    outside = found - sys.stdlib_module_names - {"malsori"} - set(EXTRAS) - ASKED_FOR
+    brought = {name: {each.lower().replace("_", "-") for each in installs.get(name, [name])} for name in outside}
+    assert not {name for name, distributions in brought.items() if not distributions & named}
 
 
 def test_nothing_that_the_base_requires_is_gpl():

@@ -23,7 +23,7 @@ from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.folder import Corpus
-from malsori.errors import CorpusError, ModelError, TextError
+from malsori.errors import CorpusError, ModelError, OptionError, TextError
 from malsori.files import write_json
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
@@ -120,7 +120,8 @@ def evaluate(
         recognizer: that transcribes a voice's or a vocoder's speech; the built-in one when not given.
         progress: wraps the list of cuts, to show progress.
         device, precision: as `resolve_runtime` takes them.
-    Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`.
+    Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`;
+        OptionError for a recognizer beside a recognizer.
     """
     if split not in corpus.cuts:
         raise CorpusError(f"no split '{split}'; there are: {', '.join(corpus.cuts)}")
@@ -129,8 +130,10 @@ def evaluate(
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
     if model.facts.system in systems_of("recognizer"):
-        return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
-    judge = load_recognizer(recognizer)
+        if recognizer:
+            raise OptionError(f"recognizer '{recognizer}': {name} is a recognizer itself and needs no other")
+        return _evaluate_recognizer(load_recognizer(name, device, precision), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer, device, precision)
     if model.facts.system in systems_of("vocoder"):
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(

@@ -120,4 +120,4 @@ def test_the_command_line_refuses_in_one_line_and_status_2(told: tuple[str, ...]
 
 def test_every_decoder_says_what_it_supports() -> None:
     for name in systems_of("recognizer"):
-        assert {"language", "task", "beam"} <= SYSTEMS[name].resolve("decoder").supported_options, name
+        assert {"language", "task", "beam"} <= SYSTEMS[name].resolve("adapter").supported_options, name

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from malsori.audio.io import save_audio
 from malsori.corpus.augment import AugmentConfig, augment
@@ -59,6 +60,15 @@ def test_a_room_echoes_and_keeps_time_length_and_loudness(folder):
     assert len(wet) == len(click) and int(np.abs(wet).argmax()) == RATE // 2
     assert wet[RATE // 2 + RATE // 20] == pytest.approx(wet[RATE // 2] / 2, rel=1e-2)
     assert np.linalg.norm(wet) == pytest.approx(np.linalg.norm(click), rel=1e-3)
+
+
+def test_a_room_is_the_convolution_with_its_response(folder):
+    response, _ = soundfile.read(folder / "rooms" / "echo.wav", dtype="float32")
+    wave = np.random.default_rng(2).normal(0, 0.05, 1999).astype(np.float32)
+    wet = drawn(wave, AugmentConfig(rooms=str(folder / "rooms"), room_share=1.0))
+    wanted = np.convolve(wave, response)[RATE // 100 :][: len(wave)]
+    wanted *= np.linalg.norm(wave) / np.linalg.norm(wanted)
+    np.testing.assert_allclose(wet, wanted, atol=1e-6)
 
 
 def test_loudness_changes_within_its_bounds():

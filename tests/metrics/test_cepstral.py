@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from malsori.audio.io import load_audio
-from malsori.errors import MetricError
+from malsori.errors import MetricError, OptionError
 from malsori.metrics.cepstral import DECIBELS, mcd, mel_cepstral_distortion
 
 SEED = [1.0, 2.0, 3.0, 4.0], [0.8, 2.1, 3.2, 4.3]
@@ -101,6 +101,14 @@ def test_espnets_definition_is_told_where_it_does_not_reach(utterance):
     with pytest.raises(MetricError, match="8000 Hz"):
         mcd(utterance, utterance, 8000, preset="espnet")
     assert mcd(utterance, utterance, 22050, preset="espnet").mcd_db == 0.0
+
+
+@pytest.mark.parametrize("preset", ["espnet", "pymcd"])
+def test_what_another_tools_definition_has_of_its_own_cannot_be_asked_for(utterance, preset):
+    with pytest.raises(OptionError, match=f"order 24: the definition of {preset} has its own"):
+        mcd(utterance, utterance, 22050, preset=preset, order=24)
+    with pytest.raises(OptionError, match="c0"):
+        mcd(utterance, utterance, 22050, preset=preset, include_c0=True)
 
 
 @pytest.mark.data

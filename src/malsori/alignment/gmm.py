@@ -195,7 +195,7 @@ def reestimate(
 
     Args:
         sounds: features and graph of each recording; one that no path fits is skipped.
-        prior_frames: frames that the model so far statistics for (MAP, means only); 0: maximum likelihood, in which
+        prior_frames: frames that the model so far counts for (MAP, means only); 0: maximum likelihood, in which
             variances, weights and exit probabilities are estimated with the means.
     """
     statistics = _SufficientStatistics(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malsori.cli.terminal import watched
-from malsori.errors import CorpusError
+from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
 from malsori.files import atomic_file
 
@@ -64,9 +64,11 @@ def prepare_corpus(
     """
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
 
+    scratch = align_from is AlignFrom.scratch
+    if scratch and align_with is not None:
+        raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
     values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
-    scratch = align_from is AlignFrom.scratch
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     unaligned = _align(out, align_with, scratch) if aligns else {}
     if as_json:
@@ -79,11 +81,11 @@ def prepare_corpus(
 
 def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]]:
     """Add durations to a prepared corpus; return what has none, by reason."""
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
     from malsori.corpus.durations import add_durations
     from malsori.corpus.folder import load_corpus
 
-    return add_durations(load_corpus(folder), None if scratch else load_recognizer(name).model, watched)
+    return add_durations(load_corpus(folder), None if scratch else load_aligner(name).model, watched)
 
 
 @corpus_app.command("synthesize")
@@ -135,14 +137,14 @@ def check_corpus(
 
     Example: malsori corpus check recordings/ --listen --html check.html
     """
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
     from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
     if html:
         require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
-    recognizer = load_recognizer(model).model if listen or model else None
+    recognizer = load_aligner(model).model if listen or model else None
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )

@@ -117,7 +117,9 @@ def mcd(
     hypothesis: Annotated[Path, typer.Argument(help="The same words by another voice; a folder with equal names.")],
     as_json: _Json = False,
     definition: Annotated[Definition, typer.Option("--as", help="Give another tool's number.")] = Definition.malsori,
-    order: Annotated[int, typer.Option(min=1, max=40, help="Last coefficient, in our own definition.")] = 24,
+    order: Annotated[
+        int | None, typer.Option(min=1, max=40, help="Last coefficient, in our own definition. [default: 24]")
+    ] = None,
     include_c0: Annotated[bool, typer.Option("--c0", help="Count the loudness too, in our own definition.")] = False,
     rate: Annotated[int | None, typer.Option(min=8000, help="Resample both to this many Hz first.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for folders; one a core without.")] = None,

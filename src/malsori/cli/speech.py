@@ -3,13 +3,14 @@
 import enum
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.terminal import text_of, write
+from malsori.cli.terminal import sound_progress, text_of, write
+from malsori.errors import OptionError
 from malsori.extras import require
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+_Form = TypeVar("_Form", bound=enum.StrEnum)
+
+
 class AlignmentForm(enum.StrEnum):
     """What an alignment can be written as."""
 
     textgrid = "textgrid"
     json = "json"
     srt = "srt"
+    vtt = "vtt"
 
 
 class TranscriptForm(enum.StrEnum):
@@ -50,7 +55,7 @@ def say(
         float, typer.Option(help="Louder or softer, -3 to 3 standard deviations; the same voices.")
     ] = 0.0,
     timing: Annotated[
-        Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt.")
+        Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt, .vtt.")
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "float32",
@@ -64,12 +69,14 @@ def say(
     from malsori.tts.voice import load_voice
 
     options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
+    timing_form = AlignmentForm.__members__.get(timing.suffix[1:].lower()) if timing else None
+    if timing and timing_form is None:
+        raise OptionError(f"--timing {timing}: ends in none of .TextGrid, .json, .srt and .vtt")
     where = prepare_runtime(device, precision, threads)
     speech = load_voice(voice, vocoder, **where).say(text_of(text), options)
     speech.save(out)
-    if timing:
-        form = AlignmentForm.__members__.get(timing.suffix[1:].lower(), AlignmentForm.textgrid)
-        write(_alignment_as(form, speech.alignment), timing)
+    if timing_form:
+        write(_alignment_as(timing_form, speech.alignment), timing)
     print(f"{out}: {speech.seconds:.2f} s, made in {speech.real_time_factor:.3f} x real time")
 
 
@@ -78,8 +85,8 @@ def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     form: Annotated[
-        TranscriptForm, typer.Option("--format", help="How to write the transcript.")
-    ] = TranscriptForm.text,
+        TranscriptForm | None, typer.Option("--format", help="How to write the transcript. [default: text]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     language: decoding.Language = None,
     task: decoding.Task = None,
@@ -92,6 +99,9 @@ def transcribe(
     compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
     no_speech_threshold: decoding.NoSpeechThreshold = None,
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -100,12 +110,14 @@ def transcribe(
     Example: malsori transcribe talk.m4a --format srt
     """
     options = decoding.decoding_options(locals())
+    asked = _asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text
     from malsori.asr.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
     for path in files:
-        transcript = recognizer.transcribe(path, options)
-        print(_transcript_as(TranscriptForm.json if as_json else form, path, transcript), end="")
+        with sound_progress(path) as done:
+            transcript = recognizer.transcribe(path, options, on_progress=done)
+        print(_transcript_as(asked, path, transcript), end="")
 
 
 def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
@@ -132,17 +144,28 @@ def align_text(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
     Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
     """
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
 
-    by_name = out.suffix[1:].lower() if out else ""
-    form = AlignmentForm.json if as_json else form or AlignmentForm.__members__.get(by_name, AlignmentForm.textgrid)
-    alignment = load_recognizer(model).align(audio, text_of(text))
+    by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
+    form = _asked_form(form, as_json, AlignmentForm.json) or by_name
+    said = text_of(text)
+    alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(audio, said)
     write(_alignment_as(form, alignment), out)
+
+
+def _asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:
+    """Return the form that --format or --json asks for; None if neither. Raises: OptionError if they disagree."""
+    if as_json and form not in (None, json_form):
+        raise OptionError(f"--format {form} and --json: give one of the two")
+    return json_form if as_json else form
 
 
 def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
@@ -151,8 +174,8 @@ def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
 
     if form is AlignmentForm.json:
         return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
-    if form is AlignmentForm.srt:
-        return subtitles(join_lines(alignment.words), "srt")
+    if form in (AlignmentForm.srt, AlignmentForm.vtt):
+        return subtitles(join_lines(alignment.words), "srt" if form is AlignmentForm.srt else "vtt")
     return format_textgrid(alignment.tiers, alignment.duration)
 
 

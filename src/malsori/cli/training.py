@@ -9,6 +9,7 @@ import typer
 
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import watched
+from malsori.errors import OptionError
 from malsori.extras import require
 
 app = typer.Typer()
@@ -49,6 +50,8 @@ def train_system(
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
 
+    if accept_changes and not resume:
+        raise OptionError("--accept-changes: only a run that goes on can have changed; give --resume too")
     prepare_runtime(device, "float32", threads)
     setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
     measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))

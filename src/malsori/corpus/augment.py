@@ -83,10 +83,9 @@ def _draw(sounds: tuple[np.ndarray, ...], random: np.random.Generator) -> np.nda
 
 def _in_room(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return the wave through a room, as long and as loud as before, the direct sound where it was."""
-    from scipy.signal import fftconvolve
-
-    direct = int(np.abs(response).argmax())
-    wet = fftconvolve(wave, response)[direct : direct + len(wave)]
+    direct, length = int(np.abs(response).argmax()), len(wave) + len(response) - 1
+    size = 1 << (length - 1).bit_length()  # of the transforms: fast, and long enough that no end wraps round
+    wet = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[direct : direct + len(wave)]
     return wet * (_level(wave) / max(_level(wet), 1e-9))
 
 

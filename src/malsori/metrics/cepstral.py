@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from malsori.audio import cepstrum
-from malsori.errors import MetricError
+from malsori.errors import MetricError, OptionError
 
 #: Decibels for a distance of 1 between cepstra: log amplitude is c0 + sum c_d cos(d w), so by Parseval its mean square
 #: is half the sum of squares, and 20 / ln 10 * sqrt(1 / 2) is this.
@@ -30,6 +30,9 @@ SILENCE_PEAK = 0.5 / 32768
 
 #: Less than a window of the analysis is no speech.
 MIN_SECONDS = 0.025
+
+#: The last coefficient of our own definition.
+DEFAULT_ORDER = 24
 
 #: Whose definition is used: ours, or another tool's to the letter.
 Preset = Literal["malsori", "espnet", "pymcd"]
@@ -65,7 +68,7 @@ def mcd(
     hypothesis_wave: Float[np.ndarray, " hypothesis_samples"],
     sample_rate: int,
     preset: Preset = "malsori",
-    order: int = 24,
+    order: int | None = None,
     include_c0: bool = False,
 ) -> CepstralDistortion:
     """Return the mel-cepstral distortion between two utterances of the same words.
@@ -75,10 +78,14 @@ def mcd(
             first: exchanged, they give the same distortion.
         sample_rate: Hz, of both.
         preset: "espnet" and "pymcd" give those tools' numbers; "pymcd" needs the package pyworld.
-        order: last coefficient, in our own definition.
+        order: last coefficient, in our own definition; 24 when not given.
         include_c0: whether the loudness counts, in our own definition.
-    Raises: MetricError for a wave that is empty, too short, silent, or not finite, or a preset that cannot be had.
+    Raises: MetricError for a wave that is empty, too short, silent, or not finite, or a preset that cannot be had;
+        OptionError for an order or c0 asked of another tool's definition, which has its own.
     """
+    if preset != "malsori" and (order is not None or include_c0):
+        name = "c0" if order is None else f"order {order}"
+        raise OptionError(f"{name}: the definition of {preset} has its own; our own definition alone takes another")
     for name, wave in (("reference", reference_wave), ("hypothesis", hypothesis_wave)):
         _check(name, wave, sample_rate)
     if preset == "espnet":
@@ -87,6 +94,7 @@ def mcd(
         return _as_pymcd(reference_wave, hypothesis_wave, sample_rate)
     from malsori.alignment.dtw import dtw
 
+    order = DEFAULT_ORDER if order is None else order
     ours = cepstrum.mel_cepstrum(reference_wave, sample_rate, order)
     theirs = cepstrum.mel_cepstrum(hypothesis_wave, sample_rate, order)
     first = 0 if include_c0 else 1

@@ -51,7 +51,7 @@ def compare_speech(
     hypothesis_wave: Float[np.ndarray, " hypothesis_samples"],
     sample_rate: int,
     preset: Preset = "malsori",
-    order: int = 24,
+    order: int | None = None,
     include_c0: bool = False,
 ) -> SpeechDifference:
     """Return the distortion, prosody and mel L1 along one path; arguments as in `malsori.mcd`."""
@@ -71,7 +71,7 @@ def compare_files(
     hypothesis: Path,
     rate: int | None = None,
     preset: Preset = "malsori",
-    order: int = 24,
+    order: int | None = None,
     include_c0: bool = False,
 ) -> SpeechDifference:
     """Return what lies between two sound files.
@@ -117,7 +117,7 @@ def compare_folders(
     pairs: dict[str, tuple[Path, Path]],
     rate: int | None = None,
     preset: Preset = "malsori",
-    order: int = 24,
+    order: int | None = None,
     include_c0: bool = False,
     workers: int = 1,
 ) -> Iterator[PairResult]:
@@ -148,7 +148,7 @@ def mean_difference(differences: list[SpeechDifference]) -> dict[str, Any]:
 
 
 def _measure(
-    job: tuple[str, tuple[Path, Path], tuple[int | None, Preset, int, bool]],
+    job: tuple[str, tuple[Path, Path], tuple[int | None, Preset, int | None, bool]],
 ) -> PairResult:
     name, (reference, hypothesis), settings = job
     try:

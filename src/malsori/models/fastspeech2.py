@@ -127,7 +127,7 @@ class VarianceAdaptorOutput:
 class VarianceAdaptor(nn.Module):
     """Predicts duration and energy of each token and pitch of each frame, and adds the given ones (2.3).
 
-    `adapt` is no `forward`: pictures and balances of the losses then look inside, at each predictor.
+    `adapt` is no `forward`: diagrams and contributions of the losses then look inside, at each predictor.
     """
 
     def __init__(self, config: FastSpeech2Config) -> None:
