@@ -65,9 +65,7 @@ class Recognizer:
     def __init__(self, model: SavedModel, language_model: NgramModel | None = None) -> None:
         recognizers = systems_of("recognizer")
         if model.facts.system not in recognizers:
-            raise ModelError(
-                f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
-            )
+            raise ModelError(f"a {model.facts.system} is no recognizer; one of {', '.join(recognizers)} is")
         self.model, self.frontend = model, Frontend()
         self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model)
 
