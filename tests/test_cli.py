@@ -119,7 +119,7 @@ def aligned_texts(monkeypatch):
             texts.append(text)
             return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
 
-    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name: Recognizer())
+    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name, **_where: Recognizer())
     return texts
 
 
@@ -180,3 +180,16 @@ def test_align_takes_the_text_itself_or_a_file_of_it(aligned_texts, tmp_path, ca
     assert "not UTF-8" in capsys.readouterr().err
     assert cli.run(["align", "a.wav", str(tmp_path / "no.txt")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_long_sound_tells_its_progress_in_a_log_a_line_a_minute_of_it(tmp_path: Path, capsys) -> None:
+    from malsori.cli.terminal import sound_progress
+
+    with sound_progress(tmp_path / "talk.wav") as done:
+        for seconds in (20.0, 61.0, 90.0, 121.0, 130.0):
+            done(seconds)
+    out, err = capsys.readouterr()
+    assert out == "" and [line.split(",")[0] for line in err.splitlines()] == [
+        f"{tmp_path}/talk.wav: {seconds} s done" for seconds in (61, 121)
+    ]
+    assert all(line.endswith("x real time") for line in err.splitlines())

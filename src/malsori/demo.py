@@ -43,7 +43,7 @@ def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> lis
         device, precision: as `resolve_runtime` takes them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    voice, recognizer = load_voice(device=device, precision=precision), load_recognizer()
+    voice, recognizer = load_voice(device=device, precision=precision), load_recognizer(None, device, precision)
     voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))
     said, speeches = [], []

@@ -132,8 +132,8 @@ def evaluate(
     if model.facts.system in systems_of("recognizer"):
         if recognizer:
             raise OptionError(f"recognizer '{recognizer}': {name} is a recognizer itself and needs no other")
-        return _evaluate_recognizer(load_recognizer(name), corpus, split, cuts, progress)
-    judge = load_recognizer(recognizer)
+        return _evaluate_recognizer(load_recognizer(name, device, precision), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer, device, precision)
     if model.facts.system in systems_of("vocoder"):
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(

@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import malsori
 from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.encode import encode, phoneme_encoder
 from malsori.asr.options import DecodingOptions
-from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.io import load_audio, resample, save_audio
+from malsori.asr.recognizer import Recognizer, _kept_recognizer, load_recognizer, shared_recognizer
+from malsori.audio.io import load_audio, resample, save_audio, stream_audio
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript
-from malsori.errors import AlignmentError, AudioError, ModelError, TextError
+from malsori.errors import AlignmentError, AudioError, DeviceError, ModelError, OptionError, TextError
 from malsori.models.conformer import Conformer, ConformerConfig, ConformerOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.text.frontend import Frontend
@@ -187,6 +188,37 @@ def test_long_sound_is_cut_where_it_is_quiet_and_no_word_is_lost(recognizer: Rec
     assert_near(times([word for segment in transcript.segments for word in segment.words]), wanted, within=0.04)
 
 
+def test_a_stream_yields_the_segments_of_the_transcript_while_the_file_is_read(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [np.concatenate([whistle("ㄴㅏ "), silence(1.0)]) for _ in range(45)]  # 58.5 s
+    save_audio(tmp_path / "long.wav", np.concatenate(words), RATE)
+    read: list[int] = []
+
+    def counted(path: Path, rate: int):
+        for part in stream_audio(path, rate, seconds=5.0):
+            read.append(len(part))
+            yield part
+
+    monkeypatch.setattr("malsori.asr.recognizer.stream_audio", counted)
+    done: list[float] = []
+    transcript = recognizer.transcribe(tmp_path / "long.wav", GREEDY, on_progress=done.append)
+    read.clear()
+    segments = recognizer.stream(tmp_path / "long.wav", GREEDY)
+    first = next(segments)
+    assert 18.0 < sum(read) / RATE < 24.0  # what the first piece needs, and not the whole file
+    assert (first, *segments) == transcript.segments and len(transcript.segments) >= 4
+    assert transcript.duration == pytest.approx(58.5) and transcript.text.split() == ["나"] * 45
+    assert done == sorted(done) and done[-1] == pytest.approx(58.5) and len(done) == len(transcript.segments)
+
+
+def test_a_stream_refuses_what_it_cannot_serve_before_it_begins(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="timestamps"):
+        recognizer.stream(silence(1.0), DecodingOptions(timestamps=True), sample_rate=RATE)
+    with pytest.raises(ValueError, match="needs its sample_rate"):
+        recognizer.stream(silence(1.0))
+
+
 def test_sound_that_is_never_quiet_is_cut_all_the_same(recognizer: Recognizer) -> None:
     transcript = recognizer.transcribe(tone("ㅏ", 2.5 * CtcSegmentDecoder.max_seconds), GREEDY, sample_rate=RATE)
     check_transcript(transcript)
@@ -306,6 +338,72 @@ def test_threads_with_different_options_on_one_recognizer_get_what_each_gets_alo
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda options: recognizer.transcribe(wave, options, sample_rate=RATE), jobs))
     assert found == alone
+
+
+def test_one_recognizer_is_loaded_for_all_threads_and_only_the_last_few_are_kept(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple] = []
+    monkeypatch.setattr(
+        "malsori.asr.recognizer.load_recognizer", lambda *asked: loaded.append(asked) or Recognizer(recognizer.model)
+    )
+    _kept_recognizer.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: shared_recognizer("one"), range(8)))
+    assert len(set(map(id, found))) == 1 and loaded == [("one", "auto", "float32")]
+    assert shared_recognizer("one", "cpu") is not found[0]
+    for name in ("two", "three", "four"):
+        shared_recognizer(name)
+    loaded.clear()
+    shared_recognizer("four")
+    shared_recognizer("one")  # the longest unused, let go
+    assert loaded == [("one", "auto", "float32")]
+    _kept_recognizer.cache_clear()
+
+
+def test_aligning_loads_the_built_in_recognizer_once(monkeypatch) -> None:
+    monkeypatch.undo()
+    _kept_recognizer.cache_clear()
+    loaded: list[tuple] = []
+
+    def counted(*asked: str | None) -> Recognizer:
+        loaded.append(asked)
+        return load_recognizer(*asked)
+
+    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", counted)
+    sound = np.random.default_rng(0).normal(0, 0.05, RATE).astype(np.float32)
+    assert malsori.align(sound, "나무", RATE) == malsori.align(sound, "나무", RATE)
+    assert len(loaded) == 1
+    _kept_recognizer.cache_clear()
+
+
+def test_a_device_or_precision_that_is_not_there_is_refused_before_anything_is_loaded(monkeypatch) -> None:
+    monkeypatch.setattr("malsori.asr.recognizer.load_saved", lambda _: pytest.fail("loaded"))
+    with pytest.raises(DeviceError, match="no device 'gpu'"):
+        load_recognizer(None, device="gpu")
+    with pytest.raises(DeviceError, match="no precision 'float8'"):
+        load_recognizer(None, precision="float8")
+
+
+def test_half_precision_writes_nearly_the_same_log_probabilities() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.05, 2 * RATE).astype(np.float32)
+    exact, half = (load_recognizer(None, "cpu", precision).decoder for precision in ("float32", "bfloat16"))
+    found, near = exact.encoder.posteriors(wave), half.encoder.posteriors(wave)
+    assert found.log_probs.dtype == near.log_probs.dtype == np.float32
+    assert not np.array_equal(found.log_probs, near.log_probs)
+    assert np.abs(np.exp(found.log_probs) - np.exp(near.log_probs)).max() < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_transcribes_and_aligns_as_the_cpu_does() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.05, 25 * RATE).astype(np.float32)
+    here, there = load_recognizer(None, "cpu"), load_recognizer(None, "cuda")
+    assert next(there.model.network.parameters()).is_cuda
+    a, b = (encode(one.model, wave, RATE) for one in (here, there))
+    np.testing.assert_allclose(np.exp(a.jamo), np.exp(b.jamo), atol=2e-3)
+    np.testing.assert_allclose(np.exp(a.phonemes), np.exp(b.phonemes), atol=2e-3)
+    assert here.transcribe(wave, GREEDY, sample_rate=RATE).text == there.transcribe(wave, GREEDY, sample_rate=RATE).text
 
 
 def test_a_voice_does_not_listen() -> None:

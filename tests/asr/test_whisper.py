@@ -286,6 +286,19 @@ def test_threads_with_different_options_on_one_recognizer_get_what_each_gets_alo
     assert found == alone * 2
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_decodes_as_the_cpu_does(tmp_path: Path) -> None:
+    folder = str(small_folder(tmp_path / "whisper", jamo_files()))
+    wave = np.random.default_rng(3).normal(0, 0.1, 2 * RATE).astype(np.float32)
+    anything = {"min_log_likelihood_ratio": -1e9, "compression_ratio_threshold": 1000.0, "temperatures": (0.0,)}
+    for beam in (1, 4):  # the ratio is asked, so the sounds without speech are encoded on the GPU too
+        asked = DecodingOptions(beam=beam, **anything)
+        a, b = (load_recognizer(folder, device).transcribe(wave, asked, sample_rate=RATE) for device in ("cpu", "cuda"))
+        assert a.text and a.text == b.text
+        np.testing.assert_allclose([row[1:] for row in times(a)], [row[1:] for row in times(b)], atol=0.05)
+
+
 def small_folder(path: Path, files: dict[str, bytes]) -> Path:
     """Save a tiny Whisper with wild random weights, which babbles at anything."""
     torch.manual_seed(0)

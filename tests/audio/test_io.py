@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from malsori.audio.io import audio_info, load_audio, resample, save_audio, stream_audio
+from malsori.audio.io import audio_info, header_seconds, load_audio, resample, save_audio, stream_audio
 from malsori.errors import AudioError
 from malsori.files import atomic_file
 
@@ -208,6 +208,17 @@ def test_an_m4a_comes_in_pieces_too(tmp_path: Path) -> None:
     pieces = list(stream_audio(tmp_path / "a.m4a", 16000, 0.2))
     assert len(pieces) > 2
     np.testing.assert_allclose(np.concatenate(pieces), load_audio(tmp_path / "a.m4a", 16000), atol=1e-4)
+
+
+def test_a_header_tells_how_long_a_sound_is_and_nothing_is_decoded(tmp_path: Path) -> None:
+    wave = np.zeros(12000, dtype=np.float32)
+    for name in ("a.wav", "a.flac", "a.ogg"):
+        save_audio(tmp_path / name, wave, 16000)
+        assert header_seconds(tmp_path / name) == pytest.approx(0.75)
+    (tmp_path / "text.wav").write_bytes(b"no sound at all, but enough bytes to look at")
+    assert header_seconds(tmp_path / "text.wav") is None
+    with pytest.raises(AudioError, match="no such file"):
+        header_seconds(tmp_path / "nowhere.wav")
 
 
 def test_what_needs_ffmpeg_says_what_to_install_where_it_is_missing(tmp_path: Path, monkeypatch) -> None:

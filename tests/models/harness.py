@@ -116,7 +116,7 @@ def check_saving(subject: Subject, folder: Path) -> None:
     """A saved and opened network has the same weights, bit for bit; float16 on disk rounds them and no more."""
     items, network = subject.items(), subject.build(seed=5)
     for half in (False, True):
-        save_model(saved(subject, network), folder / f"half-{half}", half=half)
+        save_model(saved(subject, network), folder / f"half-{half}", "float16" if half else "float32")
         opened = open_model(folder / f"half-{half}")
         assert not opened.network.training and opened.facts == facts_of(subject)
         for name, tensor in opened.network.state_dict().items():

@@ -1,5 +1,6 @@
 """Public checkpoints: recognized, renamed to the last tensor, or refused by the name of the first that does not fit."""
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from torch import Tensor
 from malsori import load_model
 from malsori.errors import MalsoriError, ModelError
 from malsori.models.hifigan import Hifigan, HifiganConfig
+from malsori.pretrained import convert
 from malsori.pretrained.convert import KeyRule, conversion_maps, rename, source_names
 from malsori.pretrained.folder import open_model, save_model
 from malsori.pretrained.hub import import_external, load_saved, open_folder
@@ -353,9 +355,11 @@ def test_settings_that_lack_something_or_are_of_another_size_are_named(tmp_path:
 
 
 def test_every_conversion_map_is_read_under_its_own_name_and_has_a_reader() -> None:
-    from malsori.pretrained import convert_asr, convert_tts
-
-    assert {conversion.name for conversion in conversion_maps()} == set(convert_asr.READERS | convert_tts.READERS)
+    stems = {path.stem for path in Path(convert.__file__).parent.glob("maps/*.toml")}
+    assert {conversion.name for conversion in conversion_maps()} == stems
+    for conversion in conversion_maps():
+        module, function = conversion.reader.split(":")
+        assert callable(getattr(importlib.import_module(f"malsori.pretrained.{module}"), function))
     assert all(
         conversion.model_types or conversion.marks
         for conversion in conversion_maps()

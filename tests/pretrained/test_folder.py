@@ -12,7 +12,8 @@ from malsori import load_model
 from malsori.errors import FileError, MalsoriError, ModelError
 from malsori.pretrained import hub
 from malsori.pretrained.folder import load_exactly, open_model, read_weights, save_model
-from malsori.pretrained.hub import built_in, first_built_in, load_saved, resolve
+from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved, resolve
+from malsori.systems import SYSTEMS
 from malsori.text.symbols import PHONEMES
 
 from ..models.harness import saved
@@ -45,7 +46,7 @@ def test_a_model_is_four_files_without_a_pickle(folder: Path) -> None:
 def test_half_of_the_bytes_are_saved_and_counters_stay_whole(tmp_path: Path) -> None:
     network = CONFORMER.build()
     for half in (False, True):
-        save_model(saved(CONFORMER, network), tmp_path / str(half), half=half)
+        save_model(saved(CONFORMER, network), tmp_path / str(half), "float16" if half else "float32")
     sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
     assert sizes[1] < 0.7 * sizes[0]
     on_disk = load_file(tmp_path / "True" / "model.safetensors")
@@ -55,7 +56,7 @@ def test_half_of_the_bytes_are_saved_and_counters_stay_whole(tmp_path: Path) -> 
 def test_a_number_too_great_for_half_is_kept_whole(tmp_path: Path) -> None:
     network = CONFORMER.build()
     network.blocks[0].convolution.batch_norm.running_var[0] = 1e5
-    save_model(saved(CONFORMER, network), tmp_path / "model", half=True)
+    save_model(saved(CONFORMER, network), tmp_path / "model", "float16")
     assert open_model(tmp_path / "model").network.blocks[0].convolution.batch_norm.running_var[0] == 1e5
 
 
@@ -135,6 +136,15 @@ def test_weights_come_back_in_single_precision(tmp_path: Path) -> None:
 # Where a model lies
 
 
+def test_where_no_model_is_named_a_built_in_one_of_the_right_kind_is_meant() -> None:
+    systems = {entry.name: entry.facts.system for entry in built_in()}
+    roles = {purpose: SYSTEMS[systems[name]].role for purpose, name in DEFAULT_MODELS.items()}
+    assert roles == {
+        "voice": "acoustic model", "vocoder": "vocoder", "recognizer": "recognizer", "aligner": "recognizer"
+    }  # fmt: skip
+    assert hasattr(SYSTEMS[systems[DEFAULT_MODELS["aligner"]]].resolve("encoder"), "encode_stream")
+
+
 def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,9 +156,6 @@ def test_a_model_is_found_in_its_folder_in_a_run_or_by_a_built_in_name(
     assert resolve("korean") == tmp_path / "assets" / "korean"
     assert [entry.name for entry in built_in()] == ["korean"]
     assert built_in()[0].bytes == sum(path.stat().st_size for path in folder.iterdir())
-    assert first_built_in("hifigan", "vocos") == "korean"
-    with pytest.raises(ModelError, match=r"no built-in model of system conformer"):
-        first_built_in("conformer")
     assert load_saved("korean").facts.system == "vocos"
     network = load_model("korean")
     assert type(network).__name__ == "Vocos" and not network.training

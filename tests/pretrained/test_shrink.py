@@ -176,7 +176,9 @@ def test_the_command_writes_a_folder_that_opens(
     with gzip.open(tmp_path / "b.txt.gz", "wt", encoding="utf-8") as file:
         file.write(TEXTS[0])
     command = ["models", "shrink", str(tmp_path / "model"), str(tmp_path / "cut"), "--text", str(tmp_path / "a.txt")]
-    assert cli.run([*command, "--text", str(tmp_path / "b.txt.gz"), "--languages", "ko, en", "--half"]) == 0
+    assert (
+        cli.run([*command, "--text", str(tmp_path / "b.txt.gz"), "--languages", "ko, en", "--weights", "float16"]) == 0
+    )
     cut = load_saved(str(tmp_path / "cut"))
     assert f"{cut.network.config.vocab} of " in capsys.readouterr().out
     assert Tokenizer(cut.files).languages == ("en", "ko") and "Its vocabulary was cut from" in cut.card

@@ -12,6 +12,7 @@ from malsori.decode.ngram import NgramModel
 from malsori.decode.transcript import Segment, TranscriptWord
 from malsori.errors import ModelError, OptionError
 from malsori.pretrained.folder import SavedModel
+from malsori.runtime.device import Runtime
 from malsori.text.letters import LETTERS, decode_letters
 from malsori.text.symbols import JAMO
 
@@ -30,11 +31,13 @@ class CtcSegmentDecoder:
     output_is_normalized: bool = True
     supported_options = frozenset({"language", "task", "beam", "language_weight", "token_bonus"})
 
-    def __init__(self, model: SavedModel, language_model: NgramModel | None) -> None:
+    def __init__(
+        self, model: SavedModel, language_model: NgramModel | None = None, runtime: Runtime | None = None
+    ) -> None:
         tables = [model.symbols[kind] for kind in (JAMO.kind, LETTERS) if kind in model.symbols]
         if not tables:
             raise ModelError(f"this {model.facts.system} has no letters: is vocab.json missing from its folder?")
-        self.system, self.encoder = model.facts.system, ctc_encoder(model)
+        self.system, self.encoder = model.facts.system, ctc_encoder(model, runtime)
         self.language_model, self.table = language_model, tables[0]
 
     def check(self, options: DecodingOptions) -> None:

@@ -12,6 +12,7 @@ from malsori.config import AudioConfig
 from malsori.models.conformer import FRAME_STRIDE, STEP_STRIDE
 from malsori.models.wav2vec2 import standardize_wave
 from malsori.pretrained.folder import SavedModel
+from malsori.runtime.device import Runtime, runtime_of
 
 _CONTEXT_SECONDS = 2.0  # at each end of a window that lies within a longer sound; only context for what lies between
 
@@ -19,8 +20,9 @@ _CONTEXT_SECONDS = 2.0  # at each end of a window that lies within a longer soun
 class ConformerCtcEncoder:
     """A Conformer over log-mels. Raises: AudioError, from both methods, if the sound is too short."""
 
-    def __init__(self, model: SavedModel) -> None:
-        self.network, self.audio = model.network, model.facts.audio
+    def __init__(self, model: SavedModel, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or runtime_of(model.network)
+        self.network, self.audio = self.runtime.place(model.network), model.facts.audio
         self.sample_rate: int = self.audio.sample_rate
         self.frame_seconds: float = FRAME_STRIDE * self.audio.frame_seconds
 
@@ -55,18 +57,21 @@ class ConformerCtcEncoder:
 
     def _window(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return jamo, phonemes and loudness in each of the network's frames."""
-        mel = log_mel(torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None], self.audio)
-        output = self.network.infer(mel, torch.tensor([mel.shape[1]]))
-        frames, loudness = int(output.frame_lengths[0]), mel[0].mean(1).numpy()
+        batch = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None].to(self.runtime.device)
+        mel = log_mel(batch, self.audio)
+        with self.runtime.inference():
+            output = self.network.infer(mel, torch.tensor([mel.shape[1]], device=mel.device))
+        frames, loudness = int(output.frame_lengths[0]), mel[0].mean(1).cpu().numpy()
         index = np.minimum(np.arange(frames) * FRAME_STRIDE, len(loudness) - 1)  # the last one may be padded
-        return output.jamo[0, :frames].numpy(), output.phonemes[0, :frames].numpy(), loudness[index]
+        return output.jamo[0, :frames].cpu().numpy(), output.phonemes[0, :frames].cpu().numpy(), loudness[index]
 
 
 class Wav2Vec2CtcEncoder:
     """A wav2vec 2.0 over the wave itself."""
 
-    def __init__(self, model: SavedModel) -> None:
-        self.network, self.config = model.network, model.network.config
+    def __init__(self, model: SavedModel, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or runtime_of(model.network)
+        self.network, self.config = self.runtime.place(model.network), model.network.config
         self.sample_rate: int = model.facts.audio.sample_rate
         self.frame_seconds: float = self.config.frame_samples / self.sample_rate
 
@@ -76,7 +81,9 @@ class Wav2Vec2CtcEncoder:
         batch = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None]
         if config.standardized:
             batch = standardize_wave(batch, torch.tensor([batch.shape[1]]))
-        log_probs = self.network.infer(batch).logits[0].log_softmax(-1).numpy()
+        with self.runtime.inference():
+            logits = self.network.infer(batch.to(self.runtime.device)).logits[0]
+        log_probs = logits.float().log_softmax(-1).cpu().numpy()
         first = (config.receptive_field_samples - config.frame_samples) / 2 / self.sample_rate
         return CtcPosteriors(log_probs, config.blank, first, self.frame_seconds, seconds)
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from malsori.audio.io import resample
 from malsori.errors import AudioError, ModelError
 from malsori.pretrained.folder import SavedModel
+from malsori.runtime.device import Runtime
 from malsori.systems import SYSTEMS
 
 #: Less than this cannot hold a syllable.
@@ -83,19 +84,25 @@ class PhonemeEncoder(CtcEncoder, Protocol):
         """Return both outputs of a sound that comes piece by piece; however it is cut, alike."""
 
 
-def ctc_encoder(model: SavedModel) -> CtcEncoder:
-    """Return what encodes sounds for CTC decoding. Raises: ModelError if the model is none that CTC trains."""
+def ctc_encoder(model: SavedModel, runtime: Runtime | None = None) -> CtcEncoder:
+    """Return what encodes sounds for CTC decoding; where the network lies, if nothing else is said.
+
+    Raises: ModelError if the model is none that CTC trains.
+    """
     system = SYSTEMS.get(model.facts.system)
     if system is None or not system.encoder:
         raise ModelError(f"a {model.facts.system} has no CTC output; one of these has: {_with_encoder()}")
-    encoder: CtcEncoder = system.resolve("encoder")(model)
+    encoder: CtcEncoder = system.resolve("encoder")(model, runtime)
     return encoder
 
 
-def phoneme_encoder(model: SavedModel) -> PhonemeEncoder:
-    """Return what encodes sounds for an alignment. Raises: ModelError if the model has no phoneme output."""
+def phoneme_encoder(model: SavedModel, runtime: Runtime | None = None) -> PhonemeEncoder:
+    """Return what encodes sounds for an alignment; where the network lies, if nothing else is said.
+
+    Raises: ModelError if the model has no phoneme output.
+    """
     system = SYSTEMS.get(model.facts.system)
-    encoder = system.resolve("encoder")(model) if system and system.encoder else None
+    encoder = system.resolve("encoder")(model, runtime) if system and system.encoder else None
     if not isinstance(encoder, PhonemeEncoder):
         raise ModelError(
             f"a {model.facts.system} has no phoneme output, which aligning needs; a conformer has one, such as the "

@@ -3,35 +3,36 @@
 The command line, the server and Python all come through `Recognizer.transcribe` and `Recognizer.align`.
 """
 
-from collections.abc import Iterable
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from malsori.alignment.boundaries import refine
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
-from malsori.asr.encode import MIN_SECONDS, phoneme_encoder
+from malsori.asr.encode import phoneme_encoder
+from malsori.asr.longform import QuietCutter
 from malsori.asr.options import DecodingOptions
-from malsori.audio.io import load_audio, resample, stream_audio
-from malsori.audio.mel import log_mel
-from malsori.config import AudioConfig
+from malsori.audio.io import resample, stream_audio
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import first_built_in, load_saved, resolve
+from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
+from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 
-_QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
-
-
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
+
+_KEPT = 3  # recognizers that `shared_recognizer` holds
+_lock = threading.Lock()  # two threads that ask for one model load it once
 
 
 class SegmentDecoder(Protocol):
@@ -59,15 +60,20 @@ class SegmentDecoder(Protocol):
 class Recognizer:
     """A trained network with its decoder. It holds no options and is safe for threads.
 
+    Args:
+        language_model: for a network that CTC trains.
+        runtime: where to compute, and in which numbers; where the network lies when not given.
     Raises: ModelError if the model is no recognizer.
     """
 
-    def __init__(self, model: SavedModel, language_model: NgramModel | None = None) -> None:
+    def __init__(
+        self, model: SavedModel, language_model: NgramModel | None = None, runtime: Runtime | None = None
+    ) -> None:
         recognizers = systems_of("recognizer")
         if model.facts.system not in recognizers:
             raise ModelError(f"a {model.facts.system} is no recognizer; one of {', '.join(recognizers)} is")
-        self.model, self.frontend = model, Frontend()
-        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model)
+        self.model, self.runtime, self.frontend = model, runtime, Frontend()
+        self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model, runtime)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -80,20 +86,41 @@ class Recognizer:
         options: DecodingOptions | None = None,
         *,
         sample_rate: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Transcript:
         """Return what is said in a sound file, or in a wave (samples,) at sample_rate.
 
+        Args:
+            on_progress: called after each piece of the sound with how many seconds of it are done.
         Raises: AudioError if it cannot be read, or lasts less than 0.1 s; OptionError naming an option that the
             recognizer does not support.
         """
         options = options or DecodingOptions()
         self.decoder.check(options)
-        wave, rate = self._load(sound, sample_rate)
-        pieces = _pieces(wave, rate, self.model.facts.audio, self.decoder.max_seconds)
-        segments = tuple(self.decoder.decode(wave[begin:end], begin / rate, options) for begin, end in pieces)
-        spoken = tuple(segment for segment in segments if segment.words)
+        cutter = self._cutter()
+        spoken = []
+        for segment in self._segments(cutter, self._parts(sound, sample_rate), options):
+            spoken += [segment] if segment.words else []
+            if on_progress:
+                on_progress(segment.end)
         text = " ".join(segment.text for segment in spoken)
-        return Transcript(text, options.language or self.languages[0], len(wave) / rate, spoken)
+        return Transcript(text, options.language or self.languages[0], cutter.seconds, tuple(spoken))
+
+    def stream(
+        self,
+        sound: "Path | str | Float[np.ndarray, ' samples']",
+        options: DecodingOptions | None = None,
+        *,
+        sample_rate: int | None = None,
+    ) -> Iterator[Segment]:
+        """Yield the segments of `transcribe`, each as soon as it is decoded; a file is read as far as needed.
+
+        Raises: OptionError at once; AudioError when the fault is come to.
+        """
+        options = options or DecodingOptions()
+        self.decoder.check(options)
+        found = self._segments(self._cutter(), self._parts(sound, sample_rate), options)
+        return (segment for segment in found if segment.words)
 
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
@@ -103,60 +130,70 @@ class Recognizer:
         Raises: AudioError as transcribe; TextError if the text has nothing to say; AlignmentError if the sound is too
             short for it.
         """
-        rate = self.model.facts.audio.sample_rate
-
-        def pieces() -> Iterable[np.ndarray]:
-            return stream_audio(sound, rate) if isinstance(sound, str | Path) else [self._load(sound, sample_rate)[0]]
-
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        found = phoneme_encoder(self.model).encode_stream(pieces(), with_jamo=False)
+        encoder = phoneme_encoder(self.model, self.runtime)
+        found = encoder.encode_stream(self._parts(sound, sample_rate), with_jamo=False)
         times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
-        return alignment_of(reading, refine(reading, pieces(), rate, times.ends))
+        parts, rate = self._parts(sound, sample_rate), self.model.facts.audio.sample_rate
+        return alignment_of(reading, refine(reading, parts, rate, times.ends))
 
-    def _load(self, sound: Any, sample_rate: int | None) -> tuple[np.ndarray, int]:
+    def _cutter(self) -> QuietCutter:
+        return QuietCutter(self.model.facts.audio, self.decoder.max_seconds)
+
+    def _segments(
+        self, cutter: QuietCutter, parts: Iterable[np.ndarray], options: DecodingOptions
+    ) -> Iterator[Segment]:
+        """Yield what is said in each piece of a sound, the silent ones too."""
+        for piece in cutter.pieces(parts):
+            yield self.decoder.decode(piece.wave, piece.start, options)
+
+    def _parts(self, sound: Any, sample_rate: int | None) -> Iterable[np.ndarray]:
+        """Return a sound at the model's rate, part by part as a file is read; a wave is one part."""
         rate = self.model.facts.audio.sample_rate
         if isinstance(sound, str | Path):
-            return load_audio(sound, rate), rate
+            return stream_audio(sound, rate)
         if sample_rate is None:
             raise ValueError("a wave needs its sample_rate")
-        return resample(np.asarray(sound, dtype=np.float32), sample_rate, rate), rate
+        return [resample(np.asarray(sound, dtype=np.float32), sample_rate, rate)]
 
 
-def load_recognizer(name: str | None = None) -> Recognizer:
+def load_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
     """Return a recognizer, with the language model that lies in its folder, if one does.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
-    Raises: ModelError if there is none.
+        device, precision: as `resolve_runtime` takes them; a GPU where there is one.
+    Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision.
     """
-    name = name or first_built_in(*systems_of("recognizer"))
+    runtime = resolve_runtime(device, precision)
+    name = name or DEFAULT_MODELS["recognizer"]
     counted = resolve(name) / LANGUAGE_MODEL
-    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None)
+    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime)
+
+
+def load_aligner(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+    """Return a recognizer that can lay a text over its sound; arguments and errors as `load_recognizer`'s."""
+    return load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _kept_recognizer(name: str | None, device: str, precision: str) -> Recognizer:
+    return load_recognizer(name, device, precision)
+
+
+def shared_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+    """Return what `load_recognizer` does, loaded once for all callers and threads; the last few are kept.
+
+    It is shared: its weights must stay as they are. A run that goes on to train is seen as it was when first loaded.
+    """
+    with _lock:
+        return _kept_recognizer(name, device, precision)
 
 
 def align(sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None) -> Alignment:
-    """Return when each word, syllable and phone of a text sounds, by the built-in recognizer."""
-    return load_recognizer().align(sound, text, sample_rate)
-
-
-def _pieces(wave: np.ndarray, rate: int, audio: AudioConfig, max_seconds: float) -> list[tuple[int, int]]:
-    """Return stretches (begin, end) in samples, cut at the quietest places, none longer than the longest piece."""
-    longest = int(max_seconds * rate)
-    if len(wave) <= longest:
-        return [(0, len(wave))]
-    level = log_mel(torch.from_numpy(wave)[None], audio)[0].mean(1).numpy()
-    width = round(_QUIET_SECONDS / audio.frame_seconds)
-    smooth = np.convolve(level, np.ones(width) / width, mode="same")
-    pieces, begin = [], 0
-    while len(wave) - begin > longest:
-        first, last = (begin + longest // 2) // audio.hop_samples, (begin + longest) // audio.hop_samples
-        cut = (first + int(np.argmin(smooth[first:last]))) * audio.hop_samples
-        pieces.append((begin, cut))
-        begin = cut
-    if len(wave) - begin >= MIN_SECONDS * rate:
-        pieces.append((begin, len(wave)))
-    return pieces
+    """Return when each word, syllable and phone of a text sounds, by the built-in aligner, which is kept loaded."""
+    return shared_recognizer(DEFAULT_MODELS["aligner"]).align(sound, text, sample_rate)

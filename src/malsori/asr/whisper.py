@@ -33,6 +33,7 @@ from malsori.decode.transcript import Segment, TranscriptWord
 from malsori.errors import OptionError
 from malsori.models.whisper import WhisperConfig
 from malsori.pretrained.folder import SavedModel
+from malsori.runtime.device import Runtime, runtime_of
 from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
 
 log = logging.getLogger("malsori")
@@ -53,8 +54,11 @@ class WhisperSegmentDecoder:
         | {"no_speech_threshold", "min_log_likelihood_ratio"}
     )
 
-    def __init__(self, model: SavedModel, _language_model: NgramModel | None) -> None:
-        self.network: SequenceDecoder = model.network
+    def __init__(
+        self, model: SavedModel, _language_model: NgramModel | None = None, runtime: Runtime | None = None
+    ) -> None:
+        self.runtime = runtime or runtime_of(model.network)
+        self.network: SequenceDecoder = self.runtime.place(model.network)
         self.config: WhisperConfig = model.network.config
         self.system, self.audio = model.facts.system, model.facts.audio
         self.tokenizer = Tokenizer(model.files, "the model's folder")
@@ -82,15 +86,30 @@ class WhisperSegmentDecoder:
         the cheap rules: three windows, so three times as long as encoding one piece of sound takes.
         """
         seconds = checked_seconds(wave, self.audio.sample_rate)
+        with self.runtime.inference():
+            words = tuple(self._decode(wave, (offset, seconds), options))
+        return Segment(offset, offset + seconds, " ".join(word.text for word in words), words)
+
+    def _decode(
+        self, wave: np.ndarray, piece: tuple[float, float], options: DecodingOptions
+    ) -> Iterator[TranscriptWord]:
+        """Yield the words that are accepted.
+
+        Args:
+            piece: where it begins in the whole, and how long it lasts, in seconds.
+        """
         constraints, fallback = self._constraints(options), _fallback(options)
-        state = self.network.start(_mel(wave[None], self.config, self.audio))
+        state = self._start(wave[None])
         result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
         text = self.tokenizer.decode(result.ids)
         why = rejection_reason(result, text.strip(), lambda: self._ratio(state, constraints, result), fallback)
         if why:
-            log.info("from %.1f s: %r is rejected: %s", offset, text, why)
-        words = () if why else tuple(self._words(result, state, constraints, (offset, seconds)))
-        return Segment(offset, offset + seconds, " ".join(word.text for word in words), words)
+            log.info("from %.1f s: %r is rejected: %s", piece[0], text, why)
+        else:
+            yield from self._words(result, state, constraints, piece)
+
+    def _start(self, waves: Float[np.ndarray, "batch samples"]) -> DecoderState:
+        return self.network.start(_mel(waves, self.config, self.audio).to(self.runtime.device))
 
     def _constraints(self, options: DecodingOptions) -> DecodingConstraints:
         config, language, task = self.config, options.language or self.languages[0], options.task or "transcribe"
@@ -98,7 +117,11 @@ class WhisperSegmentDecoder:
         return constraints_from_tokenizer(self.tokenizer, *sizes, language, task, bool(options.timestamps))
 
     def _ratio(self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult) -> float:
-        without = reference_state(self.network, self.config, self.audio)
+        """Return for how much of its tokens' likelihood the sound is needed; the sounds without speech are kept."""
+        with _reference_lock:
+            if self.network not in _reference_states:
+                _reference_states[self.network] = self._start(_without_speech(self.config, self.audio))
+            without = _reference_states[self.network]
         return speech_log_likelihood_ratio(state, without, _REFERENCES, constraints, result.ids)
 
     def _words(
@@ -107,7 +130,7 @@ class WhisperSegmentDecoder:
         """Yield the words with their times, between the timestamps that were decoded, if any were.
 
         Args:
-            piece: where the piece begins in the whole, and how long it lasts, in seconds.
+            piece: as for `_decode`.
         """
         offset, seconds = piece
         starts = self._starts(result.ids, state, constraints, seconds)
@@ -131,19 +154,11 @@ class WhisperSegmentDecoder:
         upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
         every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
-        attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0]
+        attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0].float().cpu()
         step = config.frame_stride * self.audio.frame_seconds
         real = min(attention.shape[2], math.ceil(seconds / step))
         starts = token_starts(attention[:, len(prefix) - 1 :, :real])
         return np.linspace(0, seconds, len(ids) + 1) if starts is None else starts * step
-
-
-def reference_state(network: SequenceDecoder, config: WhisperConfig, audio: AudioConfig) -> DecoderState:
-    """Return a network's state under silence, noise and a chord; encoded once as long as the network lives."""
-    with _reference_lock:
-        if network not in _reference_states:
-            _reference_states[network] = network.start(_mel(_without_speech(config, audio), config, audio))
-        return _reference_states[network]
 
 
 def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:

@@ -98,6 +98,27 @@ def audio_info(path: Path | str) -> AudioInfo:
         return AudioInfo(rate, channels.shape[1], len(channels))
 
 
+def header_seconds(path: Path | str) -> float | None:
+    """Return how long a sound file lasts by its header, nothing decoded; None where the header does not tell.
+
+    Raises: AudioError for a file that is missing or empty.
+    """
+    import soundfile
+
+    path = _existing(path)
+    try:
+        header = soundfile.info(str(path))
+        return float(header.frames / header.samplerate)
+    except soundfile.LibsndfileError:
+        import av
+
+        try:
+            with av.open(str(path)) as container:
+                return container.duration / av.time_base if container.duration else None
+        except (av.FFmpegError, UnicodeDecodeError):
+            return None
+
+
 def resample(wave: Float[np.ndarray, " samples"], rate: int, wanted: int) -> Float[np.ndarray, " resampled"]:
     """Return the wave at another sample rate (soxr's high quality), or the wave itself when the rates agree."""
     if rate == wanted:

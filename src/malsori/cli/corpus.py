@@ -81,11 +81,11 @@ def prepare_corpus(
 
 def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]]:
     """Add durations to a prepared corpus; return what has none, by reason."""
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
     from malsori.corpus.durations import add_durations
     from malsori.corpus.folder import load_corpus
 
-    return add_durations(load_corpus(folder), None if scratch else load_recognizer(name).model, watched)
+    return add_durations(load_corpus(folder), None if scratch else load_aligner(name).model, watched)
 
 
 @corpus_app.command("synthesize")
@@ -137,14 +137,14 @@ def check_corpus(
 
     Example: malsori corpus check recordings/ --listen --html check.html
     """
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
     from malsori.corpus import check
     from malsori.corpus.ground_truth import audio_at
 
     if html:
         require("matplotlib", "A page")
     tokenizer = _tokenizer(whisper) if whisper else None
-    recognizer = load_recognizer(model).model if listen or model else None
+    recognizer = load_aligner(model).model if listen or model else None
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )

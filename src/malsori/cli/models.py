@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -24,7 +24,10 @@ class _ListByDefault(TyperGroup):
 app = typer.Typer()
 models_app = typer.Typer(cls=_ListByDefault, help="Models: list them (NAMES without a command), cut a vocabulary.")
 app.add_typer(models_app, name="models")
-_Half = Annotated[bool, typer.Option("--half", help="Keep the weights as float16, half as large.")]
+_Weights = Annotated[
+    Literal["float32", "float16", "int8"],
+    typer.Option(help="How they are stored; int8 is a quarter."),
+]
 
 
 @models_app.command("list")
@@ -65,7 +68,7 @@ def shrink_vocabulary(
     ] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Keep the tokens for times.")] = False,
     min_count: Annotated[int, typer.Option(min=1, help="How often the texts must use a piece for it to stay.")] = 10,
-    half: _Half = False,
+    weights: _Weights = "float32",
 ) -> None:
     """Cut a Whisper's vocabulary to what a language needs; what is left out is spelled from smaller pieces.
 
@@ -80,7 +83,7 @@ def shrink_vocabulary(
     options = ShrinkOptions(languages=codes, timestamps=timestamps, min_count=min_count)
     before = load_saved(model)
     after = shrink(before, watched(_lines(text)), options)
-    save_model(after, out, half)
+    save_model(after, out, weights)
     tokens, sizes = (before.network.config.vocab, after.network.config.vocab), (before.parameters, after.parameters)
     print(
         f"{out}: {tokens[1]} of {tokens[0]} tokens, {sizes[1] / 1e6:.2f} of {sizes[0] / 1e6:.2f} M parameters. "
@@ -111,7 +114,7 @@ def import_checkpoint(
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub id of a Whisper's tokenizer, for OpenAI's .pt, which holds none.")
     ] = None,
-    half: _Half = False,
+    weights: _Weights = "float32",
 ) -> None:
     """Make a model folder of a public checkpoint; no code in the file is run.
 
@@ -121,7 +124,7 @@ def import_checkpoint(
     from malsori.pretrained.hub import import_external
 
     model = import_external(file, config or [], license, tokenizer)
-    save_model(model, out, half)
+    save_model(model, out, weights)
     print(
         f"{out}: a {model.facts.system} of {model.parameters / 1e6:.2f} M parameters. License: {model.facts.license}."
     )

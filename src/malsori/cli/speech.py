@@ -9,7 +9,7 @@ import typer
 
 from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.terminal import text_of, write
+from malsori.cli.terminal import sound_progress, text_of, write
 from malsori.errors import OptionError
 from malsori.extras import require
 
@@ -99,6 +99,9 @@ def transcribe(
     compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
     no_speech_threshold: decoding.NoSpeechThreshold = None,
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -110,9 +113,10 @@ def transcribe(
     asked = _asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text
     from malsori.asr.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model)
+    recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
     for path in files:
-        transcript = recognizer.transcribe(path, options)
+        with sound_progress(path) as done:
+            transcript = recognizer.transcribe(path, options, on_progress=done)
         print(_transcript_as(asked, path, transcript), end="")
 
 
@@ -140,16 +144,20 @@ def align_text(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
+    threads: ThreadsOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
 
     Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
     """
-    from malsori.asr.recognizer import load_recognizer
+    from malsori.asr.recognizer import load_aligner
 
     by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
     form = _asked_form(form, as_json, AlignmentForm.json) or by_name
-    alignment = load_recognizer(model).align(audio, text_of(text))
+    said = text_of(text)
+    alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(audio, said)
     write(_alignment_as(form, alignment), out)
 
 

@@ -3,7 +3,9 @@
 import errno
 import os
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,36 @@ def write(text: str, out: Path | None) -> None:
         print(text, end="")
     else:
         write_text(out, text)
+
+
+@contextmanager
+def sound_progress(path: Path) -> Iterator[Callable[[float], None]]:
+    """Yield what is to be told how many seconds of a sound file are done, while it is worked through.
+
+    On a terminal a bar shows them with the real-time factor (seconds of computing to a second of sound); in a log there
+    is a line for every minute of sound.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from malsori.audio.io import header_seconds
+
+    console, began, told = Console(stderr=True), time.perf_counter(), 0
+    speed = TextColumn("{task.completed:.0f} s, {task.fields[factor]:.3f} x real time")
+    columns = TextColumn("{task.description}"), BarColumn(), speed, TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        total = header_seconds(path) if console.is_terminal else None
+        task = bar.add_task(path.name, total=total, factor=0.0)
+
+        def done(seconds: float) -> None:
+            nonlocal told
+            factor = (time.perf_counter() - began) / max(seconds, 1e-9)
+            bar.update(task, completed=seconds, factor=factor)
+            if not console.is_terminal and seconds >= 60 * (told + 1):
+                told = int(seconds // 60)
+                print(f"{path}: {seconds:.0f} s done, {factor:.3f} x real time", file=sys.stderr)
+
+        yield done
 
 
 def watched(items: Iterable[Any], total: int | None = None) -> Iterable[Any]:

@@ -19,6 +19,7 @@ without it become what the network has. A linear layer and a convolution one ste
 axis of size 1 is added or left out.
 """
 
+import importlib
 import pickle
 import re
 from collections.abc import Iterable
@@ -67,10 +68,14 @@ class KeyRule(Config):
 
 
 class ConversionMap(Config):
-    """One origin's way to name the tensors of one system."""
+    """One origin's way to name the tensors of one system.
+
+    reader: what reads the origin's settings, as module:function of this folder; imported when it is asked for.
+    """
 
     origin: str
     system: str
+    reader: str
     reference: str
     model_types: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
@@ -82,8 +87,14 @@ class ConversionMap(Config):
 
     @property
     def name(self) -> str:
-        """What its file is called, without the ending; its reader of settings stands under this name."""
+        """What its file is called, without the ending."""
         return f"{self.origin}-{self.system}"
+
+    def untrained(self, checkpoint: "ExternalCheckpoint") -> SavedModel:
+        """Return what a checkpoint's settings ask for, its network not trained. Raises: as the reader does."""
+        module, _, function = self.reader.partition(":")
+        model: SavedModel = getattr(importlib.import_module(f"malsori.pretrained.{module}"), function)(checkpoint)
+        return model
 
     def tensors_in(self, content: dict[str, Any]) -> dict[str, Tensor] | None:
         """Return the tensors of this format in the content of an author's file; None if it is another's."""

@@ -4,21 +4,21 @@ Each returns the model with an untrained network; `convert.convert` puts the wei
 """
 
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import ModelError
-from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
-from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.convert import ExternalCheckpoint, external_facts
 from malsori.pretrained.ctranslate2 import generation_config
 from malsori.pretrained.folder import SavedModel, kept_files
 from malsori.text.hangul import to_nfc
 from malsori.text.letters import LETTERS
 from malsori.text.symbols import SymbolTable
+
+if TYPE_CHECKING:
+    from malsori.models.whisper import WhisperConfig
 
 #: Our setting → theirs, and what it is where their file leaves it out (transformers 5, Wav2Vec2Config).
 _WAV2VEC2_SETTINGS: dict[str, tuple[str, Any]] = {
@@ -53,6 +53,8 @@ _CTRANSLATE2_FIXED = {
 
 def transformers_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a Whisper of any size, with the files of its tokenizer and of what it must never write."""
+    from malsori.models.whisper import WhisperConfig
+
     for name, only in (("activation_function", "gelu"), ("scale_embedding", False), ("tie_word_embeddings", True)):
         if checkpoint.config.get(name, only) != only:
             raise ModelError(f"{checkpoint.folder}: {name} is {checkpoint.config[name]!r}; a Whisper has {only!r}")
@@ -74,6 +76,8 @@ def transformers_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
 
 def ctranslate2_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a Whisper of any size from faster-whisper's folder, with its tokenizer and what it must never write."""
+    from malsori.models.whisper import WhisperConfig
+
     for name, only in _CTRANSLATE2_FIXED.items():
         if checkpoint.config.get(name, only) != only:
             raise ModelError(f"{checkpoint.folder}: {name} is {checkpoint.config[name]}; a Whisper has {only}")
@@ -101,6 +105,8 @@ def ctranslate2_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
 
 def openai_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a Whisper of any size from OpenAI's own file, which holds no tokenizer."""
+    from malsori.models.whisper import WhisperConfig
+
     config = WhisperConfig(
         vocab=checkpoint["n_vocab"],
         mel_channels=checkpoint["n_mels"],
@@ -117,8 +123,10 @@ def openai_whisper(checkpoint: ExternalCheckpoint) -> SavedModel:
     return _whisper(checkpoint, config, {})
 
 
-def _whisper(checkpoint: ExternalCheckpoint, config: WhisperConfig, files: dict[str, bytes]) -> SavedModel:
+def _whisper(checkpoint: ExternalCheckpoint, config: "WhisperConfig", files: dict[str, bytes]) -> SavedModel:
     """Return an untrained Whisper with the mel that the folder's files ask for, or the paper's."""
+    from malsori.models.whisper import Whisper
+
     inputs = checkpoint.json("preprocessor_config.json") or checkpoint.json("processor_config.json").get(
         "feature_extractor", {}
     )
@@ -135,6 +143,8 @@ def _whisper(checkpoint: ExternalCheckpoint, config: WhisperConfig, files: dict[
 
 def transformers_wav2vec2(checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a wav2vec 2.0, with its letters, or with its quantiser if it is pre-trained and no more."""
+    from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
+
     for name, only in (("hidden_act", "gelu"), ("feat_extract_activation", "gelu"), ("add_adapter", False)):
         if checkpoint.config.get(name, only) != only:
             raise ModelError(f"{checkpoint.folder}: {name} is {checkpoint.config[name]!r}; only {only!r} is known here")
@@ -199,12 +209,3 @@ def _letters(checkpoint: ExternalCheckpoint, vocab: int) -> tuple[SymbolTable | 
     between = told.get("word_delimiter_token", "|")
     letters = {index: " " if letter == between else to_nfc(letter) for letter, index in ids.items()}
     return SymbolTable(LETTERS, "checkpoint", tuple(letters.get(i, f"<{i}>") for i in range(vocab))), blank
-
-
-#: Checkpoint format → what its settings ask for.
-READERS: dict[str, Callable[[ExternalCheckpoint], SavedModel]] = {
-    "ctranslate2-whisper": ctranslate2_whisper,
-    "openai-whisper": openai_whisper,
-    "transformers-wav2vec2": transformers_wav2vec2,
-    "transformers-whisper": transformers_whisper,
-}

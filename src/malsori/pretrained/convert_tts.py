@@ -4,22 +4,20 @@ Each returns the model with an untrained network; `convert.convert` puts the wei
 """
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
-from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
-from malsori.models.hifigan import LEAKY_SLOPE, Hifigan, HifiganConfig
-from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
-from malsori.models.vits import Vits, VitsConfig
-from malsori.models.vits_duration import DurationConfig
-from malsori.nn.recurrent import DecodingLimits
 from malsori.pretrained.convert import ExternalCheckpoint, external_facts
 from malsori.pretrained.folder import SavedModel
 from malsori.text.symbols import SymbolTable
+
+if TYPE_CHECKING:
+    from malsori.models.vits import VitsConfig
+    from malsori.models.vits_duration import DurationConfig
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +27,8 @@ def transformers_hifigan(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     Source: transformers 5, SpeechT5FeatureExtractor: 64 ms windows every 16 ms, 80 channels from 80 to 7600 Hz.
     """
+    from malsori.models.hifigan import LEAKY_SLOPE, Hifigan, HifiganConfig
+
     rate, channels = checkpoint["sampling_rate"], checkpoint["model_in_dim"]
     standardizes, slope = checkpoint["normalize_before"], checkpoint["leaky_relu_slope"]
     if slope != LEAKY_SLOPE:
@@ -64,6 +64,8 @@ def jik876_hifigan(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     A frame is as long as what the generator makes of it; settings that say otherwise are told of.
     """
+    from malsori.models.hifigan import Hifigan, HifiganConfig
+
     # a ResBlock1 has pairs of convolutions and takes three dilations, a ResBlock2 two; further ones are not looked at
     pairs = any(".convs1." in name for name in checkpoint.weights)
     config = HifiganConfig(
@@ -105,6 +107,9 @@ def transformers_vits(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     Raises: ModelError naming the first setting that no VITS of malsori has.
     """
+    from malsori.models.hifigan import HifiganConfig
+    from malsori.models.vits import VitsConfig
+
     for name, wanted in _VITS_FIXED.items():
         if checkpoint[name] != wanted:
             raise ModelError(f"{checkpoint.folder}: {name} is {checkpoint[name]!r}; a VITS of malsori has {wanted!r}")
@@ -146,13 +151,13 @@ def jaywalnut310_vits(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     Raises: ModelError if its settings name other symbols than it was taught.
     """
-    if "dp.post_pre.weight" not in checkpoint.weights:  # without the stochastic predictor this name means another layer
-        for name in [name for name in checkpoint.weights if name.startswith("dp.proj.")]:
-            checkpoint.weights[name.replace("proj", "last")] = checkpoint.weights.pop(name)
+    from malsori.models.hifigan import HifiganConfig
+    from malsori.models.vits import VitsConfig
+    from malsori.models.vits_duration import DurationConfig
+
     latent, model = checkpoint["model.inter_channels"], checkpoint["model"]
     steered = checkpoint["data.n_speakers"] > 1 or "emb_g.weight" in checkpoint.weights
-    for name in [name for name in checkpoint.weights if ".cond" in name and not steered]:
-        checkpoint.weights.pop(name)  # what a speaker would steer by is there, and never used
+    _settle_names(checkpoint.weights, steered)
     config = VitsConfig(
         vocab=len(checkpoint.tensor("enc_p.emb.weight")),
         speakers=max(1, checkpoint["data.n_speakers"]),
@@ -187,6 +192,15 @@ def jaywalnut310_vits(checkpoint: ExternalCheckpoint) -> SavedModel:
     )
 
 
+def _settle_names(weights: dict[str, Tensor], steered: bool) -> None:
+    """Drop what a speaker would steer by where there is none, and name the plain duration predictor's last layer."""
+    if "dp.post_pre.weight" not in weights:  # without the stochastic predictor this name means another layer
+        for name in [name for name in weights if name.startswith("dp.proj.")]:
+            weights[name.replace("proj", "last")] = weights.pop(name)
+    for name in [name for name in weights if ".cond" in name and not steered]:
+        weights.pop(name)  # it is there, and never used
+
+
 def _vits_reading(checkpoint: ExternalCheckpoint) -> tuple[SymbolTable, dict[str, Any]]:
     """Return the letters that VitsTokenizer knows, and how text becomes them; without its settings, as it stands."""
     alphabet, reading = checkpoint.json("vocab.json"), checkpoint.json("tokenizer_config.json")
@@ -196,7 +210,9 @@ def _vits_reading(checkpoint: ExternalCheckpoint) -> tuple[SymbolTable, dict[str
     return letters, {"blanks": blanks, "romanized": romanized, "cleaners": ["phonemize"] * phonemized}
 
 
-def _transformers_durations(checkpoint: ExternalCheckpoint) -> DurationConfig:
+def _transformers_durations(checkpoint: ExternalCheckpoint) -> "DurationConfig":
+    from malsori.models.vits_duration import DurationConfig
+
     return DurationConfig(
         stochastic=checkpoint["use_stochastic_duration_prediction"],
         hidden_size=checkpoint["duration_predictor_filter_channels"],
@@ -209,8 +225,10 @@ def _transformers_durations(checkpoint: ExternalCheckpoint) -> DurationConfig:
     )
 
 
-def _vits(config: VitsConfig, rate: int, letters: SymbolTable, frontend: dict[str, Any]) -> SavedModel:
+def _vits(config: "VitsConfig", rate: int, letters: SymbolTable, frontend: dict[str, Any]) -> SavedModel:
     """Return an untrained VITS with what it says of itself."""
+    from malsori.models.vits import Vits
+
     audio = AudioConfig(
         sample_rate=rate,
         fft_samples=2 * (config.spectrogram_bins - 1),
@@ -228,6 +246,8 @@ def ming024_fastspeech2(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     Raises: ModelError if one of pitch and energy is a phoneme's there and the other a frame's.
     """
+    from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
+
     level = checkpoint["preprocessing.pitch.feature"]
     if level != (other := checkpoint["preprocessing.energy.feature"]) or level not in ("phoneme_level", "frame_level"):
         raise ModelError(
@@ -290,6 +310,9 @@ def nvidia_tacotron2(checkpoint: ExternalCheckpoint) -> SavedModel:
 
     Raises: ModelError if it writes several frames a step.
     """
+    from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
+    from malsori.nn.recurrent import DecodingLimits
+
     hidden, width = checkpoint.tensor("decoder.prenet.layers.0.linear_layer.weight").shape
     location = checkpoint.tensor("decoder.attention_layer.location_layer.location_conv.conv.weight")
     inside = checkpoint.tensor("postnet.convolutions.0.0.conv.weight")
@@ -339,14 +362,3 @@ def _nvidia_audio(given: dict[str, Any], mel_channels: int) -> AudioConfig:
         max_hz=given.get("mel_fmax", 8000.0) or rate / 2,
         convention="tacotron2",
     )
-
-
-#: Checkpoint format → what its settings ask for.
-READERS: dict[str, Callable[[ExternalCheckpoint], SavedModel]] = {
-    "jik876-hifigan": jik876_hifigan,
-    "jaywalnut310-vits": jaywalnut310_vits,
-    "nvidia-tacotron2": nvidia_tacotron2,
-    "ming024-fastspeech2": ming024_fastspeech2,
-    "transformers-hifigan": transformers_hifigan,
-    "transformers-vits": transformers_vits,
-}

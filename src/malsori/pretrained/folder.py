@@ -3,7 +3,7 @@
 config.json         the system's name, its sizes, the AudioConfig it was trained with and that one's fingerprint,
                     and the facts about the corpus that it needs to speak or listen
 symbols.json        the alphabets it reads or writes
-model.safetensors   weights; float16 on disk when asked, float32 in memory always
+model.safetensors   weights; float16 or int8 rows on disk when asked (storage.py), float32 in memory always
 card.md             for a person: what it is, what it learnt from, under which license
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,6 +21,7 @@ from malsori.config import AudioConfig, Config
 from malsori.errors import FileError, ModelError
 from malsori.files import atomic_folder, read_json, write_json, write_text
 from malsori.pretrained.legacy import current_facts
+from malsori.pretrained.storage import Storage, pack, unpack
 from malsori.systems import SYSTEMS
 from malsori.text.symbols import SymbolTable
 
@@ -76,13 +76,13 @@ class SavedModel:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
 
-def save_model(saved: SavedModel, folder: Path, half: bool = False) -> None:
+def save_model(saved: SavedModel, folder: Path, storage: Storage = "float32") -> None:
     """Write a model's folder, whole or not at all; an earlier folder of that name is replaced.
 
     Args:
-        half: store floating-point weights as float16, half the size; one that holds a greater number stays float32.
+        storage: how the weights are stored; float16 is half the size, int8 rows a quarter.
     """
-    weights = {name: _stored(tensor, half) for name, tensor in saved.network.state_dict().items()}
+    weights = pack(saved.network.state_dict(), storage)
     symbols = {
         kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()
     }
@@ -129,14 +129,14 @@ def kept_files(folder: Path) -> dict[str, bytes]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, floating-point ones as float32. Raises: ModelError if unreadable."""
+    """Return the tensors of a safetensors file, however stored, as float32. Raises: ModelError if unreadable."""
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return unpack(tensors)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -167,12 +167,6 @@ def load_exactly(
     if unknown is not None:
         raise ModelError(f"{place}: weight '{called(unknown)}' belongs to no part of {type(network).__name__}")
     network.load_state_dict(weights)
-
-
-def _stored(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    fits = half and tensor.is_floating_point() and not (tensor.abs() > torch.finfo(torch.float16).max).any()
-    return tensor.to(torch.float16) if fits else tensor
 
 
 def _read_symbols(path: Path) -> dict[str, SymbolTable]:

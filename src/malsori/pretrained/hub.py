@@ -36,6 +36,15 @@ from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 
+#: Which built-in model is meant where none is named. An aligner is a recognizer that gives phonemes' probabilities.
+DEFAULT_MODELS = {
+    "voice": "fastspeech2-ko",
+    "vocoder": "vocos-ko",
+    "recognizer": "conformer-ko",
+    "aligner": "conformer-ko",
+}
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """One model: its name, what its config says, and the bytes its folder takes on disk."""
@@ -72,14 +81,6 @@ def describe_model(name: str) -> ModelEntry:
     external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
     facts = open_external(folder).facts if external else read_model_facts(folder)
     return ModelEntry(name, facts, _size(folder))
-
-
-def first_built_in(*systems: str) -> str:
-    """Return the name of the first built-in model of one of these systems. Raises: ModelError if there is none."""
-    for model in built_in():
-        if model.facts.system in systems:
-            return model.name
-    raise ModelError(f"no built-in model of system {' or '.join(systems)}; name a folder")
 
 
 def resolve(name: str) -> Path:
@@ -219,10 +220,8 @@ def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[ConversionMap, Ex
 
 def convert_checkpoint(conversion: ConversionMap, checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
-    from malsori.pretrained import convert_asr, convert_tts
-
     try:
-        empty = (convert_asr.READERS | convert_tts.READERS)[conversion.name](checkpoint)
+        empty = conversion.untrained(checkpoint)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""

@@ -46,6 +46,12 @@ class Runtime:
             yield
 
 
+def runtime_of(network: nn.Module) -> Runtime:
+    """Return where a network computes that is placed already: where its weights lie, in float32."""
+    weight = next(network.parameters(), None)
+    return Runtime() if weight is None else Runtime(weight.device)
+
+
 def resolve_runtime(device: str = "auto", precision: str = "float32") -> Runtime:
     """Return where and in which numbers to compute.
 

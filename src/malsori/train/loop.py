@@ -255,7 +255,7 @@ class _Run:
         card = f"# {facts.system}\n\nTrained by malsori for {step} steps on {facts.trained['corpus']}.\n"
         saved = SavedModel(facts, self.setup.symbols, self.task.exported_model(), card, self.setup.files)
         try:
-            save_model(saved, self.out / "model", half=self.recipe.half)
+            save_model(saved, self.out / "model", "float16" if self.recipe.half else "float32")
         except OSError as error:
             log.warning("%s: the best model yet cannot be written: %s. Make room.", self.out / "model", error)
 

@@ -8,7 +8,7 @@ from malsori.audio.griffin_lim import griffin_lim
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import first_built_in, load_saved
+from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
 from malsori.runtime.device import Runtime
 from malsori.systems import systems_of
 from malsori.tts.acoustic import as_array
@@ -57,4 +57,4 @@ def load_vocoder(name: str | None, audio: AudioConfig, runtime: Runtime | None =
     """
     if name == GRIFFIN_LIM:
         return GriffinLim(audio, runtime)
-    return NetworkVocoder(load_saved(name or first_built_in(*systems_of("vocoder"))), runtime)
+    return NetworkVocoder(load_saved(name or DEFAULT_MODELS["vocoder"]), runtime)

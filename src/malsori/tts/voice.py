@@ -17,7 +17,7 @@ from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import first_built_in, load_saved
+from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
@@ -158,7 +158,7 @@ def load_voice(
     Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device.
     """
     runtime = resolve_runtime(device, precision)
-    acoustic = open_synthesizer(load_saved(name or first_built_in(*systems_of(*_SPEAKING))), runtime)
+    acoustic = open_synthesizer(load_saved(name or DEFAULT_MODELS["voice"]), runtime)
     if acoustic.output == "wave":
         if vocoder:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
