@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,8 +106,17 @@ def test_every_public_name_is_listed_and_an_unknown_one_is_refused():
     import malsori
 
     assert {"load_voice", "load_recognizer", "align", "score", "cer", "wer", "mcd"} <= set(dir(malsori))
+    assert {"DecodingOptions", "SayOptions"} <= set(dir(malsori))
+    assert all(getattr(malsori, name).__name__ == name for name in malsori.__all__ if name != "__version__")
     with pytest.raises(AttributeError, match="speak"):
         malsori.speak  # noqa: B018
+
+
+def test_no_module_takes_the_place_of_a_public_name():
+    import malsori
+
+    modules = {module.name for module in pkgutil.iter_modules(malsori.__path__)}
+    assert {"alignment", "evaluate"} <= modules and not modules & set(malsori.__all__)
 
 
 @pytest.fixture

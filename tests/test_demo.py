@@ -25,7 +25,7 @@ def test_the_numbers_stand_in_the_report_by_their_promised_names(demo):
     assert report["mean_cer"] == mean_cer(said)
 
 
-def test_the_built_in_recogniser_understands_much_of_the_built_in_voice(demo):
+def test_the_built_in_recognizer_understands_much_of_the_built_in_voice(demo):
     _, said = demo
     assert mean_cer(said) < 0.6, [(one.text, one.hypothesis) for one in said]
     assert all(re.fullmatch("[가-힣 ]+", one.hypothesis) for one in said)

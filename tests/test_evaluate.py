@@ -63,7 +63,7 @@ def test_a_vocoder_copies_better_than_it_would_at_random_and_its_copies_are_hear
     assert page.count("<audio") == 2 * len(found.rows) and page.count("<img") == len(found.rows)
 
 
-def test_a_recogniser_is_scored_by_summed_counts_with_an_interval(corpus, tmp_path):
+def test_a_recognizer_is_scored_by_summed_counts_with_an_interval(corpus, tmp_path):
     found = evaluate("conformer-ko", corpus)
     card = found.cards["hypotheses"]
     assert card.rates["cer"].reference_length == sum(len(row.text) for row in found.rows)

@@ -48,7 +48,7 @@ ROOMS = {
     "corpus": (12, 1810),
     "decode": (4, 490),
     "losses": (4, 290),
-    "malsori": (10, 590),
+    "malsori": (10, 600),
     "metrics": (10, 980),
     "models": (11, 1840),
     "nn": (5, 610),

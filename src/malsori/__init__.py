@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from malsori.asr.options import DecodingOptions as DecodingOptions
     from malsori.asr.recognizer import Recognizer as Recognizer
     from malsori.asr.recognizer import align as align
     from malsori.asr.recognizer import load_recognizer as load_recognizer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DecodingOptions": "malsori.asr.options",
     "Recognizer": "malsori.asr.recognizer",
     "SayOptions": "malsori.tts.options",
     "Speech": "malsori.tts.voice",

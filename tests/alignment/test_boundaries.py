@@ -65,7 +65,7 @@ def test_boundaries_are_found_from_the_order_of_the_phonemes_alone(
     assert np.median(errors) < 0.006 and np.percentile(errors, 95) < 0.025
 
 
-def test_a_recogniser_that_is_late_bounds_the_search_and_its_lateness_is_taken_off(
+def test_a_recognizer_that_is_late_bounds_the_search_and_its_lateness_is_taken_off(
     spoken: list[tuple[Reading, np.ndarray, np.ndarray]],
 ) -> None:
     random = np.random.default_rng(1)
@@ -79,7 +79,7 @@ def test_a_recogniser_that_is_late_bounds_the_search_and_its_lateness_is_taken_o
     assert sounds[0].state_graph().width < len(sounds[0].state_graph().states)
 
 
-def test_a_short_silence_between_words_is_no_pause_and_goes_to_a_neighbour(learnt: GmmHmm) -> None:
+def test_a_short_silence_between_words_is_no_pause_and_goes_to_a_neighbor(learnt: GmmHmm) -> None:
     reading = reading_of("ㄴㅏ", "ㅁㅜ")
     wave, truth = tones(reading, np.random.default_rng(3))
     cut = round(truth[2] * RATE)

@@ -67,7 +67,7 @@ def test_any_rate_is_resampled_to_the_recognizers_own(model: SavedModel) -> None
 
 
 def test_too_little_sound_is_refused(model: SavedModel) -> None:
-    with pytest.raises(AudioError, match=r"0\.099 s of sound is too short to listen to; 0\.1 s are needed"):
+    with pytest.raises(AudioError, match=r"0\.099 s of sound is too short to recognize; 0\.1 s are needed"):
         encode(model, noise(1590), 16000)
     with pytest.raises(AudioError, match=r"0\.000 s"):
         encode(model, noise(0), 16000)

@@ -306,7 +306,7 @@ def test_a_text_without_words_is_refused(recognizer: Recognizer) -> None:
 
 
 def test_a_sound_that_cannot_be_read_is_refused(recognizer: Recognizer, tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match="too short to listen to"):
+    with pytest.raises(AudioError, match="too short to recognize"):
         recognizer.transcribe(silence(0.05), GREEDY, sample_rate=RATE)
     with pytest.raises(AudioError, match=r"nowhere\.wav"):
         recognizer.transcribe(tmp_path / "nowhere.wav")
@@ -408,5 +408,5 @@ def test_a_gpu_transcribes_and_aligns_as_the_cpu_does() -> None:
 
 def test_a_voice_does_not_listen() -> None:
     other = facts(ConformerConfig()).model_copy(update={"system": "fastspeech2"})
-    with pytest.raises(ModelError, match="a fastspeech2 does not listen; a recognizer is one of: conformer"):
+    with pytest.raises(ModelError, match="a fastspeech2 is no recognizer; one of conformer"):
         Recognizer(SavedModel(other, {}, nn.Identity()))

@@ -214,7 +214,7 @@ def test_sound_longer_than_the_window_is_cut_at_its_quiet_places() -> None:
     np.testing.assert_allclose(starts, 2.8 * np.arange(10), atol=0.2)
 
 
-def test_a_recogniser_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
+def test_a_recognizer_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
     from malsori.evaluate import _transcript
     from malsori.text.frontend import Frontend
 

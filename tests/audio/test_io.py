@@ -30,7 +30,7 @@ def test_a_wave_comes_back_within_half_a_step_of_16_bits(tmp_path: Path, suffix:
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_what_was_quantised_once_comes_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+def test_what_was_quantized_once_comes_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
     every = (np.arange(-32768, 32768) / 32768).astype(np.float32)
     save_audio(tmp_path / f"a{suffix}", every, RATE)
     assert np.array_equal(load_audio(tmp_path / f"a{suffix}"), every)

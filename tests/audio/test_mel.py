@@ -81,7 +81,7 @@ def test_frames_are_whole_hops_whatever_the_length(samples: int) -> None:
     assert spectrogram(torch.zeros(2, samples), TINY).shape == (2, samples // 16, 33)
 
 
-def test_a_frame_is_centred_on_the_middle_of_its_own_hop() -> None:
+def test_a_frame_is_centered_on_the_middle_of_its_own_hop() -> None:
     audio = AudioConfig()
     for frame in (10, 17):
         wave = torch.zeros(1, 40 * audio.hop_samples)

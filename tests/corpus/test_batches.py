@@ -253,7 +253,7 @@ def listen(*examples: Example, rate: int = 16000, seed: int = 0, **settings: obj
     return collate(list(examples), np.random.default_rng(seed)).mel
 
 
-def test_without_masks_and_speeds_a_recogniser_hears_the_recording() -> None:
+def test_without_masks_and_speeds_a_recognizer_hears_the_recording() -> None:
     long, short = example("a", 1.2), example("b", 0.7)
     targets = {"a": Target("가나", [1, 2, 3], [4]), "b": Target("다", [5], [6, 7])}
     batch = ListenCollator(16000, AUDIO, targets, DataConfig())([long, short], np.random.default_rng(0))
@@ -269,7 +269,7 @@ def test_a_faster_utterance_is_shorter_by_as_much(speed: float) -> None:
     assert listen(example(), speed_perturbation=(speed,)).shape[1] == pytest.approx(120 / speed, abs=1)
 
 
-def test_a_voice_corpus_is_heard_at_the_recognisers_rate() -> None:
+def test_a_voice_corpus_is_heard_at_the_recognizers_rate() -> None:
     at_22050 = replace(example(), wave=buzz(1.2, rate=22050))
     heard = listen(at_22050, rate=22050)
     assert heard.shape[1] == 120

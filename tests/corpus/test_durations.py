@@ -77,7 +77,7 @@ def test_a_broken_off_alignment_goes_on_and_ends_in_the_same_bytes(
         assert path.read_bytes() == (tmp_path / "broken" / "ground_truth" / path.name).read_bytes()
 
 
-def test_what_is_aligned_is_not_heard_again_but_by_another_recogniser_or_with_more_recordings(
+def test_what_is_aligned_is_not_heard_again_but_by_another_recognizer_or_with_more_recordings(
     recognizer: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []

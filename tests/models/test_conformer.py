@@ -61,7 +61,7 @@ def test_a_louder_sound_in_another_room_is_heard_as_the_same(network: Conformer)
     )
 
 
-def test_standardizing_centres_and_scales_each_channel_over_real_frames_only() -> None:
+def test_standardizing_centers_and_scales_each_channel_over_real_frames_only() -> None:
     mel, lengths = mel_of(40, 23, 1)
     standard = standardize(mel, lengths)
     for row, length in zip(standard[:2], [40, 23], strict=True):

@@ -105,7 +105,7 @@ def test_babble_is_bounded_by_the_text(build):
 
 
 @BOTH
-def test_mels_are_standardised_inside_alone(build):
+def test_mels_are_standardized_inside_alone(build):
     network = build().eval()
     mel, frames = recordings()
     output = network(TOKENS, LENGTHS, SPEAKERS, mel, frames)

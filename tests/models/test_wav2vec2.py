@@ -125,7 +125,7 @@ def test_pre_training_compares_what_theirs_compares_at_the_same_cost(tmp_path: P
         torch.testing.assert_close((1 - diversity) * 14, wanted.codevector_perplexity, atol=1e-4, rtol=1e-4)
 
 
-def test_a_wave_is_standardised_as_their_feature_extractor_does() -> None:
+def test_a_wave_is_standardized_as_their_feature_extractor_does() -> None:
     transformers = pytest.importorskip("transformers")
     extract = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True)
     wave, _ = waves()
@@ -150,7 +150,7 @@ def korean_folder(folder: Path, **settings: Any) -> Any:
     return model, tokenizer
 
 
-def test_a_recogniser_of_transformers_writes_their_words_with_their_times(tmp_path: Path) -> None:
+def test_a_recognizer_of_transformers_writes_their_words_with_their_times(tmp_path: Path) -> None:
     model, tokenizer = korean_folder(tmp_path)
     recognizer = load_recognizer(str(tmp_path))
     wave = 0.1 * np.random.default_rng(0).normal(size=48000).astype(np.float32)
@@ -187,7 +187,7 @@ def test_what_is_missing_or_unknown_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no letters: is vocab.json missing"):
         load_recognizer(str(tmp_path / "mute"))
     theirs(tmp_path / "pretrained", "Wav2Vec2ForPreTraining", **TINY)
-    with pytest.raises(ModelError, match=r"wav2vec2-pretrain does not listen"):
+    with pytest.raises(ModelError, match=r"wav2vec2-pretrain is no recognizer"):
         load_recognizer(str(tmp_path / "pretrained"))
     theirs(tmp_path / "adapters", **TINY, **NORMS["layer norm, norm before"], adapter_attn_dim=4)
     with pytest.raises(ModelError, match="adapters"):

@@ -154,7 +154,7 @@ def test_the_cache_changes_no_logit() -> None:
 
 
 @pytest.mark.parametrize("sounds", [1, 3])
-def test_rows_of_a_writer_are_chosen_with_all_they_have_said_and_heard(sounds: int) -> None:
+def test_rows_of_a_state_are_selected_with_all_they_hold(sounds: int) -> None:
     network, random = small(), torch.Generator().manual_seed(0)
     mel = torch.randn(sounds, 40, 10, generator=random)
     said = torch.randint(0, 30, (3, 4), generator=random)

@@ -60,7 +60,7 @@ def test_a_command_that_needs_more_says_so_in_one_line():
     assert "which is not installed; install all that malsori needs with: pip install malsori" in done.stderr
 
 
-def test_without_the_analyser_it_says_so_once():
+def test_without_the_analyzer_it_says_so_once():
     done = alone(
         "sys.modules['kiwipiepy'] = None\nfrom malsori import cli\n"
         "sys.exit(cli.run(['text', 'pronounce', '신을 신고', '신을 신고']))"

@@ -70,13 +70,13 @@ def test_the_exam_of_pronunciation_is_passed(exams: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_exam_of_normalisation_is_passed(exams: Path) -> None:
+def test_the_exam_of_normalization_is_passed(exams: Path) -> None:
     shares, report = examine(exams / "normalisation.tsv", "normalized")
     assert shares["all"] >= 0.96, f"{shares}\n{report}"
 
 
 @pytest.mark.data
-def test_scripts_are_normalised_to_what_their_readers_said(data_folder: Path) -> None:
+def test_scripts_are_normalized_to_what_their_readers_said(data_folder: Path) -> None:
     differing, equal = set(), set()
     for script in sorted((data_folder / "emotiontts").glob("**/script/*.txt")):
         transcript = script.parent.parent / "transcript" / script.name

@@ -93,7 +93,7 @@ def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, 
     assert not any(parameter.requires_grad for parameter in network.encoder.convolutions.parameters())
 
 
-def test_a_run_is_a_recogniser_that_writes_hangul_with_times(small_run) -> None:
+def test_a_run_is_a_recognizer_that_writes_hangul_with_times(small_run) -> None:
     for units, kind in (("jamo", "jamo"), ("syllables", LETTERS)):
         run = small_run(units, f"units={units}", "train.steps=2", name="wav2vec2-small")
         recognizer = load_recognizer(str(run))

@@ -228,7 +228,7 @@ def test_tokens_are_replaced_while_it_learns_behind_the_prefix_and_never_what_is
 
 
 @pytest.mark.slow
-def test_a_few_sentences_are_learnt_by_heart(bound, tmp_path: Path) -> None:
+def test_a_few_sentences_can_be_overfitted(bound, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     setup = bound(
         "model.hidden_size=48", "model.encoder_ffn_size=96", "model.decoder_ffn_size=96", "model.dropout=0.0",

@@ -1,4 +1,4 @@
-"""The speaking face: lengths and times that fit, options that do what they say, parts that do not fit refused."""
+"""Speech synthesis: lengths and times that fit, options that do what they say, parts that do not fit refused."""
 
 import math
 import subprocess
@@ -325,7 +325,7 @@ def test_a_vocoder_of_another_sound_is_refused_naming_the_setting_and_both_value
 
 
 def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
-    with pytest.raises(ModelError, match=r"a vocos does not speak; a voice needs one of: .*fastspeech2"):
+    with pytest.raises(ModelError, match=r"a vocos is no voice; one of fastspeech, .* is"):
         open_synthesizer(vocoder())
     with pytest.raises(ModelError, match="a fastspeech2 is no vocoder; one of hifigan, vocos is"):
         NetworkVocoder(acoustic())

@@ -127,7 +127,7 @@ def checked_seconds(wave: Float[np.ndarray, " samples"], sample_rate: int) -> fl
     """Return how long a sound lasts. Raises: AudioError if it is too short to hold a syllable."""
     seconds = len(wave) / sample_rate
     if seconds < MIN_SECONDS:
-        raise AudioError(f"{seconds:.3f} s of sound is too short to listen to; {MIN_SECONDS} s are needed")
+        raise AudioError(f"{seconds:.3f} s of sound is too short to recognize; {MIN_SECONDS} s are needed")
     return seconds
 
 

@@ -71,9 +71,7 @@ class Recognizer:
     ) -> None:
         recognizers = systems_of("recognizer")
         if model.facts.system not in recognizers:
-            raise ModelError(
-                f"a {model.facts.system} does not listen; a recognizer is one of: {', '.join(recognizers)}"
-            )
+            raise ModelError(f"a {model.facts.system} is no recognizer; one of {', '.join(recognizers)} is")
         self.model, self.runtime, self.frontend = model, runtime, Frontend()
         self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model, runtime)
 

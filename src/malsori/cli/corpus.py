@@ -103,10 +103,10 @@ def synthesize_corpus(
     Example: malsori corpus synthesize work/oracle --sentences 200
     """
     from malsori.corpus.layouts import read_text
-    from malsori.corpus.synthesis import MOST_SENTENCES_AN_HOUR, SynthesisOptions, synthesize
+    from malsori.corpus.synthesis import MAX_SENTENCES_PER_HOUR, SynthesisOptions, synthesize
 
-    most = sentences or (math.ceil(hours * MOST_SENTENCES_AN_HOUR) if hours else None)
-    values = {"hours": hours, "sentences": most, "voices": _split(voices), "speeds": _split(speeds)}
+    limit = sentences or (math.ceil(hours * MAX_SENTENCES_PER_HOUR) if hours else None)
+    values = {"hours": hours, "sentences": limit, "voices": _split(voices), "speeds": _split(speeds)}
     given = {name: value for name, value in values.items() if value is not None}
     options = SynthesisOptions.parse(given, "malsori corpus synthesize")
     summary = synthesize(out, options, read_text(text).splitlines() if text else None)

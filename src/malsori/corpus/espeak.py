@@ -110,18 +110,18 @@ class SpokenText:
     phones: tuple[Span, ...]
 
 
-def speak(reading: Reading, voice: str, words_a_minute: int, seed: int = 0) -> SpokenText:
+def speak(reading: Reading, voice: str, words_per_minute: int, seed: int = 0) -> SpokenText:
     """Return a reading spoken by espeak-ng.
 
     The library carries on from what it spoke before: the same calls in a new process give the same samples.
 
     Args:
         voice: "ko", or with a variant such as "ko+f2".
-        words_a_minute: espeak's measure of speed; 175 is its usual one, 80 to 450 are possible.
+        words_per_minute: espeak's measure of speed; 175 is its usual one, 80 to 450 are possible.
         seed: of the room's noise.
     Raises: CorpusError if there is no such voice or speed, or the text makes no sound.
     """
-    samples, events = _engine().speak(reading.pronounced, voice, words_a_minute)
+    samples, events = _engine().speak(reading.pronounced, voice, words_per_minute)
     rate = _engine().rate
     margin = round(MARGIN_SECONDS * rate)
     padded = np.pad(samples.astype(np.float32) / 32768, margin)
@@ -134,12 +134,12 @@ def speak(reading: Reading, voice: str, words_a_minute: int, seed: int = 0) -> S
     return SpokenText((padded + noise).astype(np.float32).clip(-1, 1), rate, sounded, phones)
 
 
-def check_voice(voice: str, words_a_minute: int) -> None:
+def check_voice(voice: str, words_per_minute: int) -> None:
     """Make sure that espeak-ng has a voice, and a speed.
 
     Raises: CorpusError if not; MissingExtraError if espeak-ng itself is not installed.
     """
-    _engine().take(voice, words_a_minute)
+    _engine().take(voice, words_per_minute)
 
 
 def _starts(samples: np.ndarray, events: Sequence[tuple[int, str]], rate: int) -> Iterator[int]:
@@ -237,19 +237,19 @@ class _Engine:
             place += 1
         return 0
 
-    def take(self, voice: str, words_a_minute: int) -> None:
+    def take(self, voice: str, words_per_minute: int) -> None:
         """Speak with a voice from now on, at a speed."""
         variant = voice.partition("+")[2]  # one that it does not know espeak passes over
         known = not variant or (self._variants / variant).is_file()
         if not known or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise CorpusError(f"espeak-ng has no voice '{voice}'; give ko, or a variant such as ko+f2 or ko+m3")
-        if not _SLOWEST <= words_a_minute <= _FASTEST:
-            raise CorpusError(f"speed {words_a_minute}: espeak-ng speaks {_SLOWEST} to {_FASTEST} words a minute")
-        self._library.espeak_SetParameter(_RATE_PARAMETER, words_a_minute, 0)
+        if not _SLOWEST <= words_per_minute <= _FASTEST:
+            raise CorpusError(f"speed {words_per_minute}: espeak-ng speaks {_SLOWEST} to {_FASTEST} words a minute")
+        self._library.espeak_SetParameter(_RATE_PARAMETER, words_per_minute, 0)
 
-    def speak(self, text: str, voice: str, words_a_minute: int) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    def speak(self, text: str, voice: str, words_per_minute: int) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Return 16-bit samples, and the sample and name of each phone."""
-        self.take(voice, words_a_minute)
+        self.take(voice, words_per_minute)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._samples, self._events = [], []
         content = text.encode()

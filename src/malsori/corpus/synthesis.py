@@ -33,7 +33,7 @@ from malsori.files import read_json, write_json, write_text
 from malsori.text.frontend import Frontend, Reading
 
 #: The shortest sentences last about a second: an hour of speech is asked for with no more than these.
-MOST_SENTENCES_AN_HOUR = 3600
+MAX_SENTENCES_PER_HOUR = 3600
 #: Every tenth sentence goes to dev, the one after it to test.
 _HELD_OUT_EVERY = 10
 _SENTENCES = Path(__file__).with_name("sentences.tsv")
@@ -124,9 +124,9 @@ def sentences(count: int) -> list[str]:
     """
     rows = (line.split("\t") for line in read_text(_SENTENCES).splitlines() if not line.startswith("# "))
     parts = {row[0]: row[1:] for row in rows}
-    most = math.prod(len(options) for options in parts.values()) // 2
-    if count > most:
-        raise CorpusError(f"{count} sentences: malsori has parts for {most}; give a text of your own with --text")
+    max_count = math.prod(len(options) for options in parts.values()) // 2
+    if count > max_count:
+        raise CorpusError(f"{count} sentences: malsori has parts for {max_count}; give a text of your own with --text")
     draw, found = random.Random(0), dict[str, None]()
     while len(found) < count:
         when, who, where, what = (draw.choice(parts[slot]) for slot in ("when", "who", "where", "what"))

@@ -55,7 +55,7 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """How widely a prefix beam search looks, and what it trusts.
+    """Settings of a prefix beam search: its width, its weights, and what it prunes.
 
     Attributes:
         width: prefixes kept after each frame.

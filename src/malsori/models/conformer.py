@@ -12,7 +12,7 @@ Differences from the paper:
 - CTC instead of a transducer with an LSTM decoder.
 - Rotary positions instead of Transformer-XL's relative encoding: same property, no extra parameters.
 - Each 40 ms step writes two 20 ms output frames: Korean jamo come at up to 25 a second, and CTC needs a frame each.
-- The convolution kernel is odd (31, not 32), so that it is centred.
+- The convolution kernel is odd (31, not 32), so that it is centered.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class ConformerConfig(Config):
 
 @dataclass(frozen=True)
 class ConformerOutput:
-    """What the recogniser says of each 20 ms.
+    """Log-probabilities of jamo and phonemes every 20 ms.
 
     Attributes:
         jamo: log-probabilities over written jamo (batch, frames, vocab); index 0 is CTC's blank.
@@ -199,7 +199,7 @@ class Conformer(nn.Module):
         """Return both outputs for a padded batch of 10 ms log-mels.
 
         Args:
-            mel: natural-log mel (batch, frames, mel_channels), any level: each channel is centred and scaled here.
+            mel: natural-log mel (batch, frames, mel_channels), any level: each channel is centered and scaled here.
             mel_lengths: real frames (batch,).
         """
         hidden, steps = self.subsampling(standardize(mel, mel_lengths), mel_lengths)
@@ -231,6 +231,6 @@ def standardize(
     mask = length_mask(lengths, mel.shape[1])[..., None]
     count = lengths.clamp(min=1)[:, None, None]
     mean = (mel * mask).sum(1, keepdim=True) / count
-    centred = (mel - mean) * mask
-    std = (centred.pow(2).sum(1, keepdim=True) / count).sqrt()
-    return centred / std.clamp(min=1e-3)
+    centered = (mel - mean) * mask
+    std = (centered.pow(2).sum(1, keepdim=True) / count).sqrt()
+    return centered / std.clamp(min=1e-3)

@@ -46,7 +46,7 @@ class FastSpeechConfig(Config):
 
 @dataclass(frozen=True)
 class FastSpeechOutput:
-    """What the network says of a batch.
+    """Predictions for a batch.
 
     Attributes:
         mel: predicted log-mel (batch, frames, mel_channels).

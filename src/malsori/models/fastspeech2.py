@@ -76,7 +76,7 @@ class FastSpeech2Config(Config):
 
 @dataclass(frozen=True)
 class FastSpeech2Output:
-    """What the network says of a batch.
+    """Predictions for a batch.
 
     Attributes:
         mel: predicted log-mel (batch, frames, mel_channels).

@@ -68,7 +68,7 @@ class HifiganOutput:
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """What discriminators say of a wave.
+    """Outputs of the discriminators for a wave.
 
     Attributes:
         scores: one tensor a discriminator, (batch, positions); 1 = real in training.
@@ -199,7 +199,7 @@ class Discriminators(nn.Module):
         self.scales = nn.ModuleList(ScaleDiscriminator(config.width, first=i == 0) for i in range(config.scales))
 
     def forward(self, wave: Float[Tensor, "batch samples"]) -> DiscriminatorOutput:
-        """Return what each says: periods first, then scales from full rate down."""
+        """Return the outputs of each: periods first, then scales from full rate down."""
         outputs = [discriminator(wave) for discriminator in self.periods]
         for scale in self.scales:
             outputs.append(scale(wave))

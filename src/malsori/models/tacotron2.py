@@ -79,7 +79,7 @@ class Tacotron2Encoder(nn.Module):
 
 
 class Tacotron2Postnet(nn.Module):
-    """Convolutions that say what to add to the decoder's frames, the last one linear."""
+    """Convolutions whose output is added to the decoder's frames, the last one linear."""
 
     def __init__(self, config: Tacotron2Config) -> None:
         super().__init__()

@@ -115,7 +115,7 @@ class VitsOutput:
 
 @dataclass(frozen=True)
 class VitsSpeech:
-    """What the network says: wave (batch, samples); durations in frames (batch, tokens); frame_lengths (batch,)."""
+    """Output of the network: wave (batch, samples); durations in frames (batch, tokens); frame_lengths (batch,)."""
 
     wave: Tensor
     durations: Tensor
@@ -197,7 +197,7 @@ class PosteriorEncoder(nn.Module):
 
 
 class VitsDecoder(Hifigan):
-    """HiFi-GAN's generator, told who speaks; its last convolution has no bias (public code)."""
+    """HiFi-GAN's generator, conditioned on the speaker; its last convolution has no bias (public code)."""
 
     def __init__(self, config: VitsConfig) -> None:
         super().__init__(config.decoder)

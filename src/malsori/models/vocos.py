@@ -165,7 +165,7 @@ class VocosDiscriminators(nn.Module):
         )
 
     def forward(self, wave: Float[Tensor, "batch samples"]) -> DiscriminatorOutput:
-        """Return what each says: waves first, then resolutions."""
+        """Return the outputs of each: waves first, then resolutions."""
         of_wave = self.waves(wave)
         outputs = [discriminator(wave) for discriminator in self.resolutions]
         return DiscriminatorOutput(

@@ -29,7 +29,7 @@ from malsori.shapes import length_mask
 
 
 class EncoderConfig(Config):
-    """Sizes of the part that listens; the defaults are BASE (paper, 4.2).
+    """Sizes of the encoder; the defaults are BASE (paper, 4.2).
 
     conv_channels, conv_kernel_sizes, conv_strides: of the convolutions over the wave.
     norm: group: the first convolution's, every channel over the whole sound; layer: every convolution's.
@@ -388,8 +388,8 @@ def standardize_wave(
     """Return each wave's real samples at mean 0 and standard deviation 1, padding 0: as public checkpoints want it."""
     mask = length_mask(sample_lengths, wave.shape[1])
     count = sample_lengths.clamp(min=1)[:, None]
-    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
-    return centred / (centred.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
+    centered = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
+    return centered / (centered.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
 
 
 def _start_small(layer: nn.Linear) -> nn.Linear:

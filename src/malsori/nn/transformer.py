@@ -1,4 +1,4 @@
-"""Self-attention, the positions it needs, and the blocks that speak with it."""
+"""Self-attention, the positions it needs, and the blocks made of them."""
 
 import math
 from dataclasses import dataclass

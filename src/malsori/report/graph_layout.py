@@ -44,13 +44,13 @@ def arrange(sizes: dict[str, tuple[float, float]], arrows: Sequence[Arrow], last
     heights |= {key: 0.0 for chain in chains.values() for key in chain[1:-1]}
     steps = [step for chain in chains.values() for step in pairwise(chain)]
     columns = _columns(layer, chains)
-    neighbours = _order(columns, steps)
-    centres = _centres(columns, neighbours, heights)
+    neighbors = _order(columns, steps)
+    centers = _centers(columns, neighbors, heights)
     lefts, width = _lefts(columns, sizes)
-    top = min(centres[key] - heights[key] / 2 for key in centres)
-    corners = {key: (lefts[layer[key]][0], centres[key] - heights[key] / 2 - top) for key in sizes}
-    routes = {arrow: _route(chain, columns, lefts, sizes, centres, top) for arrow, chain in chains.items()}
-    return Arrangement(corners, routes, width, max(centres[k] + heights[k] / 2 for k in centres) - top)
+    top = min(centers[key] - heights[key] / 2 for key in centers)
+    corners = {key: (lefts[layer[key]][0], centers[key] - heights[key] / 2 - top) for key in sizes}
+    routes = {arrow: _route(chain, columns, lefts, sizes, centers, top) for arrow, chain in chains.items()}
+    return Arrangement(corners, routes, width, max(centers[k] + heights[k] / 2 for k in centers) - top)
 
 
 def _layers(keys: list[str], arrows: Sequence[Arrow], last: Sequence[str]) -> dict[str, int]:
@@ -84,7 +84,7 @@ def _columns(layer: dict[str, int], chains: dict[Arrow, list[str]]) -> list[list
 
 
 def _order(columns: list[list[str]], steps: list[Arrow]) -> dict[str, list[str]]:
-    """Sort each column by where its neighbours stand, to and fro; return all neighbours of each box."""
+    """Sort each column by where its neighbors stand, to and fro; return all neighbors of each box."""
     before: dict[str, list[str]] = {key: [] for column in columns for key in column}
     after: dict[str, list[str]] = {key: [] for column in columns for key in column}
     for start, end in steps:
@@ -113,23 +113,23 @@ def _crossings(columns: list[list[str]], after: dict[str, list[str]]) -> int:
     return count
 
 
-def _centres(columns: list[list[str]], neighbours: dict[str, list[str]], heights: dict[str, float]) -> dict[str, float]:
-    """Return each box's middle height: near its neighbours', in the column's order, never overlapping."""
-    centres: dict[str, float] = {}
+def _centers(columns: list[list[str]], neighbors: dict[str, list[str]], heights: dict[str, float]) -> dict[str, float]:
+    """Return each box's middle height: near its neighbors', in the column's order, never overlapping."""
+    centers: dict[str, float] = {}
     for column in columns:
         y = 0.0
         for key in column:
-            centres[key] = y + heights[key] / 2
+            centers[key] = y + heights[key] / 2
             y += heights[key] + _BETWEEN_BOXES
     for sweep in range(_SWEEPS):
         for column in columns if sweep % 2 else columns[::-1]:
             wanted = [
-                sum(centres[n] for n in neighbours[key]) / len(neighbours[key]) if neighbours[key] else centres[key]
+                sum(centers[n] for n in neighbors[key]) / len(neighbors[key]) if neighbors[key] else centers[key]
                 for key in column
             ]
             gaps = [_gap(heights[upper], heights[lower]) for upper, lower in pairwise(column)]
-            centres |= dict(zip(column, _spaced(wanted, gaps), strict=True))
-    return centres
+            centers |= dict(zip(column, _spaced(wanted, gaps), strict=True))
+    return centers
 
 
 def _gap(upper: float, lower: float) -> float:
@@ -170,15 +170,15 @@ def _route(
     columns: list[list[str]],
     lefts: list[tuple[float, float]],
     sizes: dict[str, tuple[float, float]],
-    centres: dict[str, float],
+    centers: dict[str, float],
     top: float,
 ) -> list[tuple[float, float]]:
     place = {key: index for index, column in enumerate(columns) for key in column}
-    (left, width), y = lefts[place[chain[0]]], centres[chain[0]] - top
+    (left, width), y = lefts[place[chain[0]]], centers[chain[0]] - top
     points = [(left + sizes[chain[0]][0], y)]
     if sizes[chain[0]][0] < width:
         points.append((left + width, y))  # past the wider boxes of its column
     for key in chain[1:-1]:
         left, width = lefts[place[key]]
-        points += [(left, centres[key] - top), (left + width, centres[key] - top)]
-    return [*points, (lefts[place[chain[-1]]][0], centres[chain[-1]] - top)]
+        points += [(left, centers[key] - top), (left + width, centers[key] - top)]
+    return [*points, (lefts[place[chain[-1]]][0], centers[chain[-1]] - top)]

@@ -1,4 +1,4 @@
-"""Where a network computes, in which numbers, on how many threads: the one place where a wish becomes a device."""
+"""Where a network computes, in which numbers, on how many threads: what is asked for, as this machine has it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The speaking face: text → Speech. The command line, the server and Python all come through `Voice.say`."""
+"""Speech synthesis: text → Speech. The command line, the server and Python all come through `Voice.say`."""
 
 import time
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _MAX_PEAK = 0.99  # a peak above this is scaled down, so that a 16-bit file does
 
 @dataclass(frozen=True)
 class Speech:
-    """What was said.
+    """Speech synthesized from a text.
 
     Attributes:
         wave: samples in [-1, 1] (samples,).
@@ -169,11 +169,11 @@ def load_voice(
 def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> AcousticModel | EndToEndVoice:
     """Return a saved model as what a voice needs of it.
 
-    Raises: ModelError if it does not speak, or learnt to read from another front-end.
+    Raises: ModelError if it is no voice, or learnt to read from another front-end.
     """
     system = model.facts.system
     if system not in systems_of(*_SPEAKING):
-        raise ModelError(f"a {system} does not speak; a voice needs one of: {', '.join(systems_of(*_SPEAKING))}")
+        raise ModelError(f"a {system} is no voice; one of {', '.join(systems_of(*_SPEAKING))} is")
     trained = model.facts.frontend.get("version")
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
