@@ -38,7 +38,7 @@ class Config(BaseModel):
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits that differ whenever any setting differs."""
-        return _digest(self.model_dump(mode="json"))
+        return digest(self.model_dump(mode="json"))
 
 
 class AudioConfig(Config):
@@ -73,7 +73,7 @@ class AudioConfig(Config):
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits; the first convention, once the only one, leaves no trace in them."""
-        return _digest(self.model_dump(mode="json", exclude={"convention"} if self.convention == "hifigan" else None))
+        return digest(self.model_dump(mode="json", exclude={"convention"} if self.convention == "hifigan" else None))
 
     @property
     def margin_samples(self) -> int:
@@ -104,7 +104,8 @@ def nearest(name: str, valid: list[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else f" Valid: {', '.join(sorted(valid))}."
 
 
-def _digest(values: dict[str, Any]) -> str:
+def digest(values: dict[str, Any]) -> str:
+    """Return twelve hexadecimal digits of plain values, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

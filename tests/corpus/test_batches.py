@@ -1,7 +1,9 @@
 """Batches: the same ones after a stop as without it, and what stands side by side in them belongs together."""
 
 import itertools
+import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,10 +24,11 @@ from malsori.corpus.batches import (
     on_device,
     places,
     plan_epoch,
+    remove_unaligned,
     select,
     speaker_statistics,
 )
-from malsori.corpus.folder import Corpus, load_corpus
+from malsori.corpus.folder import Corpus, add_ground_truth, load_corpus
 from malsori.corpus.ground_truth import PrepareOptions, prepare
 from malsori.errors import CorpusError
 from malsori.pretrained.folder import Statistics
@@ -329,3 +332,22 @@ def test_a_batch_on_a_device_is_the_same_batch() -> None:
     moved = on_device(batch, torch.device("cpu"))
     assert type(moved) is type(batch) and moved.texts == ["가"] and torch.equal(moved.mel, batch.mel)
     assert on_device(batch, torch.device("meta")).mel.device.type == "meta"
+
+
+def test_what_has_no_durations_is_removed_and_named_until_nothing_is_left(corpus: Corpus, tmp_path: Path) -> None:
+    own = replace(corpus, path=Path(shutil.copytree(corpus.path, tmp_path / "corpus")))
+    cuts = {split: select(own, split, DataConfig()) for split in ("train", "dev")}
+    first, *others = list(cuts["train"])
+    aligned_cuts = [cuts["train"][first], *cuts["dev"].values()]
+    with pytest.raises(CorpusError, match="no durations yet"):
+        remove_unaligned(own, dict(cuts))
+    for cut in aligned_cuts:
+        frames = len(own.ground_truth(cut)["mel"])
+        add_ground_truth(own.ground_truth_path(cut), {"durations": np.array([frames], np.int32)})
+    kept = dict(cuts)
+    assert remove_unaligned(own, kept) == {"without durations": others}
+    assert list(kept["train"]) == [first] and kept["dev"] == cuts["dev"]
+    assert remove_unaligned(own, kept) == {}
+    own.ground_truth_path(cuts["train"][first]).write_bytes(b"half a file")
+    with pytest.raises(CorpusError, match=f"{first}.*prepare"):
+        remove_unaligned(own, kept)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from malsori.errors import ConfigError
+from malsori.pretrained.hub import load_saved
 from malsori.pretrained.legacy import (
     MODELS,
     RECIPES,
@@ -108,3 +109,7 @@ def test_keys_that_never_had_another_name_stay():
 def test_a_recipe_of_one_s_own_with_old_keys_is_read(tmp_path):
     (tmp_path / "mine.toml").write_text('system = "vocos"\nlicence = "MIT"\n', encoding="utf-8")
     assert read_recipe(str(tmp_path / "mine.toml")) == {"system": "vocos", "license": "MIT"}
+
+
+def test_corpora_prepared_before_keys_were_renamed_still_know_their_aligner() -> None:
+    assert load_saved("conformer-ko").facts.fingerprint() == "3577ba04c7d1"

@@ -6,7 +6,7 @@ import pytest
 
 from malsori.errors import TextError
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS
-from malsori.text.letters import LETTERS, decode_letters, encode_letters, syllable_table
+from malsori.text.letters import LETTERS, decode_letters, decode_words, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 
 SENTENCE = "값을 안 받았어요 꽃이 예뻐"
@@ -42,6 +42,23 @@ def test_marks_are_no_letters_and_spaces_are_single():
     table = TABLES["jamo that do not"]
     unknown = table.symbols.index("[UNK]")
     assert decode_letters(table, [0, *table.encode("ㄴㅏ"), 0, unknown, 0, *table.encode("ㄴㅓ"), 0]) == "나 너"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_word_comes_with_the_places_of_its_letters(name):
+    table = TABLES[name]
+    ids = encode_letters(table, SENTENCE)
+    words = list(decode_words(table, ids))
+    assert [text for text, _ in words] == SENTENCE.split()
+    assert [decode_letters(table, [ids[place] for place in places]) for _, places in words] == SENTENCE.split()
+    between = set(range(len(ids))) - {place for _, places in words for place in places}
+    assert {table.symbols[ids[place]] for place in between} == {" "}
+
+
+def test_marks_alone_are_no_word():
+    table = TABLES["jamo that do not"]
+    unknown, space = table.symbols.index("[UNK]"), table.symbols.index(" ")
+    assert list(decode_words(table, [space, unknown, space, space, *table.encode("ㄴㅏ")])) == [("나", [4, 5])]
 
 
 def test_what_has_no_letter_is_unknown_or_refused_by_name():

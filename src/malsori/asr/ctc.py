@@ -13,7 +13,7 @@ from malsori.decode.transcript import Segment, TranscriptWord
 from malsori.errors import ModelError, OptionError
 from malsori.pretrained.folder import SavedModel
 from malsori.runtime.device import Runtime
-from malsori.text.letters import LETTERS, decode_letters
+from malsori.text.letters import LETTERS, decode_words
 from malsori.text.symbols import JAMO
 
 _BEAM, _LANGUAGE_WEIGHT, _TOKEN_BONUS = 16, 0.6, 1.0
@@ -73,18 +73,9 @@ class CtcSegmentDecoder:
 
     def _words(self, hypothesis: Hypothesis, posteriors: CtcPosteriors, offset: float) -> Iterator[TranscriptWord]:
         """Yield the words between the spaces of a hypothesis; the network's last frame may reach beyond the sound."""
-        symbols = self.table.decode(hypothesis.ids)
-        members: list[int] = []
-        for place, symbol in enumerate([*symbols, " "]):
-            if symbol != " ":
-                members.append(place)
-                continue
-            if members:
-                frames = hypothesis.starts[members[0]], hypothesis.ends[members[-1]]
-                times = [posteriors.first_seconds + frame * posteriors.frame_seconds for frame in frames]
-                start, end = (offset + min(time, posteriors.seconds) for time in times)
-                confidence = float(np.prod([hypothesis.confidences[m] for m in members]) ** (1 / len(members)))
-                text = decode_letters(self.table, [hypothesis.ids[m] for m in members])
-                if text:  # marks such as <unk> are no word
-                    yield TranscriptWord(text, start, end, confidence)
-            members = []
+        for text, places in decode_words(self.table, hypothesis.ids):
+            frames = hypothesis.starts[places[0]], hypothesis.ends[places[-1]]
+            times = [posteriors.first_seconds + frame * posteriors.frame_seconds for frame in frames]
+            start, end = (offset + min(time, posteriors.seconds) for time in times)
+            confidence = float(np.prod([hypothesis.confidences[place] for place in places]) ** (1 / len(places)))
+            yield TranscriptWord(text, start, end, confidence)

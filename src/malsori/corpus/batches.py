@@ -19,7 +19,7 @@ from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.audio.pitch import continuous_log_pitch
 from malsori.config import AudioConfig, Config, nearest
-from malsori.corpus.folder import Corpus
+from malsori.corpus.folder import Corpus, has_durations
 from malsori.errors import CorpusError
 from malsori.nn.lengths import average_by_durations
 from malsori.pretrained.folder import Statistics
@@ -263,10 +263,31 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     return cuts
 
 
+def unaligned(corpus: Corpus, cuts: dict[str, Any]) -> list[str]:
+    """Return the ids of the cuts that have no durations yet. Raises: CorpusError if a ground truth is damaged."""
+    return [name for name, cut in cuts.items() if not has_durations(corpus.ground_truth_path(cut))]
+
+
+def remove_unaligned(corpus: Corpus, cuts: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Remove the cuts without durations, of all splits, and return their ids by reason.
+
+    Raises: CorpusError if none of a split is left.
+    """
+    skipped: list[str] = []
+    for split, found in cuts.items():
+        without = unaligned(corpus, found)
+        cuts[split] = {name: cut for name, cut in found.items() if name not in without}
+        skipped.extend(without)
+        if not cuts[split]:
+            raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
+    return {"without durations": skipped} if skipped else {}
+
+
 def plan_epoch(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: int, epoch: int) -> list[list[str]]:
     """Return the epoch's batches as lists of ids, in order: lengths alike by bucket, or any mix of batch_size."""
-    with warnings.catch_warnings():  # that cuts in memory could as well be read lazily
-        warnings.filterwarnings("ignore", message="You are using Dynamic", category=UserWarning)
+    with warnings.catch_warnings():  # a corpus is small beside its sound: its cuts are in memory on purpose
+        for message in ("You are using Dynamic", ".*eagerly read CutSet"):
+            warnings.filterwarnings("ignore", message=message)
         sampler = _sampler(cuts, data, by_seconds, seed)
         sampler.set_epoch(epoch)
         return [[cut.id for cut in batch] for batch in sampler]

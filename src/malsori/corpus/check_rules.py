@@ -232,7 +232,7 @@ CHECKS: dict[str, CorpusCheck] = {
     "too fast for CTC": CorpusCheck("fault", _infeasible, "the text is longer than what is said: mend or remove it"),
     "same recording twice": CorpusCheck("fault", _same_sound, "remove one: it counts twice, or its test is known"),
     "text in train and held out": CorpusCheck(
-        "warning", _text_leak, "its score is too good: move it to train, or say it"
+        "warning", _text_leak, "its score is too good: move it to train, or say so"
     ),
     "clipping": CorpusCheck("warning", _clipped, "record again with less gain, or do not use it for a voice"),
     "offset": CorpusCheck("warning", _offset, "subtract the mean, or filter below 20 Hz"),
@@ -248,5 +248,5 @@ CHECKS: dict[str, CorpusCheck] = {
     "text not said": CorpusCheck("warning", _other_text, "listen: is this text said, all of it and nothing else?"),
     "longer than 30 s": CorpusCheck("note", _too_long, "Whisper's window is 30 s; cut it for Whisper"),
     "more tokens than Whisper writes": CorpusCheck("warning", _too_many_tokens, "cut sound and text, or it is skipped"),
-    "speaker in several splits": CorpusCheck("note", _speaker_leak, "test a recogniser on speakers not in train"),
+    "speaker in several splits": CorpusCheck("note", _speaker_leak, "test a recognizer on speakers not in train"),
 }

@@ -160,6 +160,20 @@ def count_frames(path: Path) -> int:
         return int(file.get_slice("mel").get_shape()[0])
 
 
+def has_durations(path: Path) -> bool:
+    """Return whether a ground truth file holds durations, from its header alone.
+
+    Raises: CorpusError as `read_ground_truth`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return "durations" in file.keys()  # noqa: SIM118 - a handle of safetensors is no mapping
+    except (FileNotFoundError, SafetensorError) as error:
+        raise CorpusError(f"{path}: {error}; run 'malsori corpus prepare' again") from error
+
+
 def sweep(folder: Path, wanted: set[str]) -> None:
     """Remove files that are not wanted by name: those of utterances that are gone, and halves left by a kill."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

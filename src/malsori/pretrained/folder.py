@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from malsori.config import AudioConfig, Config
+from malsori.config import AudioConfig, Config, digest
 from malsori.errors import FileError, ModelError
 from malsori.files import atomic_folder, read_json, write_json, write_text
-from malsori.pretrained.legacy import current_facts
+from malsori.pretrained.legacy import current_facts, former_facts
 from malsori.pretrained.storage import Storage, pack, unpack
 from malsori.systems import SYSTEMS
 from malsori.text.symbols import SymbolTable
@@ -50,6 +50,10 @@ class ModelFacts(Config):
     statistics: dict[str, Statistics] = Field(default_factory=dict)
     license: str = "unknown"
     trained: dict[str, Any] = Field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return twelve hexadecimal digits that differ whenever a fact does; corpora know their aligner by them."""
+        return digest(former_facts(self.model_dump(mode="json")))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,15 @@ from malsori.pretrained.convert import (
     read_transformers_weights,
 )
 from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
-from malsori.pretrained.folder import KEPT_FILES, ModelFacts, SavedModel, kept_files, open_model, read_model_facts
+from malsori.pretrained.folder import (
+    KEPT_FILES,
+    ModelFacts,
+    SavedModel,
+    kept_files,
+    load_exactly,
+    open_model,
+    read_model_facts,
+)
 from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
 #: What a hub folder may hold that is needed to open it, ours or a public one. CTranslate2's model.bin is no pickle;
@@ -116,6 +124,22 @@ def load_model(name: str) -> nn.Module:
     Raises: ModelError if there is none, or its weights do not fit.
     """
     return load_saved(name).network
+
+
+def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
+    """Load the weights of a saved or public model, and return what that model says of itself.
+
+    Speaker embeddings stay as they are.
+
+    Raises: ModelError if there is no such model or a weight does not fit.
+    """
+    saved = load_saved(name)
+    weights = saved.network.state_dict()
+    own = network.state_dict()
+    shared = {key: tensor for key, tensor in weights.items() if not key.startswith("speaker_embedding.")}
+    speakers = {key: tensor for key, tensor in own.items() if key.startswith("speaker_embedding.")}
+    load_exactly(network, shared | speakers, name)
+    return saved.facts
 
 
 def open_folder(folder: Path) -> SavedModel:

@@ -178,6 +178,16 @@ def current_facts(values: dict[str, Any], place: str) -> dict[str, Any]:
     return _renamed(values, FACTS | _model_rows(values), place)
 
 
+def former_facts(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a config.json says under the keys it once had: what was fingerprinted then keeps its fingerprint.
+
+    >>> former_facts({"system": "vocos", "license": "MIT", "model": {"hidden_size": 8}})
+    {'system': 'vocos', 'licence': 'MIT', 'model': {'features': 8}}
+    """
+    rows = ((old.rpartition("."), new) for old, new in (FACTS | _model_rows(values)).items())
+    return _renamed(values, {above + dot + new: last for (above, dot, last), new in rows}, "facts")
+
+
 def current_recipe(values: dict[str, Any], place: str) -> dict[str, Any]:
     """Return a recipe's values under today's keys. Raises: ConfigError if a key is there under both names."""
     return _renamed(values, _recipe_rows(values), place)

@@ -56,6 +56,22 @@ def decode_letters(table: SymbolTable, ids: Sequence[int]) -> str:
     return " ".join(to_nfc(from_jamo(placed)).split())
 
 
+def decode_words(table: SymbolTable, ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+    """Yield the words that ids spell, each with the places of its letters among the ids; marks alone are no word.
+
+    >>> list(decode_words(SymbolTable("letters", "1", ("[PAD]", " ", "ㅇ", "ㅏ")), [2, 3, 1, 0, 1, 2, 3]))
+    [('아', [0, 1]), ('아', [5, 6])]
+    """
+    members: list[int] = []
+    for place, symbol in enumerate([*table.decode(ids), SPACE]):
+        if symbol != SPACE:
+            members.append(place)
+            continue
+        if text := decode_letters(table, [ids[member] for member in members]):
+            yield text, members
+        members = []
+
+
 def _placed(symbols: list[str]) -> Iterator[str]:
     """Yield symbols with a bare consonant as a coda where no vowel follows the one before it and itself."""
     for before, symbol, after in zip(["", *symbols], symbols, [*symbols[1:], ""], strict=False):

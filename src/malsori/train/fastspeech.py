@@ -10,9 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import AudioConfig
-from malsori.corpus.batches import Collator, Example, SpeakBatch, SpeakCollator, speaker_statistics
+from malsori.corpus.batches import (
+    Collator,
+    Example,
+    SpeakBatch,
+    SpeakCollator,
+    remove_unaligned,
+    speaker_statistics,
+)
 from malsori.corpus.folder import Corpus
-from malsori.errors import ConfigError, CorpusError
+from malsori.errors import ConfigError
 from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
@@ -174,7 +181,7 @@ def _fastspeech_task(recipe: FastSpeechRecipe) -> nn.Module:
 def _fastspeech_from_corpus(recipe: FastSpeechRecipe, corpus: Corpus) -> TrainingSetup:
     require_same_audio(recipe.audio, corpus)
     cuts = select_splits(recipe, corpus)
-    skipped = {} if recipe.teacher else _remove_unaligned(cuts, corpus)
+    skipped = {} if recipe.teacher else remove_unaligned(corpus, cuts)
     speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     targets = distillation_targets(load_saved(recipe.teacher), cuts, corpus) if recipe.teacher else {}
@@ -198,7 +205,7 @@ def _fastspeech_from_corpus(recipe: FastSpeechRecipe, corpus: Corpus) -> Trainin
 def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> TrainingSetup:
     require_same_audio(recipe.audio, corpus)
     cuts = select_splits(recipe, corpus)
-    skipped = _remove_unaligned(cuts, corpus)
+    skipped = remove_unaligned(corpus, cuts)
     statistics = speaker_statistics(corpus, cuts["train"])
     speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
@@ -218,21 +225,6 @@ def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> Train
         symbols={"phonemes": PHONEMES},
         skipped=skipped,
     )
-
-
-def _remove_unaligned(cuts: dict[str, dict[str, Any]], corpus: Corpus) -> dict[str, list[str]]:
-    """Remove the cuts without durations, and return their ids by reason.
-
-    Raises: CorpusError if none of a split is left.
-    """
-    skipped: list[str] = []
-    for split in cuts:
-        unaligned = [name for name, cut in cuts[split].items() if "durations" not in corpus.ground_truth(cut)]
-        cuts[split] = {name: cut for name, cut in cuts[split].items() if name not in unaligned}
-        skipped.extend(unaligned)
-        if not cuts[split]:
-            raise CorpusError(f"{corpus.path}: no durations yet. Run 'malsori corpus prepare' with --align-with MODEL")
-    return {"without durations": skipped} if skipped else {}
 
 
 def distillation_targets(

@@ -13,8 +13,7 @@ import math
 import os
 import random
 import signal
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -209,7 +208,7 @@ class _Run:
     def _skip(self, step: int, batches: list[Any], what: str) -> None:
         """Keep the batches of a broken step for a look, and stop when there have been too many."""
         count = self.recipe.train.accumulate
-        plan = places(partial(self._plan, "train"), step * count, (step + 1) * count)
+        plan = places(self._plan("train"), step * count, (step + 1) * count)
         ids = [name for _, names in plan for name in names]
         path = save_broken(self.out, step, batches, ids, what)
         self.broken = [*(old for old in self.broken if old > step - _BROKEN_WINDOW), step]
@@ -259,11 +258,9 @@ class _Run:
         except OSError as error:
             log.warning("%s: the best model yet cannot be written: %s. Make room.", self.out / "model", error)
 
-    def _plan(self, split: str, epoch: int) -> list[list[str]]:
-        cuts = self.setup.cuts[split]
-        with warnings.catch_warnings():  # a corpus is small beside its sound: its cuts are in memory on purpose
-            warnings.filterwarnings("ignore", message=".*eagerly read CutSet")
-            return plan_epoch(cuts, self.recipe.data, self.setup.by_seconds, self.recipe.seed, epoch)
+    def _plan(self, split: str) -> Callable[[int], list[list[str]]]:
+        """Return epoch → the ids of its batches."""
+        return partial(plan_epoch, self.setup.cuts[split], self.recipe.data, self.setup.by_seconds, self.recipe.seed)
 
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield the training batches of each step from start to stop."""
@@ -274,7 +271,7 @@ class _Run:
         loader = torch.utils.data.DataLoader(
             _Seeded(speech, self.recipe.seed),
             batch_size=None,
-            sampler=places(partial(self._plan, "train"), start * count, stop * count),
+            sampler=places(self._plan("train"), start * count, stop * count),
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
             pin_memory=self.device.type == "cuda",
@@ -289,7 +286,7 @@ class _Run:
         dataset = SpeechDataset(
             self.setup.corpus, self.setup.cuts["dev"], self.setup.collators["dev"], self.recipe.seed
         )
-        for place in enumerate(self._plan("dev", 0)):
+        for place in enumerate(self._plan("dev")(0)):
             yield dataset[place]
 
 

@@ -3,13 +3,11 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from malsori.config import nearest
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.pretrained.folder import ModelFacts, load_exactly
-from malsori.pretrained.hub import load_saved
+from malsori.pretrained.hub import load_initial_weights
 from malsori.pretrained.legacy import current_recipe
 from malsori.systems import SYSTEMS
 from malsori.train.recipe import Recipe
@@ -42,22 +40,6 @@ def set_up(recipe: Recipe, corpus: Corpus) -> TrainingSetup:
         before = load_initial_weights(setup.task.exported_model(), recipe.start_from)
         warn_of_other_pitch(before, corpus, recipe.start_from)
     return setup
-
-
-def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
-    """Load the weights of a saved or public model, and return what that model says of itself.
-
-    Speaker embeddings stay as they are.
-
-    Raises: ModelError if there is no such model or a weight does not fit.
-    """
-    saved = load_saved(name)
-    weights = saved.network.state_dict()
-    own = network.state_dict()
-    shared = {key: tensor for key, tensor in weights.items() if not key.startswith("speaker_embedding.")}
-    speakers = {key: tensor for key, tensor in own.items() if key.startswith("speaker_embedding.")}
-    load_exactly(network, shared | speakers, name)
-    return saved.facts
 
 
 def build_task(recipe: Recipe) -> Task:

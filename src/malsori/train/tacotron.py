@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import AudioConfig
-from malsori.corpus.batches import Collator, Example
+from malsori.corpus.batches import Collator, Example, unaligned
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError
 from malsori.losses.regression import l1_loss, l2_loss
@@ -162,7 +162,7 @@ def _from_corpus(recipe: Any, corpus: Corpus) -> TrainingSetup:
     require_same_audio(recipe.audio, corpus)
     cuts = select_splits(recipe, corpus)
     guided = recipe.guide == "durations"
-    if guided and any("durations" not in corpus.ground_truth(cut) for found in cuts.values() for cut in found.values()):
+    if guided and any(unaligned(corpus, found) for found in cuts.values()):
         raise CorpusError(f"{corpus.path}: not all has durations to guide attention. Set guide = 'diagonal'")
     speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
