@@ -55,7 +55,7 @@ class Clock:
 
 
 def prepared(name: str, corpus: Corpus, steps: int, balance: int) -> tuple[TrainingSetup, Clock]:
-    values = read_recipe(name, [*QUIET, f"train.steps={steps}", f"train.balance_every={balance}"])
+    values = read_recipe(name, [*QUIET, f"train.steps={steps}", f"train.contributions_every={balance}"])
     setup = set_up(parse_recipe(values, name), corpus)
     clock = Clock(setup.collators["train"])
     setup.collators["train"] = clock

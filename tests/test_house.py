@@ -52,7 +52,7 @@ ROOMS = {
     "metrics": (10, 980),
     "models": (11, 1840),
     "nn": (5, 610),
-    "pretrained": (9, 1490),
+    "pretrained": (9, 1500),
     "report": (12, 1440),
     "runtime": (1, 70),
     "text": (15, 1690),

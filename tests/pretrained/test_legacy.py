@@ -45,8 +45,8 @@ def test_every_old_size_has_become_one_that_the_model_has(system):
 def test_every_old_key_of_a_recipe_has_become_one_that_the_recipe_has(system):
     for old, new in (RECIPES | SYSTEM_RECIPES.get(system, {})).items():
         section, config = old.split(".")[:-1], SYSTEMS[system].resolve("training").recipe
-        if section[:1] == ["weights"]:
-            continue  # free names: the task's losses, which the next test asks for
+        if section[:1] in (["weights"], ["optimizers"]):
+            continue  # free names: the task's turns and losses, which the next tests ask for
         for part in section:
             config = config.model_fields[part].annotation
         assert new in config.model_fields and old.split(".")[-1] not in config.model_fields, old
@@ -58,6 +58,21 @@ def test_a_recipe_that_weighs_features_weighs_feature_matching(name):
     assert parse_recipe(old, name) == parse_recipe(read_recipe(name), name)
 
 
+@pytest.mark.parametrize("name", ["wav2vec2-pretrain", "wav2vec2-pretrain-small"])
+def test_a_recipe_that_steps_a_listener_steps_the_encoder(name):
+    today = read_recipe(name)
+    old = {
+        key: {"listener": value["encoder"]} if "encoder" in value else value
+        for key, value in today.items()
+        if key in ("optimizers", "weights")
+    }
+    assert [*old["optimizers"]] == [*old["weights"]] == ["listener"]
+    assert parse_recipe(today | old, name) == parse_recipe(today, name)
+    assert (
+        parse_recipe(read_recipe(name, ["weights.listener.diversity=0.5"]), name).weights["encoder"]["diversity"] == 0.5
+    )
+
+
 def test_the_records_of_a_run_name_its_losses_as_today():
     entry = {"step": 3, "generator/features": 0.5, "generator/mel": 1.0, "discriminator/features": 2}
     assert list(current_record(entry)) == [
@@ -66,6 +81,8 @@ def test_the_records_of_a_run_name_its_losses_as_today():
         "generator/mel",
         "discriminator/features",
     ]
+    assert current_record({"listener/contrastive": 2.0}) == {"encoder/contrastive": 2.0}
+    assert current_record({"turn": "listener", "loss": "diversity"}) == {"turn": "encoder", "loss": "diversity"}
     balance = {"step": 3, "turn": "generator", "loss": "features", "value": 0.5}
     assert current_record(balance) == balance | {"loss": "feature_matching"}
 

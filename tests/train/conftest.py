@@ -55,7 +55,7 @@ TINY = {
     "model.subsampling_channels=4"),
 }  # fmt: skip
 SHORT = (
-    "train.steps=6", "train.log_every=2", "train.balance_every=3", "train.validate_every=3", "train.save_every=2",
+    "train.steps=6", "train.log_every=2", "train.contributions_every=3", "train.validate_every=3", "train.save_every=2",
     "data.batch_size=2", "data.batch_seconds=3.0", "data.workers=0",
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ from malsori.train.systems import parse_recipe, set_up
 TINY = (
     "model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_encoder_layers=1",
     "model.num_decoder_layers=1", "model.num_heads=1", "data.batch_seconds=3.0", "data.workers=0", "train.log_every=3",
-    "train.balance_every=7", "train.validate_every=4", "train.save_every=1", "train.keep=2",
+    "train.contributions_every=7", "train.validate_every=4", "train.save_every=1", "train.keep=2",
 )  # fmt: skip
 
 

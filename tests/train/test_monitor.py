@@ -23,7 +23,7 @@ PLANTED = {
     "the discriminator wins": ("discriminator/discriminator_accuracy", 0.999, 0.8, 499),
     "only blanks": ("recognizer/blank_share", 1.0, 0.9, 1699),
     "attention is not diagonal": ("acoustic/attention_diagonality", 0.36, 0.9, 3199),
-    "the codebooks have collapsed": ("listener/codes_used", 0.02, 0.4, 1199),
+    "the codebooks have collapsed": ("encoder/codes_used", 0.02, 0.4, 1199),
 }
 
 

@@ -1,5 +1,8 @@
 """wav2vec 2.0 from pre-training to letters: what is masked, what is taken over, what is left out, what is written."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import load_recognizer
 from malsori.corpus.folder import load_corpus
 from malsori.errors import ConfigError
-from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model
+from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, read_weights, save_model, save_tensors
 from malsori.text.letters import LETTERS
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.recipe import read_recipe
@@ -72,6 +75,26 @@ def test_fine_tuning_takes_the_pre_trained_encoder_and_leaves_its_convolutions(s
     assert still == {name for name in after if name.startswith("encoder.convolutions.")}
     free = small_setup(start, "freeze_convolutions=false", name="wav2vec2-small").task.exported_model()
     assert all(parameter.requires_grad for parameter in free.parameters())
+
+
+def test_a_run_whose_turn_was_called_listener_goes_on_as_if_it_had_not(small_run, tmp_path) -> None:
+    run = small_run("run", name="wav2vec2-pretrain-small")
+    done = read_weights(run / "checkpoints" / "step_00000006" / "task.safetensors")
+    before = run / "checkpoints" / "step_00000004"
+    shutil.rmtree(run / "checkpoints" / "step_00000006")
+    for path in (run / "recipe.json", run / "metrics.jsonl", run / "balance.jsonl"):
+        text = path.read_text().replace('"encoder":', '"listener":').replace('"turn": "encoder"', '"turn": "listener"')
+        path.write_text(text.replace('"encoder/', '"listener/'))
+    steps = read_weights(before / "optimizers.safetensors")
+    old = {name.replace("encoder.", "listener.", 1): tensor for name, tensor in steps.items()}
+    assert all(name.startswith("listener.") for name in old)
+    save_tensors(before / "optimizers.safetensors", old)
+    state = json.loads((before / "state.json").read_text())
+    (before / "state.json").write_text(json.dumps({key: value for key, value in state.items() if key != "files"}))
+    small_run("run", resume=True, name="wav2vec2-pretrain-small")
+    after = read_weights(run / "checkpoints" / "step_00000006" / "task.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in done.items())
+    assert not any("listener" in path.read_text() for path in (run / "recipe.json", run / "metrics.jsonl"))
 
 
 def test_a_public_pre_trained_model_is_fine_tuned_at_its_own_sizes(small_setup, tmp_path) -> None:

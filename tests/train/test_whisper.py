@@ -27,7 +27,7 @@ from malsori.train.systems import parse_recipe, set_up
 TINY = (
     "model.hidden_size=16", "model.num_encoder_layers=1", "model.num_encoder_heads=2", "model.encoder_ffn_size=16",
     "model.num_decoder_layers=1", "model.num_decoder_heads=2", "model.decoder_ffn_size=16", "data.batch_seconds=3.0",
-    "data.workers=0", "train.steps=4", "train.validate_every=2", "train.save_every=2", "train.balance_every=0",
+    "data.workers=0", "train.steps=4", "train.validate_every=2", "train.save_every=2", "train.contributions_every=0",
 )  # fmt: skip
 TEXTS = (
     "안녕하세요", "오늘은 날씨가 좋네요", "내일 다시 만나요", "책을 읽고 있어요", "무엇을 드셨어요", "차 한 잔 주세요",
@@ -160,11 +160,11 @@ def test_settings_that_the_checkpoint_contradicts_are_told(bound, public: Path, 
         bound("start_from=conformer-ko", name="whisper")
 
 
-@pytest.mark.parametrize("writes", ["written", "spoken", "hangul"])
-def test_texts_are_written_as_asked(bound, public: Path, writes: str) -> None:
-    assert sorted(batch_of(bound(f"start_from={public}", f"writes={writes}", name="whisper")).texts)[0].startswith(
-        "내일"
-    )
+@pytest.mark.parametrize("target_text", ["written", "spoken", "hangul"])
+def test_texts_are_written_as_asked(bound, public: Path, target_text: str) -> None:
+    assert sorted(batch_of(bound(f"start_from={public}", f"target_text={target_text}", name="whisper")).texts)[
+        0
+    ].startswith("내일")
 
 
 @pytest.mark.parametrize("name", ["whisper-small", "whisper"])

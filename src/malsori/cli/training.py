@@ -46,6 +46,7 @@ def train_system(
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
     from malsori.corpus.folder import load_corpus
+    from malsori.systems import systems_of
     from malsori.train.loop import RunOptions, train
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
@@ -57,7 +58,8 @@ def train_system(
     measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
-    print(f"Next: malsori evaluate {out} --corpus {corpus} · malsori runs {out} · malsori diagram {out}")
+    measure = [] if setup.recipe.system in systems_of("encoder") else [f"malsori evaluate {out} --corpus {corpus}"]
+    print("Next: " + " · ".join([*measure, f"malsori runs {out}", f"malsori diagram {out}"]))
 
 
 @app.command("diagram")

@@ -150,6 +150,7 @@ RECIPES: Renames = {
     "data.speeds": "speed_perturbation",
     "data.masked_channels": "freq_mask_width",
     "data.masked_frames": "time_mask_width",
+    "train.balance_every": "contributions_every",
 }
 
 #: Of the recipes of one system alone.
@@ -161,8 +162,12 @@ SYSTEM_RECIPES: dict[str, Renames] = {
         "resolutions": "multi_resolution_discriminator",
         "weights.generator.features": "feature_matching",
     },
-    "whisper": {"misread": "token_replacement"},
+    "wav2vec2-pretrain": {"optimizers.listener": "encoder", "weights.listener": "encoder"},
+    "whisper": {"misread": "token_replacement", "writes": "target_text"},
 }
+
+#: Turns in a run's records and checkpoints.
+TURNS: Renames = {"listener": "encoder"}
 
 #: Losses in a run's records: turn/loss → the loss's name.
 LOSSES: Renames = {"generator/features": "feature_matching"}
@@ -202,10 +207,18 @@ def current_key(values: dict[str, Any], key: str) -> str:
 
 
 def current_record(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of a run's metrics.jsonl or balance.jsonl with its losses under today's names."""
+    """Return a line of a run's metrics.jsonl or balance.jsonl with its turns and losses under today's names."""
+    if entry.get("turn") in TURNS:
+        entry = entry | {"turn": TURNS[entry["turn"]]}
     if f"{entry.get('turn')}/{entry.get('loss')}" in LOSSES:
         entry = entry | {"loss": LOSSES[f"{entry['turn']}/{entry['loss']}"]}
-    return {f"{key.split('/')[0]}/{LOSSES[key]}" if key in LOSSES else key: value for key, value in entry.items()}
+    return {_current_value_name(key): value for key, value in entry.items()}
+
+
+def _current_value_name(key: str) -> str:
+    """Return what a value of metrics.jsonl, turn/name, is called today."""
+    turn, slash, name = key.partition("/")
+    return f"{TURNS.get(turn, turn)}{slash}{LOSSES.get(key, name)}"
 
 
 def _model_rows(values: dict[str, Any]) -> Renames:

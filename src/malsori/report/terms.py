@@ -75,7 +75,6 @@ KOREAN = {
     "letter_ids": "글자",
     "logits": "점수",
     "ctc": "CTC",
-    "listener": "듣는 신경망",
     "quantizer": "양자화기",
     "context": "문맥",
     "target": "양자화된 소리",

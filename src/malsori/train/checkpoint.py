@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from malsori.errors import ConfigError, FileError, ModelError, TrainingError
 from malsori.files import atomic_folder, clear_interrupted, lock_file, read_json, write_json
 from malsori.pretrained.folder import load_exactly, read_weights, save_tensors
+from malsori.pretrained.legacy import TURNS
 from malsori.train.optim import Ema
 
 log = logging.getLogger("malsori")
@@ -158,6 +159,7 @@ def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: d
     states: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in optimizers}
     for name, tensor in tensors.items():
         turn, index, key = name.rsplit(".", 2)
+        turn = TURNS.get(turn, turn)
         if turn not in states:
             raise ModelError(f"{place}: steps a part '{turn}' that this recipe does not have")
         states[turn].setdefault(int(index), {})[key] = tensor

@@ -187,7 +187,7 @@ class _Run:
             raise _NotFinite(f"loss {turn.name}/{broken[0]} is {values[broken[0]]}")
         if number == 0:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
-            every = self.recipe.train.balance_every
+            every = self.recipe.train.contributions_every
             if every and (step + 1) % every == 0:
                 contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
                 self.logger.contributions(step + 1, turn.name, contributions)

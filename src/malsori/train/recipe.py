@@ -16,14 +16,14 @@ class LoopConfig(Config):
     """How long a run lasts and what is written down on the way.
 
     accumulate: batches whose gradients one step adds up, as if they were one batch that the memory cannot hold.
-    balance_every: steps between two measurements of each loss's gradient; each costs a backward pass a loss. 0: never.
+    contributions_every: steps between two measurements of each loss's gradient, a backward pass a loss; 0: never.
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
     """
 
     steps: int
     accumulate: int = 1
     log_every: int = 50
-    balance_every: int = 500
+    contributions_every: int = 500
     validate_every: int = 1000
     save_every: int = 1000
     keep: int = 2

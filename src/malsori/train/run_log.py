@@ -2,7 +2,7 @@
 
     starts.jsonl     each start: step, versions, git commit
     metrics.jsonl    means since the line before: turn/loss, turn/gradient_norm, ..., validation/measure
-    balance.jsonl    every balance_every steps: each loss's share of its turn and its gradient's norm in each module
+    balance.jsonl    every contributions_every steps: each loss's share of its turn, its gradient's norm by module
     doctor.jsonl     the warnings of the training monitor
     tensorboard/     the same numbers as metrics.jsonl and balance.jsonl, where the extra `tensorboard` is installed
 

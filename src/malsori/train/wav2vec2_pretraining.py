@@ -49,7 +49,7 @@ class Wav2Vec2PretrainingTask(NetworkTask):
 
     batches: Tensor
 
-    turn = "listener"
+    turn = "encoder"
     network: Wav2Vec2Pretraining
 
     def __init__(self, network: Wav2Vec2Pretraining, recipe: Wav2Vec2PretrainingRecipe) -> None:

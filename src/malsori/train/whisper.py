@@ -39,7 +39,7 @@ class WhisperRecipe(Recipe):
     model: its sizes; with start_from those of the checkpoint, of which only dropout, whole_window and trailing_silence
         may be changed.
     language, task: what is asked for; stands in every text's prefix.
-    writes: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
+    target_text: the text as it is written, as it is spoken (numbers in words), or its Hangul and spaces alone.
     augment: rooms, noise and silence behind each utterance, while it trains.
     label_smoothing: share of the probability spread over the whole vocabulary.
     token_replacement: share of the given tokens that are replaced by others while it learns, so that from little
@@ -50,7 +50,7 @@ class WhisperRecipe(Recipe):
     model: WhisperConfig = WhisperConfig()
     language: str = "ko"
     task: Literal["transcribe", "translate"] = "transcribe"
-    writes: Literal["written", "spoken", "hangul"] = "written"
+    target_text: Literal["written", "spoken", "hangul"] = "written"
     augment: AugmentConfig = AugmentConfig()
     label_smoothing: float = 0.0
     token_replacement: float = 0.0
@@ -198,7 +198,7 @@ def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
     config = task.network.config
     audio = recipe.audio.model_copy(update={"mel_channels": config.mel_channels})
     recipe = recipe.model_copy(update={"model": config, "audio": audio})
-    cuts, texts = select_splits(recipe, corpus), _Texts(recipe.writes, task, Frontend())
+    cuts, texts = select_splits(recipe, corpus), _Texts(recipe.target_text, task, Frontend())
     skipped: dict[str, list[str]] = {}
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():
@@ -232,7 +232,7 @@ def _with_silence(augmentation: AugmentConfig, config: WhisperConfig) -> Augment
 class _Texts:
     """What should be written for an utterance, or the reason why nothing can be."""
 
-    writes: str
+    target_text: str
     task: WhisperTask
     frontend: Frontend
 
@@ -269,10 +269,10 @@ class _Texts:
         return "", (text, ids)
 
     def _text(self, said: Any) -> str:
-        if self.writes == "written":
+        if self.target_text == "written":
             return to_nfc(said.custom["written"].strip())
         normalized = self.frontend.read(said.text).normalized
-        return only_hangul(normalized) if self.writes == "hangul" else normalized
+        return only_hangul(normalized) if self.target_text == "hangul" else normalized
 
 
 WHISPER = SystemSpec(
