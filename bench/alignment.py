@@ -68,7 +68,7 @@ def oracle(work: Path, text: Path | None, sentences: int) -> dict[str, list[Spok
     lines = text.read_text(encoding="utf-8").splitlines() if text else None
     lines = [line for line in lines if len(line) >= SHORTEST_LINE] if lines else None
     print("\n".join(synthesize(work, SynthesisOptions(sentences=sentences), lines).lines()))
-    model, frontend = load_recognizer().model, Frontend()
+    model, frontend = load_recognizer("conformer-ko").model, Frontend()
     spoken: dict[str, list[Spoken]] = {split: [] for split in SPLITS}
     for item in read_layout(work).utterances:
         wave, rate = load_audio(item.audio_path), audio_info(item.audio_path).sample_rate

@@ -105,7 +105,7 @@ def say() -> Callable[[], object]:
 
 def transcribe() -> Callable[[], object]:
     """Return what writes down a wave."""
-    recognizer, speech = malsori.load_recognizer(), say()()
+    recognizer, speech = malsori.load_recognizer("conformer-ko"), say()()
     return lambda: recognizer.transcribe(speech.wave, sample_rate=speech.audio.sample_rate)
 
 

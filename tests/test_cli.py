@@ -129,7 +129,7 @@ def aligned_texts(monkeypatch):
             texts.append(text)
             return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
 
-    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", lambda name, **_where: Recognizer())
+    monkeypatch.setattr("malsori.asr.recognizer.load_aligner", lambda name, **_where: Recognizer())
     return texts
 
 

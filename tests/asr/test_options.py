@@ -74,11 +74,13 @@ CTC_REFUSES = {
 @pytest.mark.parametrize("name", CTC_REFUSES)
 def test_the_built_in_recognizer_refuses_what_only_a_whisper_has(name: str) -> None:
     with pytest.raises(OptionError, match=f"{name}: a conformer has no such option; it has beam, language"):
-        load_recognizer().transcribe(SOUND, DecodingOptions(**{name: CTC_REFUSES[name]}), sample_rate=16000)
+        load_recognizer("conformer-ko").transcribe(
+            SOUND, DecodingOptions(**{name: CTC_REFUSES[name]}), sample_rate=16000
+        )
 
 
 def test_a_value_that_a_system_cannot_serve_is_refused() -> None:
-    recognizer = load_recognizer()
+    recognizer = load_recognizer("conformer-ko")
     for options, told in (
         (DecodingOptions(task="translate"), "task 'translate': a conformer transcribes only"),
         (DecodingOptions(language="en"), "language 'en': this recognizer knows ko"),
@@ -113,7 +115,7 @@ def test_the_command_line_refuses_in_one_line_and_status_2(told: tuple[str, ...]
     from malsori.audio.io import save_audio
 
     save_audio(tmp_path / "a.wav", SOUND, 16000)
-    assert run(["transcribe", str(tmp_path / "a.wav"), *told]) == 2
+    assert run(["transcribe", str(tmp_path / "a.wav"), "--model", "conformer-ko", *told]) == 2
     out, err = capsys.readouterr()
     assert out == "" and REFUSED[told] in err and err.count("\n") == 1
 

@@ -285,7 +285,7 @@ def test_talks_joined_to_ten_minutes_are_found_where_they_were_joined(data_folde
         texts.append(talk.spoken)
         if starts[-1] > 600:
             break
-    recognizer = load_recognizer()
+    recognizer = load_recognizer("conformer-ko")
     words = iter(recognizer.align(np.concatenate(waves), "\n".join(texts), RATE).words)
     off = []
     for text, start, end in zip(texts, starts[:-1], starts[1:], strict=True):
@@ -387,7 +387,7 @@ def test_a_device_or_precision_that_is_not_there_is_refused_before_anything_is_l
 
 def test_half_precision_writes_nearly_the_same_log_probabilities() -> None:
     wave = np.random.default_rng(0).normal(0, 0.05, 2 * RATE).astype(np.float32)
-    exact, half = (load_recognizer(None, "cpu", precision).decoder for precision in ("float32", "bfloat16"))
+    exact, half = (load_recognizer("conformer-ko", "cpu", precision).decoder for precision in ("float32", "bfloat16"))
     found, near = exact.encoder.posteriors(wave), half.encoder.posteriors(wave)
     assert found.log_probs.dtype == near.log_probs.dtype == np.float32
     assert not np.array_equal(found.log_probs, near.log_probs)
@@ -398,7 +398,7 @@ def test_half_precision_writes_nearly_the_same_log_probabilities() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_transcribes_and_aligns_as_the_cpu_does() -> None:
     wave = np.random.default_rng(0).normal(0, 0.05, 25 * RATE).astype(np.float32)
-    here, there = load_recognizer(None, "cpu"), load_recognizer(None, "cuda")
+    here, there = load_recognizer("conformer-ko", "cpu"), load_recognizer("conformer-ko", "cuda")
     assert next(there.model.network.parameters()).is_cuda
     a, b = (encode(one.model, wave, RATE) for one in (here, there))
     np.testing.assert_allclose(np.exp(a.jamo), np.exp(b.jamo), atol=2e-3)

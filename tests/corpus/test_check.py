@@ -311,5 +311,5 @@ def test_texts_exchanged_between_real_recordings_are_found_and_no_others(data_fo
         texts = [place.read_bytes() for place in places]
         for place, text in zip(places, reversed(texts), strict=True):
             place.write_bytes(text)
-    report = check_corpus(tmp_path / "emotiontts", RECOGNITION_AUDIO, recognizer=load_recognizer().model)
+    report = check_corpus(tmp_path / "emotiontts", RECOGNITION_AUDIO, recognizer=load_recognizer("conformer-ko").model)
     assert sorted(found(report)["text not said"]) == sorted([names[3], names[40], names[60], names[90]])

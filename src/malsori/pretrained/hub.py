@@ -48,7 +48,7 @@ _HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "me
 DEFAULT_MODELS = {
     "voice": "fastspeech2-ko",
     "vocoder": "vocos-ko",
-    "recognizer": "conformer-ko",
+    "recognizer": "whisper-base-ko",
     "aligner": "conformer-ko",
 }
 
