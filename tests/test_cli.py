@@ -166,6 +166,9 @@ def test_align_writes_webvtt_as_transcribe_does(aligned_texts, tmp_path):
         (["align", "a.wav", "사랑해", "--format", "srt", "--json"], "--format srt and --json: give one of the two"),
         (["transcribe", "a.wav", "--format", "vtt", "--json"], "--format vtt and --json: give one of the two"),
         (["say", "사랑해", "-o", "{}/a.wav", "--timing", "{}/a.lab"], "a.lab: ends in none of .TextGrid, .json, .srt"),
+        (["corpus", "synthesize", "{}/out", "--sentences", "0"], "Invalid value for '--sentences'"),
+        (["corpus", "synthesize", "{}/out", "--hours", "-1"], "Invalid value for '--hours'"),
+        (["text", "model", "{}/a.txt", "-o", "{}/b.safetensors", "--min-count", "0"], "'--min-count'"),
         (["train", "vits", "--corpus", "{}", "--out", "{}/run", "--accept-changes"], "give --resume too"),
         (
             ["corpus", "prepare", "{}", "{}/out", "--align-with", "none", "--align-from", "scratch"],
@@ -173,7 +176,7 @@ def test_align_writes_webvtt_as_transcribe_does(aligned_texts, tmp_path):
         ),
     ],
 )
-def test_options_that_cannot_be_served_together_are_refused_at_once(tmp_path, capsys, arguments, told):
+def test_options_that_cannot_be_served_are_refused_at_once(tmp_path, capsys, arguments, told):
     assert cli.run([argument.format(tmp_path) for argument in arguments]) == 2
     assert told in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

@@ -51,6 +51,16 @@ def test_set_reads_numbers_lists_truth_and_text():
         ("system=vocoz", "system = 'vocoz' is not known. Did you mean 'vocos'"),
         ("train.steps.more=1", "'steps' is a value, not a section"),
         ("train.steps", "expected key=value"),
+        ("train.steps=0", "'train.steps' = 0: Input should be greater than or equal to 1"),
+        ("train.save_every=0", "'train.save_every' = 0"),
+        ("train.ema_decay=1.0", "'train.ema_decay' = 1.0: Input should be less than 1"),
+        ("optimizers.generator.learning_rate=-1", "'optimizers.generator.learning_rate' = -1"),
+        ("optimizers.generator.learning_rate=nan", "'optimizers.generator.learning_rate' = nan"),
+        ("optimizers.generator.betas=[0.9,1.0]", "'optimizers.generator.betas.1' = 1.0"),
+        ("optimizers.generator.clip_norm=0", "'optimizers.generator.clip_norm' = 0"),
+        ("data.batch_size=0", "'data.batch_size' = 0"),
+        ("data.speed_perturbation=[1.0,0.0]", "'data.speed_perturbation.1' = 0.0"),
+        ("data.workers=-1", "'data.workers' = -1"),
     ],
 )
 def test_a_slip_in_a_recipe_is_named_with_the_nearest_right_name(override, told):

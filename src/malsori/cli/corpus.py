@@ -91,8 +91,10 @@ def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]
 @corpus_app.command("synthesize")
 def synthesize_corpus(
     out: Annotated[Path, typer.Argument(help="Folder of recordings to make, or to go on with.")],
-    hours: Annotated[float, typer.Option(help="Speak at least so long; 0 counts sentences.")] = 0.0,
-    sentences: Annotated[int | None, typer.Option(help="Speak so many. [default: 500, or what the hours need]")] = None,
+    hours: Annotated[float, typer.Option(min=0.0, help="Speak at least so long; 0 counts sentences.")] = 0.0,
+    sentences: Annotated[
+        int | None, typer.Option(min=1, help="Speak so many. [default: 500, or what the hours need]")
+    ] = None,
     voices: Annotated[str | None, typer.Option(help="espeak-ng's: ko, or with a variant: ko+f2,ko+m3.")] = None,
     speeds: Annotated[str | None, typer.Option(help="Words a minute; the outer two are for the test split.")] = None,
     text: Annotated[Path | None, typer.Option(help="Sentences to speak, one a line. [default: malsori's own]")] = None,

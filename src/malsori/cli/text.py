@@ -54,7 +54,9 @@ def count_language_model(
     files: Annotated[list[Path], typer.Argument(help="UTF-8 text, a sentence a line; digits are read out.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="language_model.safetensors in a recognizer's folder.")],
     order: Annotated[int, typer.Option(help="Jamo in the longest n-gram, 2 to 9.")] = 6,
-    min_count: Annotated[int, typer.Option(help="Occurrences from which n-grams of four jamo and more are kept.")] = 2,
+    min_count: Annotated[
+        int, typer.Option(min=1, help="Occurrences from which n-grams of four jamo and more are kept.")
+    ] = 2,
 ) -> None:
     """Count the n-gram language model that the beam search of a recognizer consults.
 

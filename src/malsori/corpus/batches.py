@@ -8,11 +8,12 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 import soxr
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from malsori.audio.io import load_audio
@@ -25,6 +26,8 @@ from malsori.nn.lengths import average_by_durations
 from malsori.pretrained.folder import Statistics
 from malsori.shapes import pad_stack
 
+Speed = Annotated[float, Field(gt=0)]
+
 
 class DataConfig(Config):
     """Which utterances are learnt from and how they are batched.
@@ -36,15 +39,15 @@ class DataConfig(Config):
     speakers: only these; all when empty.
     """
 
-    batch_seconds: float = 60.0
-    batch_size: int = 16
-    segment_frames: int = 32
-    max_seconds: float = 20.0
-    speed_perturbation: tuple[float, ...] = (1.0,)
-    freq_mask_width: int = 0
-    time_mask_width: int = 0
+    batch_seconds: float = Field(60.0, gt=0)
+    batch_size: int = Field(16, ge=1)
+    segment_frames: int = Field(32, ge=1)
+    max_seconds: float = Field(20.0, gt=0)
+    speed_perturbation: tuple[Speed, ...] = Field((1.0,), min_length=1)
+    freq_mask_width: int = Field(0, ge=0)
+    time_mask_width: int = Field(0, ge=0)
     speakers: tuple[str, ...] = ()
-    workers: int = 1
+    workers: int = Field(1, ge=0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Optimizers and learning rates. A rate is a pure function of the step, so that a resumed run needs no memory of it."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from malsori.config import Config, nearest
 from malsori.errors import ConfigError
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class ModuleConfig(Config):
     """What one module of a part has for itself when a trained model is trained on (fine-tuning).
@@ -17,8 +19,8 @@ class ModuleConfig(Config):
     learning_rate: its peak, on the same schedule as the rest; 0 leaves the module as it is.
     """
 
-    learning_rate: float | None = None
-    weight_decay: float | None = None
+    learning_rate: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(None, ge=0)
 
 
 class OptimizerConfig(Config):
@@ -31,14 +33,14 @@ class OptimizerConfig(Config):
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float
-    betas: tuple[float, float] = (0.9, 0.98)
-    momentum: float = 0.9
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    learning_rate: float = Field(ge=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
     schedule: Literal["cosine", "exponential", "inverse_sqrt", "constant"] = "cosine"
-    warmup_steps: int = 0
-    final_fraction: float = 0.01
+    warmup_steps: int = Field(0, ge=0)
+    final_fraction: float = Field(0.01, ge=0)
     modules: dict[str, ModuleConfig] = Field(default_factory=dict)
 
 

@@ -4,6 +4,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from malsori.config import Config, nearest
 from malsori.corpus.batches import DataConfig
 from malsori.errors import ConfigError
@@ -20,15 +22,15 @@ class LoopConfig(Config):
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
     """
 
-    steps: int
-    accumulate: int = 1
-    log_every: int = 50
-    contributions_every: int = 500
-    validate_every: int = 1000
-    save_every: int = 1000
-    keep: int = 2
-    broken_steps: int = 10
-    ema_decay: float = 0.999
+    steps: int = Field(ge=1)
+    accumulate: int = Field(1, ge=1)
+    log_every: int = Field(50, ge=1)
+    contributions_every: int = Field(500, ge=0)
+    validate_every: int = Field(1000, ge=1)
+    save_every: int = Field(1000, ge=1)
+    keep: int = Field(2, ge=1)
+    broken_steps: int = Field(10, ge=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
