@@ -1,0 +1,1 @@
+"""Written Korean → phonemes: normalization, pronunciation, symbols. Needs neither torch nor numpy."""
