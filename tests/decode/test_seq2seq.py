@@ -189,6 +189,24 @@ def test_a_loop_is_tried_again_and_rejected_when_it_goes_on() -> None:
     assert rejection_reason(result, text, lambda: 9.0, FallbackOptions()) == "loop"
 
 
+def test_where_every_try_is_doubtful_the_most_probable_is_kept_not_the_last() -> None:
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        return likes(1, strength=0.3) if len(said) < 5 else likes(END, strength=20.0)
+
+    always_doubtful = FallbackOptions(beam=1, logprob_threshold=-0.001, compression_ratio_threshold=100.0)
+    result = decode_with_fallback(Planted(speak), CONSTRAINTS, always_doubtful, read)
+    assert result.ids == (1, 1, 1, 1)
+    (by_chance,) = greedy_search(Planted(speak), CONSTRAINTS, temperature=1.0)
+    assert by_chance.ids != result.ids and by_chance.mean_log_prob < result.mean_log_prob
+
+
+def test_a_doubtful_text_is_kept_before_a_loop_that_is_more_probable() -> None:
+    constraints = DecodingConstraints((START,), END, max_new_tokens=60, suppress_tokens=(START, NO_SPEECH, END))
+    options = FallbackOptions(beam=1, temperatures=(1.0, 0.0), logprob_threshold=-0.5)
+    result = decode_with_fallback(Planted(lambda *_: likes(3, strength=1.0)), constraints, options, read)
+    assert set(result.ids) != {3} and compression_ratio(read(result.ids)) <= options.compression_ratio_threshold
+
+
 def test_a_decoder_that_says_nobody_speaks_is_followed_only_in_doubt() -> None:
     def speak(strength: float) -> Speaker:
         def of(_sound: int, said: tuple[int, ...]) -> Tensor:

@@ -177,11 +177,14 @@ def decode_with_fallback(
     options: FallbackOptions,
     text_of: Callable[[Sequence[int]], str],
 ) -> DecodingResult:
-    """Return the first result that is not doubtful, from certainty to chance; the last one if all are.
+    """Return the first result that is not doubtful, from certainty to chance; the best one if all are.
+
+    The best is no loop, if one of them is none, and then the most probable: what chance made up is seldom that.
 
     Args:
         text_of: gives the text of tokens.
     """
+    attempts: list[tuple[bool, float, DecodingResult]] = []
     for temperature in options.temperatures:
         if temperature or options.beam == 1:
             (result,) = greedy_search(state, constraints, temperature=temperature)
@@ -189,10 +192,12 @@ def decode_with_fallback(
             result = beam_search(state, constraints, options.beam)[0]
         doubtful = result.mean_log_prob < options.logprob_threshold
         if result.no_speech_prob > options.no_speech_threshold and doubtful:
-            break  # it is not the words that are in doubt
-        if not doubtful and compression_ratio(text_of(result.ids)) <= options.compression_ratio_threshold:
-            break
-    return result
+            return result  # it is not the words that are in doubt
+        is_text = compression_ratio(text_of(result.ids)) <= options.compression_ratio_threshold
+        if is_text and not doubtful:
+            return result
+        attempts.append((is_text, result.mean_log_prob, result))
+    return max(attempts, key=lambda attempt: attempt[:2])[2]
 
 
 def rejection_reason(
