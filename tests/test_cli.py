@@ -174,6 +174,9 @@ def test_align_writes_webvtt_as_transcribe_does(aligned_texts, tmp_path):
             ["corpus", "prepare", "{}", "{}/out", "--align-with", "none", "--align-from", "scratch"],
             "--align-with none and --align-from scratch: give one of the two",
         ),
+        (["corpus", "prepare", "{}", "{}/out", "--align-with", "vocos-ko"], "a vocos is no recognizer"),
+        (["corpus", "prepare", "{}", "{}/out", "--align-with", "whisper-base-ko"], "a whisper has no phoneme output"),
+        (["mcd", "a.wav", "b.wav", "--workers", "2"], "--workers 2: is for folders"),
     ],
 )
 def test_options_that_cannot_be_served_are_refused_at_once(tmp_path, capsys, arguments, told):

@@ -33,6 +33,15 @@ def test_score_prints_a_table_for_people_and_writes_a_page(texts, tmp_path, caps
     assert "cer_no_space" in capsys.readouterr().out and (tmp_path / "score.html").is_file()
 
 
+def test_punctuation_is_not_chosen_for_numbers_without_texts(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tsv").write_text("".join(f"u{i}\t{i / 7}\n" for i in range(9)), encoding="utf-8")
+    command = ["compare", str(tmp_path / "a.tsv"), str(tmp_path / "b.tsv"), "--metric", "mcd_db"]
+    assert run(command) == 0
+    assert run([*command, "--punctuation", "removed"]) == 2
+    assert "a.tsv: holds numbers of 'mcd_db', no texts: punctuation and case" in capsys.readouterr().err
+
+
 def test_compare_gives_a_verdict_in_words(texts, capsys):
     said, heard = texts
     assert run(["compare", heard, said, "--reference", said]) == 0

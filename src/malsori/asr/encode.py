@@ -106,7 +106,7 @@ def phoneme_encoder(model: SavedModel, runtime: Runtime | None = None) -> Phonem
     if not isinstance(encoder, PhonemeEncoder):
         raise ModelError(
             f"a {model.facts.system} has no phoneme output, which aligning needs; a conformer has one, such as the "
-            "built-in recognizer ('malsori models' lists them)"
+            "built-in conformer-ko"
         )
     return encoder
 

@@ -176,8 +176,13 @@ def load_recognizer(name: str | None = None, device: str = "auto", precision: st
 
 
 def load_aligner(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
-    """Return a recognizer that can lay a text over its sound; arguments and errors as `load_recognizer`'s."""
-    return load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision)
+    """Return a recognizer that can lay a text over its sound.
+
+    Arguments and errors as `load_recognizer`'s, and ModelError for a recognizer that gives no phonemes.
+    """
+    recognizer = load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision)
+    phoneme_encoder(recognizer.model, recognizer.runtime)  # refuses one that cannot
+    return recognizer
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -62,30 +62,25 @@ def prepare_corpus(
 
     Example: malsori corpus prepare recordings/ work/voice
     """
+    from malsori.asr.recognizer import load_aligner
+    from malsori.corpus.durations import add_durations
+    from malsori.corpus.folder import load_corpus
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
 
     scratch = align_from is AlignFrom.scratch
     if scratch and align_with is not None:
         raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
     values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
-    summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
-    unaligned = _align(out, align_with, scratch) if aligns else {}
+    aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
+    summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
+    unaligned = add_durations(load_corpus(out), aligner, watched) if aligns else {}
     if as_json:
         print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))
         return
     print("\n".join(summary.lines()))
     for reason, ids in unaligned.items():
         print(f"  without durations, {reason}: {len(ids)} ({', '.join(ids[:5])})")
-
-
-def _align(folder: Path, name: str | None, scratch: bool) -> dict[str, list[str]]:
-    """Add durations to a prepared corpus; return what has none, by reason."""
-    from malsori.asr.recognizer import load_aligner
-    from malsori.corpus.durations import add_durations
-    from malsori.corpus.folder import load_corpus
-
-    return add_durations(load_corpus(folder), None if scratch else load_aligner(name).model, watched)
 
 
 @corpus_app.command("synthesize")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malsori.cli.terminal import watched
-from malsori.errors import MetricError
+from malsori.errors import MetricError, OptionError
 
 if TYPE_CHECKING:
     from malsori.metrics.score_card import ScoreCard
@@ -136,6 +136,8 @@ def mcd(
             f"{reference}, {hypothesis}: one is a folder, the other is none; give two files or two folders"
         )
     if not reference.is_dir():
+        if workers is not None:
+            raise OptionError(f"--workers {workers}: is for folders; two files are one job")
         found = compare_files(reference, hypothesis, rate, definition.value, order, include_c0)
         print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else _difference_as_text(found.as_json()))
         return

@@ -38,7 +38,8 @@ def compare_outputs(
         measure: a rate of the score card, or any name that the outputs hold, such as mcd_db.
         reference: the reference transcript.
         normalizer: applied to texts before they are compared.
-    Raises: MetricError if the measure is not there, or the two do not hold the same utterances.
+    Raises: MetricError if the measure is not there, the two do not hold the same utterances, or a normalizer is asked
+        of outputs that hold no texts.
     """
     if reference is not None:
         ours, theirs = (_measured_against(reference, side, measure, normalizer) for side in (a, b))
@@ -83,6 +84,8 @@ def _measured(path: Path, measure: str, normalizer: TextNormalizer) -> Measured:
     if measure in RATES and all({"text", _hypothesis_key(row)} <= row.keys() for row in rows):
         hypotheses = [row[_hypothesis_key(row)] for row in rows]
         return _counted(names, [row["text"] for row in rows], hypotheses, measure, normalizer)
+    if normalizer != AS_WRITTEN:
+        raise MetricError(f"{path}: holds numbers of {measure!r}, no texts: punctuation and case cannot be chosen")
     values = [row.get(measure) for row in rows]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, (int, float)) or not np.isfinite(value):
