@@ -1,5 +1,6 @@
 """Acoustic models: from a sentence's phonemes to its log-mel, one adapter a kind of network."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from malsori.models.tacotron import AttentionAcousticModel
 
 
-class NetworkSynthesizer:
+class NetworkSynthesizer(ABC):
     """A network with its alphabet, on its device; a subclass says what its kind of network takes and gives.
 
     It changes nothing once it is made, and so is safe for threads.
@@ -52,8 +53,9 @@ class NetworkSynthesizer:
         with self.runtime.inference():
             return self._infer(sentence, speaker, options)
 
+    @abstractmethod
     def _infer(self, sentence: SynthesisInput, speaker: int, options: SayOptions) -> SynthesisOutput:
-        raise NotImplementedError
+        """Return what the network makes of one sentence by one of its speakers."""
 
     def _batch(self, values: list[int]) -> Int[Tensor, "1 values"]:
         """Return values as a batch of one, on the network's device."""
