@@ -159,7 +159,7 @@ class FallbackOptions:
         min_log_likelihood_ratio: nats a token by which the sound must make the text more probable than no speech
             does; -inf leaves the rule out. The paper knows no such rule. In a network that had overfitted six
             sentences, their own sounds gave five of them 0.35 to 0.71, other noise, tones and silence at most 0.02;
-            the sixth it decoded from any sound. On public checkpoints it has not been measured.
+            the sixth it decoded from any sound. Of the built-in Whisper RESULTS.md has what is known.
     Source: Whisper (Radford et al. 2022, arXiv:2212.04356), 4.5, for all but the last.
     """
 
