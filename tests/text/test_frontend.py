@@ -158,9 +158,41 @@ def test_filters_keep_lines_and_their_order(capsys, monkeypatch) -> None:
     assert capsys.readouterr().out == "^ ㄴ ㅔ ␣ ㄴ ㅔ .\n"
 
 
-def test_a_line_that_cannot_be_read_is_named(capsys) -> None:
-    assert cli.run(["text", "normalize", "한", "ख"]) == 2
-    assert "line 2" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("normalize", "한ख글 세 개\n\n같이 龘 국\n"),
+        ("pronounce", "한ख글 세 개\n\n가치 龘 국\n"),
+        ("phonemes", "^ ㅎ ㅏ -ㄴ ␣ ख ㄱ ㅡ -ㄹ ␣ ㅅ ㅔ ␣ ㄱ ㅐ .\n\n^ ㄱ ㅏ ㅊ ㅣ ␣ 龘 ㄱ ㅜ -ㄱ .\n"),
+    ],
+)
+def test_a_sign_without_a_reading_stays_and_is_told_once(command: str, expected: str, capsys) -> None:
+    texts = ["한ख글 3개", "", "같이 龘 국"]
+    assert cli.run(["text", command, *texts]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == expected
+    first, second, total = printed.err.splitlines()
+    assert "line 1, position 1: 'ख' (U+0916) DEVANAGARI LETTER KHA" in first
+    assert "line 3, position 3: '龘' (U+9F98)" in second and "2 signs of 2 kinds in 2 lines" in total
+    assert cli.run(["text", command, "--strict", *texts, "ख"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith(expected) and printed.err.count("DEVANAGARI") == 1 and "3 signs of 2" in printed.err
+
+
+def test_bytes_that_are_not_utf8_pass_through_a_pipe() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2]), "PYTHONUTF8": "1"}
+    command, sent = [sys.executable, "-m", "malsori", "text", "normalize"], "3개\n".encode() + b"\xff1\n"
+    done = subprocess.run(command, input=sent, capture_output=True, check=True, env=environment)
+    assert done.stdout == "세 개\n".encode() + b"\xff" + "일\n".encode() and b"not UTF-8" in done.stderr
+
+
+def test_a_reading_lists_the_signs_that_no_phoneme_stands_for() -> None:
+    with pytest.raises(TextError, match="U\\+0916"):
+        frontend.read("한ख글")
+    reading = frontend.read("한ख글", keep_unreadable=True)
+    assert [(one.sign, one.position) for one in reading.unreadable] == [("ख", 1)]
+    assert reading.pronounced == "한ख글" and reading.phonemes == frontend.read("한 글").phonemes
+    assert [word.written for word in reading.words] == ["한", "글"]
 
 
 def test_explain_prints_every_stage_as_json(capsys) -> None:

@@ -25,6 +25,16 @@ def test_any_text_is_read_or_refused_by_name(text: str) -> None:
 
 
 @settings(deadline=None, max_examples=50)
+@given(st.text(max_size=40))
+def test_what_cannot_be_read_is_kept_in_its_place(text: str) -> None:
+    normalized = normalize(text, keep_unreadable=True)
+    assert all(normalized.written[one.position] == one.sign for one in normalized.unreadable)
+    rest = [sign for sign in normalized.text if not ("가" <= sign <= "힣" or sign in " ,.?!…")]
+    assert rest == [one.sign for one in normalized.unreadable]
+    assert normalize(normalized.text, keep_unreadable=True).text == normalized.text
+
+
+@settings(deadline=None, max_examples=50)
 @given(st.text(alphabet=WRITTEN, min_size=1, max_size=24))
 def test_every_spoken_word_stands_for_a_stretch_of_the_written_text(text: str) -> None:
     normalized = normalize(text)
@@ -68,7 +78,7 @@ def test_normalize_cleans_what_is_not_heard(written: str, spoken: str) -> None:
 
 
 def test_what_cannot_be_read_is_named_with_code_point_and_position() -> None:
-    with pytest.raises(TextError, match=r"'ख' \(U\+0916\) at position 2"):
+    with pytest.raises(TextError, match=r"'ख' \(U\+0916\) DEVANAGARI LETTER KHA at position 2"):
         normalize("한 ख")
     with pytest.raises(TextError, match=r"U\+9F98"):
         normalize("龘")

@@ -170,6 +170,14 @@ def test_where_there_is_nothing_to_say_it_is_told(voice: Voice, text: str) -> No
         voice.say(text)
 
 
+def test_a_sign_without_a_reading_is_left_out_and_named(voice: Voice, caplog: pytest.LogCaptureFixture) -> None:
+    speech = voice.say("한 ख글 ख")
+    assert np.array_equal(speech.wave, voice.say("한 글").wave)
+    assert len(speech.reading.unreadable) == 2
+    (told,) = [record.message for record in caplog.records]
+    assert "2 signs: 'ख' (U+0916) DEVANAGARI LETTER KHA at position 2" in told
+
+
 @pytest.mark.parametrize("speed", [0.0, -1.0, 0.1, 6.0, math.nan, math.inf])
 def test_a_speed_nobody_speaks_at_is_refused(voice: Voice, speed: float) -> None:
     with pytest.raises(

@@ -1,8 +1,10 @@
 """Korean text: normalize, pronounce, split into phonemes, explain every stage."""
 
+import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ from malsori.errors import TextError
 
 if TYPE_CHECKING:
     from malsori.text.frontend import Frontend, Reading
+    from malsori.text.normalize import Unreadable
 
 app = typer.Typer()
 text_app = typer.Typer(help="Korean text: normalize, pronounce, split into phonemes.", no_args_is_help=True)
@@ -24,29 +27,39 @@ _Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="A
 _Lexicon = Annotated[
     Path | None, typer.Option(help="Your words: a word, a tab, how it is respelled (닭장차<TAB>닥짱차); a word a line.")
 ]
+_Strict = Annotated[bool, typer.Option("--strict", help="Leave with status 2 if any sign has no Korean reading.")]
 _Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyzer where rules cannot decide.")]
 
 
 @text_app.command("normalize", context_settings=_ANY_TEXT)
-def normalize(texts: _Texts = None) -> None:
-    """Write text as it is read aloud: 3개 becomes 세 개. A line in, a line out."""
+def normalize(texts: _Texts = None, strict: _Strict = False) -> None:
+    """Write text as it is read aloud: 3개 becomes 세 개. A line in, a line out.
+
+    A sign that has no Korean reading is left as it is, and told on standard error.
+    """
     from malsori.text.normalize import normalize as normalized
 
-    _filter(texts, lambda line: normalized(line).text)
+    def change(line: str) -> tuple[str, Sequence["Unreadable"]]:
+        spoken = normalized(line, keep_unreadable=True)
+        return spoken.text, spoken.unreadable
+
+    _filter(texts, change, strict)
 
 
 @text_app.command("pronounce", context_settings=_ANY_TEXT)
-def pronounce(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True) -> None:
+def pronounce(
+    texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True, strict: _Strict = False
+) -> None:
     """Write text as it sounds, by the standard pronunciation: 국물 becomes 궁물. A line in, a line out."""
-    frontend = _frontend(lexicon, morphology)
-    _filter(texts, lambda line: frontend.read(line).pronounced)
+    _filter_readings(texts, _frontend(lexicon, morphology), lambda reading: reading.pronounced, strict)
 
 
 @text_app.command("phonemes", context_settings=_ANY_TEXT)
-def phonemes(texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True) -> None:
+def phonemes(
+    texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True, strict: _Strict = False
+) -> None:
     """Write the phonemes a voice speaks, parted by spaces; ␣ is a word boundary. A line in, a line out."""
-    frontend = _frontend(lexicon, morphology)
-    _filter(texts, lambda line: _visible(frontend.read(line).phonemes))
+    _filter_readings(texts, _frontend(lexicon, morphology), _visible_in_place, strict)
 
 
 @text_app.command("model")
@@ -118,16 +131,65 @@ def _frontend(lexicon: Path | None, morphology: bool) -> "Frontend":
     return Frontend(lexicon, morphology)
 
 
-def _visible(phonemes: tuple[str, ...]) -> str:
+def _visible(phonemes: Iterable[str]) -> str:
     """Return phonemes parted by spaces, the word boundary made visible."""
     return " ".join("␣" if phoneme == " " else phoneme for phoneme in phonemes)
 
 
-def _filter(texts: list[str] | None, change: Callable[[str], str]) -> None:
-    """Print a line for each line in, in order; an empty line stays empty. Raises: TextError naming the line."""
+def _visible_in_place(reading: "Reading") -> str:
+    """Return the visible phonemes of a reading, with the signs that have no reading where they were written."""
+    from malsori.text.hangul import is_syllable
+
+    places: dict[int, str] = {}
+    syllables = 0
+    for sign in reading.normalized:
+        if is_syllable(sign):
+            syllables += 1
+        elif sign not in " ,.?!…":
+            places[syllables] = places.get(syllables, "") + sign
+    shown: list[str] = []
+    for phoneme, syllable in zip(reading.phonemes, (*reading.phoneme_syllables[:-1], syllables), strict=True):
+        shown += [places.pop(syllable), phoneme] if syllable in places else [phoneme]
+    return _visible(shown)
+
+
+def _filter_readings(
+    texts: list[str] | None, frontend: "Frontend", show: Callable[["Reading"], str], strict: bool
+) -> None:
+    """Print what a reading of each line shows."""
+
+    def change(line: str) -> tuple[str, Sequence["Unreadable"]]:
+        reading = frontend.read(line, keep_unreadable=True)
+        return show(reading), reading.unreadable
+
+    _filter(texts, change, strict)
+
+
+def _filter(
+    texts: list[str] | None, change: Callable[[str], tuple[str, Sequence["Unreadable"]]], strict: bool
+) -> None:
+    """Print a line for each line in, in order; an empty line stays empty.
+
+    A sign that has no reading is told on standard error where it stands first; all are counted at the end. What is no
+    UTF-8 passes as it came. Raises: TextError with the count, if any sign has no reading and that is not allowed.
+    """
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     lines: Iterable[str] = (line for text in texts for line in text.split("\n")) if texts else sys.stdin
+    signs: Counter[str] = Counter()
+    lines_told = 0
     for number, line in enumerate(lines, 1):
-        try:
-            print(change(line.rstrip("\n")) if line.strip() else "")
-        except TextError as error:
-            raise TextError(f"line {number}: {error}") from error
+        changed, unreadable = change(line.rstrip("\n")) if line.strip() else ("", ())
+        print(changed)
+        for one in unreadable:
+            if one.sign not in signs:
+                told = f"malsori: line {number}, position {one.position}: {one} has no Korean reading; left as it is"
+                print(told, file=sys.stderr)
+            signs[one.sign] += 1
+        lines_told += bool(unreadable)
+    if signs:
+        kinds = f"{signs.total()} signs of {len(signs)} kinds in {lines_told} lines"
+        if strict:
+            raise TextError(f"{kinds} have no Korean reading; write them in Hangul, or leave --strict out")
+        print(f"malsori: {kinds} have no Korean reading and were left as they are", file=sys.stderr)

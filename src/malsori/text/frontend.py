@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from malsori.text.hangul import SILENT, compose
+from malsori.text.hangul import SILENT, compose, is_syllable
 from malsori.text.lexicon import Lexicon
 from malsori.text.morphology import MorphologicalAnalyzer
-from malsori.text.normalize import Normalized, normalize
+from malsori.text.normalize import Normalized, Unreadable, normalize
 from malsori.text.plan import PlannedWord, needs_morphemes, plan_reading
 from malsori.text.pronounce import INSIDE, STOP, WORD, Pronunciation, RuleHit, name_articles, pronounce
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
@@ -18,6 +18,7 @@ from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 FRONTEND_VERSION = "1"
 
 _EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
+_NOT_SPOKEN = re.compile(r"[^가-힣\s,.?!…]")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Reading:
 
     `phoneme_syllables` and `phoneme_words` give, for each phoneme, the index into `syllables` and `words`; -1 for
     boundaries. `words[i].start` and `.end` are offsets in `written`, which is the text in NFC without zero-width
-    characters.
+    characters. `unreadable` are the signs that stand in `normalized` and `pronounced` as they were written; no phoneme
+    stands for them.
     """
 
     written: str
@@ -48,6 +50,7 @@ class Reading:
     phoneme_words: tuple[int, ...]
     syllables: tuple[str, ...]
     words: tuple[Word, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Frontend:
@@ -66,15 +69,21 @@ class Frontend:
     def _lexicon(self) -> Lexicon:
         return Lexicon(self._user_file)
 
-    def read(self, text: str) -> Reading:
-        """Return every stage of a text. Raises: TextError naming a character that has no reading."""
-        normalized = normalize(text)
+    def read(self, text: str, keep_unreadable: bool = False) -> Reading:
+        """Return every stage of a text.
+
+        Args:
+            keep_unreadable: list a sign that has no reading, and say the rest, instead of refusing the text.
+        Raises: TextError naming a character that has no reading.
+        """
+        normalized = normalize(text, keep_unreadable)
         words, breaks = _eojeols(normalized)
         if not words:
             return _reading(normalized, words, breaks, Pronunciation((), ()))
-        asks = self._analyzer and needs_morphemes(normalized.text, self._lexicon)
-        tokens = self._analyzer.tokens(normalized.text) if self._analyzer and asks else []
-        plan = plan_reading(normalized.text, tokens, self._lexicon)
+        spoken = _NOT_SPOKEN.sub(" ", normalized.text)
+        asks = self._analyzer and needs_morphemes(spoken, self._lexicon)
+        tokens = self._analyzer.tokens(spoken) if self._analyzer and asks else []
+        plan = plan_reading(spoken, tokens, self._lexicon)
         kinds: list[str] = []
         for word, mark in zip(words, breaks, strict=True):
             kinds += [INSIDE] * (len(word.spoken) - 1) + [STOP if mark else WORD]
@@ -129,7 +138,6 @@ def _reading(
 ) -> Reading:
     """Return the reading, its phonemes laid out with boundaries and indices."""
     rows: list[tuple[str, int, int]] = [(START, -1, -1)]
-    spoken: list[str] = []
     position = 0
     for index, word in enumerate(words):
         for onset, nucleus, coda in sounds.syllables[position : position + len(word.spoken)]:
@@ -138,22 +146,21 @@ def _reading(
             rows.append((nucleus, position, index))
             if coda:
                 rows.append((f"-{coda}", position, index))
-            spoken.append(compose(onset, nucleus, coda))
             position += 1
         if index + 1 < len(words):
             rows.append((PAUSE if breaks[index] else SPACE, -1, -1))
-            spoken.append(f"{breaks[index]} ")
     rows.append((_end(breaks[-1]) if breaks else SENTENCE_ENDS[0], -1, -1))
-    tail = normalized.text[len(normalized.text.rstrip(",.?!…")) :] if words else ""
+    sounded = iter([compose(*parts) for parts in sounds.syllables])
     phonemes, phoneme_syllables, phoneme_words = zip(*rows, strict=True)
     return Reading(
         written=normalized.written,
         normalized=normalized.text,
-        pronounced="".join(spoken) + tail,
+        pronounced="".join([next(sounded) if is_syllable(sign) else sign for sign in normalized.text]),
         rules=sounds.hits,
         phonemes=phonemes,
         phoneme_syllables=phoneme_syllables,
         phoneme_words=phoneme_words,
         syllables=tuple("".join(word.spoken for word in words)),
         words=tuple(words),
+        unreadable=normalized.unreadable,
     )

@@ -51,9 +51,7 @@ _SILENT |= frozenset(
 _PLAIN = re.compile(r"[가-힣\s.,?!…]+")
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
-_HANJA = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]+")
-_GLOSS = re.compile("[(（]([\u3400-\u4dbf\u4e00-\u9fff]+)[)）]")
-_RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+")
+_RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+|[^가-힣\s.,?!…]+")
 _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
 
 
@@ -68,12 +66,33 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A sign that has no Korean reading, and where it stands in the written text."""
+
+    sign: str
+    position: int
+
+    def __str__(self) -> str:
+        """Return the sign with its code point and its name in Unicode, for a message."""
+        unnamed = "a byte that is not UTF-8" if "\udc80" <= self.sign <= "\udcff" else "without a name"
+        return f"{describe(self.sign)} {unicodedata.name(self.sign, unnamed)}"
+
+
+@dataclass(frozen=True)
 class Normalized:
-    """Spoken text and where each part of it was written."""
+    """Spoken text and where each part of it was written; a sign without a reading stands in it as it was written."""
 
     written: str
     text: str
     pieces: tuple[Piece, ...]
+
+    @cached_property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """The signs that have no reading, in order."""
+        kept = (piece for piece in self.pieces if not is_syllable(piece.spoken[0]) and piece.spoken[0] not in " ,.?!…")
+        return tuple(
+            Unreadable(sign, piece.start + offset) for piece in kept for offset, sign in enumerate(piece.spoken)
+        )
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -90,18 +109,28 @@ class Normalized:
         )
 
 
-def normalize(text: str) -> Normalized:
+def normalize(text: str, keep_unreadable: bool = False) -> Normalized:
     """Return a text as it is read aloud: Hangul syllables, single spaces and the marks , . ? ! … only.
 
     >>> normalize("3개에 10,000원!").text
     '세 개에 만 원!'
 
+    Args:
+        keep_unreadable: leave a sign that has no reading as it is, and list it, instead of refusing the text.
     Raises: TextError naming a character that has no reading, its code point and position.
     """
     written = to_nfc(to_nfc(text).translate(_CLEAN))
     if _TIDY.fullmatch(written):
         return Normalized(written, written, (Piece(written, 0, len(written), True),))
-    return _tidy(written, _cut(written))
+    normalized = _tidy(written, _cut(written))
+    if normalized.unreadable and not keep_unreadable:
+        first = normalized.unreadable[0]
+        around = written[max(0, first.position - 20) : first.position + 20]
+        raise TextError(
+            f"{first} at position {first.position}, in {around!r}, has no Korean reading; accepted: Hangul, digits, "
+            "Latin letters, common Hanja, signs and emoji. Write it in Hangul."
+        )
+    return normalized
 
 
 def _cut(written: str) -> Iterator[Piece]:
@@ -114,7 +143,7 @@ def _cut(written: str) -> Iterator[Piece]:
             position = plain.end()
             continue
         spoken, end = _read(written, position)
-        yield Piece(spoken, position, end, False)
+        yield Piece(spoken, position, end, spoken == written[position:end])
         position = end
 
 
@@ -130,17 +159,17 @@ def _read(written: str, position: int) -> tuple[str, int]:
     jamo = _JAMO.match(written, position)
     if jamo:
         return _read_jamo(jamo[0]), jamo.end()
-    gloss = _GLOSS.match(written, position)
-    if gloss and written[:position].endswith(_read_hanja(gloss[1], written, position)):
+    gloss = _hanja_runs(in_parentheses=True).match(written, position)
+    if gloss and written[max(0, position - len(gloss[1])) : position] == _read_hanja(gloss[1], written, position):
         return "", gloss.end()
-    hanja = _HANJA.match(written, position)
+    hanja = _hanja_runs().match(written, position)
     if hanja:
         return _read_hanja(hanja[0], written, position), hanja.end()
     return _read_sign(written, position)
 
 
 def _read_sign(written: str, position: int) -> tuple[str, int]:
-    """Return the reading of a single sign or emoji. Raises: TextError if it has none."""
+    """Return the reading of a single sign or emoji; the sign itself if it has none."""
     sign = written[position]
     emoji = mapping("emoji.tsv")
     for length in (2, 1):
@@ -161,10 +190,7 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
     roman = "ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩⅪⅫ".find(sign) + 1 or "ⅰⅱⅲⅳⅴⅵⅶⅷⅸⅹⅺⅻ".find(sign) + 1
     if roman:
         return sino(roman), position + 1
-    raise TextError(
-        f"{describe(sign)} at position {position} of {written!r} has no Korean reading; accepted: Hangul, digits, "
-        "Latin letters, common Hanja, signs and emoji. Write it in Hangul."
-    )
+    return sign, position + 1
 
 
 def _joins(written: str, position: int) -> bool:
@@ -201,18 +227,19 @@ def _hanja() -> dict[str, str]:
     return {character: reading for reading, characters in table("hanja.tsv") for character in characters}
 
 
+@cache
+def _hanja_runs(in_parentheses: bool = False) -> re.Pattern[str]:
+    """Return the pattern of a run of Hanja that have a reading, or of one that glosses the word before it."""
+    run = f"([{''.join(_hanja())}]+)"
+    return re.compile(rf"[(（]{run}[)）]" if in_parentheses else run)
+
+
 def _read_hanja(hanja: str, written: str, position: int) -> str:
-    """Return the reading of Hanja, with the initial law (두음 법칙). Raises: TextError naming one not in the table."""
+    """Return the reading of Hanja, with the initial law (두음 법칙)."""
     spoken = ""
-    for offset, character in enumerate(hanja):
-        reading = _hanja().get(character)
-        if reading is None:
-            raise TextError(
-                f"{describe(character)} at position {position + offset} of {written!r} is not in the table of Hanja; "
-                "write it in Hangul."
-            )
+    for character in hanja:
         initial = not spoken and not (position and is_syllable(written[position - 1]))
-        spoken += _initial_law(reading, spoken[-1:], initial)
+        spoken += _initial_law(_hanja()[character], spoken[-1:], initial)
     return spoken
 
 

@@ -1,5 +1,6 @@
 """Speech synthesis: text → Speech. The command line, the server and Python all come through `Voice.say`."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from malsori.text.symbols import PAUSE, START
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisInput, SynthesisOutput, Vocoder
 from malsori.tts.vocoders import load_vocoder
+
+log = logging.getLogger("malsori")
 
 #: Sentences are joined with this much silence between them.
 _BETWEEN_SENTENCES_SECONDS = 0.15
@@ -102,12 +105,14 @@ class Voice:
         """Return the speech of a text of any length; it is spoken sentence by sentence.
 
         Raises: OptionError for an option that this voice cannot serve, an unknown speaker among them, before any work;
-            TextError if there is nothing to say, or a character has no reading.
+            TextError if there is nothing to say. A sign without a reading is left out, with a warning that names it.
         """
         options = options or SayOptions()
         self.acoustic.refuse_unsupported(options)
         began = time.perf_counter()
-        reading = self.frontend.read(text)
+        reading = self.frontend.read(text, keep_unreadable=True)
+        if reading.unreadable:
+            log.warning(_what_is_left_out(reading))
         if not reading.words:
             raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
         output = self._synthesize(reading, options)
@@ -198,6 +203,13 @@ def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
 def _joined(parts: list[Any], between: np.ndarray) -> np.ndarray:
     """Return arrays one after another with `between` between two of them."""
     return np.concatenate([piece for part in parts for piece in (between, part)][1:])
+
+
+def _what_is_left_out(reading: Reading) -> str:
+    """Return a line that names each sign without a reading where it stands first, and counts them all."""
+    first = {unreadable.sign: unreadable for unreadable in reversed(reading.unreadable)}
+    places = [f"{sign} at position {sign.position}" for sign in sorted(first.values(), key=lambda one: one.position)]
+    return f"left out, as they have no Korean reading, {len(reading.unreadable)} signs: {'; '.join(places)}"
 
 
 def _same_audio(wanted: AudioConfig, found: AudioConfig) -> None:
