@@ -165,9 +165,7 @@ def _filter_readings(
     _filter(texts, change, strict)
 
 
-def _filter(
-    texts: list[str] | None, change: Callable[[str], tuple[str, Sequence["Unreadable"]]], strict: bool
-) -> None:
+def _filter(texts: list[str] | None, change: Callable[[str], tuple[str, Sequence["Unreadable"]]], strict: bool) -> None:
     """Print a line for each line in, in order; an empty line stays empty.
 
     A sign that has no reading is told on standard error where it stands first; all are counted at the end. What is no
