@@ -17,7 +17,8 @@ from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.encode import encode, phoneme_encoder
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, _kept_recognizer, load_recognizer, shared_recognizer
-from malsori.audio.io import load_audio, resample, save_audio, stream_audio
+from malsori.audio.io import load_audio, save_audio, stream_audio
+from malsori.audio.resampling import resample
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from malsori.asr.recognizer import load_recognizer
-from malsori.audio.io import load_audio, resample, save_audio
+from malsori.audio.io import load_audio, save_audio
+from malsori.audio.resampling import resample
 from malsori.cli import run
 from malsori.config import RECOGNITION_AUDIO
 from malsori.corpus.audio_quality import text_fit

@@ -162,8 +162,8 @@ def spectral_change(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Fl
 def _log_mel(wave: np.ndarray, sample_rate: int, audio: AudioConfig) -> np.ndarray:
     import torch
 
-    from malsori.audio.io import resample
     from malsori.audio.mel import log_mel
+    from malsori.audio.resampling import resample
 
     wave = np.ascontiguousarray(resample(wave, sample_rate, audio.sample_rate), dtype=np.float32)
     if len(wave) < audio.fft_samples:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from malsori.audio.io import resample
+from malsori.audio.resampling import resample
 from malsori.errors import AudioError, ModelError
 from malsori.pretrained.folder import SavedModel
 from malsori.runtime.device import Runtime

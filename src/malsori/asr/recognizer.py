@@ -18,7 +18,8 @@ from malsori.alignment.spans import Alignment
 from malsori.asr.encode import phoneme_encoder
 from malsori.asr.longform import QuietCutter
 from malsori.asr.options import DecodingOptions
-from malsori.audio.io import resample, stream_audio
+from malsori.audio.io import stream_audio
+from malsori.audio.resampling import resample
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from malsori.audio.formats import encode
+from malsori.audio.resampling import resample
 from malsori.errors import AudioError, MissingExtraError
 from malsori.extras import import_extra
 from malsori.files import atomic_file
 
 #: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
-
-#: Endings that `save_audio` writes, with libsndfile's names for the container and the samples in it.
-OUTPUT_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
 
 @dataclass(frozen=True)
@@ -119,37 +118,16 @@ def header_seconds(path: Path | str) -> float | None:
             return None
 
 
-def resample(wave: Float[np.ndarray, " samples"], rate: int, wanted: int) -> Float[np.ndarray, " resampled"]:
-    """Return the wave at another sample rate (soxr's high quality), or the wave itself when the rates agree."""
-    if rate == wanted:
-        return wave
-    import soxr
-
-    return np.asarray(soxr.resample(wave, rate, wanted, quality="HQ"), dtype=np.float32)
-
-
 def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_rate: int) -> None:
-    """Write a wave as 16-bit WAV or FLAC, or as Ogg Vorbis, by the file's ending; whole or not at all.
+    """Write a wave as the kind of sound file that its ending names (formats.OUTPUT_FORMATS); whole or not at all.
 
-    Args:
-        path: file to write; its folder is made when missing.
-        wave: (samples,) in [-1, 1]; what lies outside is clipped.
-        sample_rate: Hz.
-    Raises: AudioError for an ending that is not written, a wave that is not one channel, or NaN in it.
+    Args: as encode's; the file's folder is made when missing.
+    Raises: as encode; FileError if the disk does not take it.
     """
-    import soundfile
-
     path = Path(path)
-    if path.suffix.lower() not in OUTPUT_FORMATS:
-        raise AudioError(f"{path}: cannot write '{path.suffix}' files; use {', '.join(OUTPUT_FORMATS)}")
-    if wave.ndim != 1 or not np.isfinite(wave).all():
-        raise AudioError(f"{path}: cannot write a wave of shape {wave.shape}; give (samples,) without NaN")
-    container, subtype = OUTPUT_FORMATS[path.suffix.lower()]
-    samples = np.asarray(wave, dtype=np.float32).clip(-1.0, 1.0)
-    # Rounded here, so that what was quantized once is written back bit for bit (libsndfile scales by 32767 or 32768).
-    data = np.rint(samples * 32768).clip(-32768, 32767).astype(np.int16) if subtype == "PCM_16" else samples
+    content = encode(wave, sample_rate, path)
     with atomic_file(path) as temporary:
-        soundfile.write(str(temporary), data, sample_rate, format=container, subtype=subtype)
+        temporary.write_bytes(content)
 
 
 def _existing(path: Path | str) -> Path:

@@ -45,7 +45,9 @@ class TranscriptForm(enum.StrEnum):
 @app.command("say")
 def say(
     text: Annotated[str, typer.Argument(help="What to say: the text itself, a text file, or - for standard input.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Sound file to write: .wav, .flac or .ogg.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Sound file to write: .wav, .flac, .ogg, .opus, .mp3, .m4a, .aac.")
+    ],
     voice: Annotated[str | None, typer.Option(help="A built-in voice, a folder, a run, or a hub id.")] = None,
     vocoder: Annotated[str | None, typer.Option(help="The same for the vocoder; griffin-lim for none.")] = None,
     speaker: Annotated[str | None, typer.Option(help="Who of the voice's speakers.")] = None,

@@ -213,7 +213,7 @@ def _pymcd_cepstra(wave: np.ndarray, sample_rate: int) -> np.ndarray:
         raise MetricError(
             "--as pymcd needs WORLD's envelope: pip install pyworld, or use our own definition"
         ) from error
-    from malsori.audio.io import resample
+    from malsori.audio.resampling import resample
 
     wave = resample(np.asarray(wave, np.float32), sample_rate, PYMCD_RATE)
     _, envelope, _ = pyworld.wav2world(wave.astype(np.float64), PYMCD_RATE, fft_size=PYMCD_FFT)

@@ -172,8 +172,8 @@ def _mel_l1(reference: np.ndarray, hypothesis: np.ndarray, sample_rate: int, pat
     """Return the mean absolute difference of natural-log mel bands along the path, by the voices' own AudioConfig."""
     import torch
 
-    from malsori.audio.io import resample
     from malsori.audio.mel import log_mel
+    from malsori.audio.resampling import resample
     from malsori.config import AudioConfig
 
     audio = AudioConfig()
@@ -192,7 +192,7 @@ def _intelligibility(reference: np.ndarray, hypothesis: np.ndarray, sample_rate:
     """Return STOI and wide-band PESQ where their packages are installed and the sounds are equally long."""
     if abs(len(hypothesis) / len(reference) - 1.0) > SAME_LENGTH:
         return {}
-    from malsori.audio.io import resample
+    from malsori.audio.resampling import resample
 
     length = min(len(reference), len(hypothesis))
     ours, theirs = (

@@ -67,7 +67,7 @@ class Speech:
         return len(self.wave) / self.sample_rate
 
     def save(self, path: Path | str) -> None:
-        """Write the wave to a sound file (.wav, .flac, .ogg), whole or not at all."""
+        """Write the wave to a sound file of the kind that its ending names (`audio.formats`), whole or not at all."""
         save_audio(path, self.wave, self.sample_rate)
 
 
