@@ -43,7 +43,7 @@ FLOORS = (
 ROOMS = {
     "alignment": (12, 1120),
     "asr": (8, 550),
-    "audio": (7, 550),
+    "audio": (9, 690),
     "cli": (10, 930),
     "corpus": (13, 1810),
     "decode": (5, 490),
