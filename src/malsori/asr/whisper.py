@@ -1,11 +1,12 @@
 """Decoding a Whisper: mel ─► encoder ─► search with fallback ─► accepted, or rejected ─► words with times."""
 
+import functools
 import logging
 import math
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from malsori.asr.encode import checked_seconds
 from malsori.asr.options import DecodingOptions, checked_language, refuse_unsupported
+from malsori.asr.short_window import MARGIN_SECONDS, SilentWindow
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel
@@ -31,7 +33,7 @@ from malsori.decode.seq2seq import (
 )
 from malsori.decode.transcript import Segment, TranscriptWord
 from malsori.errors import OptionError
-from malsori.models.whisper import WhisperConfig
+from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.folder import SavedModel
 from malsori.runtime.device import Runtime, runtime_of
 from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
@@ -109,7 +111,17 @@ class WhisperSegmentDecoder:
             yield from self._words(result, state, constraints, piece)
 
     def _start(self, waves: Float[np.ndarray, "batch samples"]) -> DecoderState:
-        return self.network.start(_mel(waves, self.config, self.audio).to(self.runtime.device))
+        """Return the decoder's state under sounds; short ones are encoded without the silence that fills the window."""
+        rate = self.audio.sample_rate
+        longest = self.config.window_frames * self.audio.hop_samples - round(MARGIN_SECONDS * rate)
+        if not self.config.whole_window or not isinstance(self.network, Whisper) or waves.shape[1] >= longest:
+            return self.network.start(_mel(waves, self.config, self.audio).to(self.runtime.device))
+        waves = np.pad(waves, ((0, 0), (0, round(MARGIN_SECONDS * rate))))
+        return self._silent_window.start(_log_mel(waves, self.audio, 0).to(self.runtime.device))
+
+    @functools.cached_property
+    def _silent_window(self) -> SilentWindow:
+        return SilentWindow.of(cast(Whisper, self.network))
 
     def _constraints(self, options: DecodingOptions) -> DecodingConstraints:
         config, language, task = self.config, options.language or self.languages[0], options.task or "transcribe"
@@ -171,10 +183,13 @@ def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarr
 
 
 def _mel(waves: Float[np.ndarray, "batch samples"], config: WhisperConfig, audio: AudioConfig) -> Tensor:
-    window = config.window_frames if config.whole_window else 0
-    if not config.whole_window:
-        waves = np.pad(waves, ((0, 0), (0, round(config.trailing_silence * audio.sample_rate))))
-    return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window)
+    if config.whole_window:
+        return _log_mel(waves, audio, config.window_frames)
+    return _log_mel(np.pad(waves, ((0, 0), (0, round(config.trailing_silence * audio.sample_rate)))), audio, 0)
+
+
+def _log_mel(waves: Float[np.ndarray, "batch samples"], audio: AudioConfig, window_frames: int) -> Tensor:
+    return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window_frames)
 
 
 def _fallback(options: DecodingOptions) -> FallbackOptions:

@@ -211,19 +211,21 @@ class WhisperEncoder(nn.Module):
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch time features"], Bool[Tensor, "batch time"] | None]:
         """Return the encoder's output, and which steps of it are real, if lengths say so."""
-        mask = None
-        hidden = mel.transpose(1, 2)
-        if lengths is not None:
-            frames = length_mask(lengths, mel.shape[1])[:, None]
-            hidden = nn.functional.gelu(self.first(hidden * frames)) * frames
-            mask = frames[:, 0, ::_STRIDE]
-        else:
-            hidden = nn.functional.gelu(self.first(hidden))
-        hidden = nn.functional.gelu(self.second(hidden)).transpose(1, 2)
-        hidden = hidden + self.positions[: hidden.shape[1]]
+        frames = None if lengths is None else length_mask(lengths, mel.shape[1])
+        mask = None if frames is None else frames[:, ::_STRIDE]
+        hidden = self.embed(mel, frames)
         for block in self.blocks:
             hidden = block(hidden, None if mask is None else mask[:, None, None])
         return self.norm(hidden), mask
+
+    def embed(
+        self, mel: Float[Tensor, "batch frames mel_channels"], real: Bool[Tensor, "batch frames"] | None = None
+    ) -> Float[Tensor, "batch time features"]:
+        """Return what the blocks are given: the convolutions' output with its positions."""
+        frames = 1.0 if real is None else real[:, None]
+        hidden = nn.functional.gelu(self.first(mel.transpose(1, 2) * frames)) * frames
+        hidden = nn.functional.gelu(self.second(hidden)).transpose(1, 2)
+        return hidden + self.positions[: hidden.shape[1]]
 
 
 class WhisperDecoder(nn.Module):
