@@ -42,7 +42,7 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (12, 1120),
-    "asr": (8, 550),
+    "asr": (9, 610),
     "audio": (9, 690),
     "cli": (10, 930),
     "corpus": (13, 1810),
