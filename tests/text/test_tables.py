@@ -37,6 +37,11 @@ def test_normalize_reads_what_is_written(written: str, accepted: str) -> None:
     assert bare(normalize(written).text) in accepted.split("|")
 
 
+@pytest.mark.parametrize(("kind", "written", "accepted"), list(rows(HERE / "expressions.tsv")))
+def test_an_expression_is_read_by_its_kind(kind: str, written: str, accepted: str) -> None:
+    assert bare(normalize(written).text) in {bare(answer) for answer in accepted.split("|")}, kind
+
+
 @pytest.fixture(scope="session")
 def exams(data_folder: Path) -> Path:
     """Return the folder of exam tables beside the recordings; skip, saying so, where there is none."""

@@ -42,6 +42,12 @@ LETTERS = dict(
 )
 #: Digits after a letter that are read in English: MP3, H2O, B2B.
 _ENGLISH_DIGITS = {"1": "원", "2": "투", "3": "쓰리", "4": "포"}
+#: What English words of up to four letters look like; others are read letter by letter (abc, dpi).
+_SAYABLE = re.compile(
+    r"(?:[bcdfghjklmnprstvwyz]|[bcfgkps]l|[bcdfgkpt]r|[cgpstw]h|s[ckmnptw]|[dtq]w|qu|kn|wr|gn|ps)?[aeiouy]+"
+    r"(?:(?:[bcdfghjklmnprstvwxz]|[bcdfgklmnprst]{2}|ph|th|sh|ch|ck|ng|qu)[aeiouy]+)*"
+    r"(?:[bcdfghklmnprstvwxz]|ck|ct|[cstg]h|f[ft]|l[bdfklmpstv]|m[bmps]|n[cdgknstx]|p[hpst]|r[bcdfgkmnpstv]|s[kmpst]|t[stz]|xt|zz|gg|gs|bs|ds|ws|dd|rl)?"
+)
 _MIXED = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+(?![a-z]))")
 #: Graphemes of English with the sounds Korean gives them, longest first: consonants, then vowels.
 _GRAPHEMES = re.compile(
@@ -72,7 +78,7 @@ def read_latin(word: str) -> str:
     lower = word.lower()
     if lower.endswith("s") and len(lower) > 3 and _known(lower[:-1]):
         return f"{_known(lower[:-1])}스"
-    if len(lower) <= 2 or not re.search("[aeiouy]", lower):
+    if len(lower) <= 2 or not re.search("[aeiouy]", lower) or (len(lower) <= 4 and not _SAYABLE.fullmatch(lower)):
         return spell(word)
     return _by_shape(lower)
 

@@ -13,20 +13,12 @@ from functools import cache, cached_property
 from itertools import accumulate
 
 from malsori.errors import TextError
-from malsori.text.expressions import expressions
-from malsori.text.hangul import CODAS, NUCLEI, ONSETS, SILENT, compose, decompose, describe, is_syllable, to_nfc
+from malsori.text.cleaning import clean
+from malsori.text.expressions import read_expression
+from malsori.text.hangul import NUCLEI, SILENT, compose, decompose, describe, is_syllable
 from malsori.text.numbers import sino
 from malsori.text.pronounce import SPLIT
 from malsori.text.tables import mapping, table
-
-_INVISIBLE = dict.fromkeys([0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF, 0x00AD, 0xFE0E, 0xFE0F, 0x20E3])
-_INVISIBLE |= dict.fromkeys([*range(0x1F3FB, 0x1F400), *range(0x202A, 0x202F), *range(0xE0020, 0xE0080)])
-_ONE_FOR_ONE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys(range(0x2000, 0x200B), 0x20)
-_ONE_FOR_ONE |= {0x3000: 0x20, 0x00A0: 0x20, 0x202F: 0x20, 0x2028: 0x0A, 0x2029: 0x0A, 0x85: 0x0A, 0x3164: 0x20}
-_ONE_FOR_ONE |= {0x1100 + index: ord(jamo) for index, jamo in enumerate(ONSETS)}
-_ONE_FOR_ONE |= {0x1161 + index: ord(jamo) for index, jamo in enumerate(NUCLEI)}
-_ONE_FOR_ONE |= {0x11A8 + index: ord(jamo) for index, jamo in enumerate(CODAS)}
-_CLEAN = _INVISIBLE | _ONE_FOR_ONE
 
 #: Signs that part what they stand between, and signs that are not spoken at all.
 _BREAKS = {
@@ -48,8 +40,9 @@ _SILENT = frozenset(
 _SILENT |= frozenset(
     "ªº¨¸¯¬¦¡¿♠♣♤♧◈▣▤▥▦▧▨▩▪▫◦◾◽◼◻█▌▐░▒▓─━│┃┌┐└┘├┤┬┴┼═║╔╗╚╝￣＿ˇ˘˝˛˙ˆ˜〃〄〒〓⊙∴∵∠⊥⌒∂∇≡≒∽∝∫∬∈∋⊆⊇⊂⊃∪∩∧∨￢∀∃ㅤ"
 )
-_PLAIN = re.compile(r"[가-힣\s.,?!…]+")
+_PLAIN = re.compile(r"(?:[가-힣\s,?!…]|\.(?![A-Za-z]))++")  # a dot before a letter may belong to the name of a file
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
+_WORD = re.compile("[0-9가-힣]{1,20}")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
 _RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+|[^가-힣\s.,?!…]+")
 _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
@@ -119,7 +112,7 @@ def normalize(text: str, keep_unreadable: bool = False) -> Normalized:
         keep_unreadable: leave a sign that has no reading as it is, and list it, instead of refusing the text.
     Raises: TextError naming a character that has no reading, its code point and position.
     """
-    written = to_nfc(to_nfc(text).translate(_CLEAN))
+    written = clean(text)
     if _TIDY.fullmatch(written):
         return Normalized(written, written, (Piece(written, 0, len(written), True),))
     normalized = _tidy(written, _cut(written))
@@ -149,13 +142,9 @@ def _cut(written: str) -> Iterator[Piece]:
 
 def _read(written: str, position: int) -> tuple[str, int]:
     """Return the reading of what stands at a position, and where it ends."""
-    finder, readers = expressions()
-    found = finder.match(written, position)
-    if found and found.lastgroup:
-        pattern, reader = readers[found.lastgroup]
-        match = pattern.match(written, position)
-        if match:
-            return reader(match, written), match.end()
+    expression = read_expression(written, position)
+    if expression:
+        return expression
     jamo = _JAMO.match(written, position)
     if jamo:
         return _read_jamo(jamo[0]), jamo.end()
@@ -195,13 +184,17 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
 
 def _joins(written: str, position: int) -> bool:
     """Return whether a tilde stands for 'from ... to': between words, or before a number, without spaces."""
-    before, after = re.search(r"\S*$", written[:position]), re.match(r"[0-9가-힣]*", written[position + 1 :])
-    if not before or not before[0] or not after or not after[0]:
+    before = (written[max(0, position - 20) : position].split(" ") or [""])[-1]
+    before = before[:-1] if before.endswith("요일)") or re.search(r"\([월화수목금토일]\)$", before) else before
+    after = _WORD.match(written, position + 1)
+    if not before.strip() or not after:
         return False
-    word = before[0][-1]
-    if {before[0], after[0]} <= set("월화수목금토일"):
+    if {before, after[0]} <= set("월화수목금토일"):
         return True
-    return after[0][0].isdigit() or (len(before[0]) > 1 and len(after[0]) > 1 and (is_syllable(word) or word.isdigit()))
+    word = before[-1]
+    if after[0][0].isdigit() or (word.isdigit() and re.match("영[하상]|오[전후]|최[대고]", after[0])):
+        return True
+    return len(before) > 1 and len(after[0]) > 1 and (is_syllable(word) or word.isdigit())
 
 
 def _read_jamo(jamo: str) -> str:

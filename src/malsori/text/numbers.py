@@ -16,6 +16,8 @@ LARGE_SCALES = ("", "만", "억", "조", "경", "해", "자", "양", "구", "간
 MAX_DIGITS = 4 * len(LARGE_SCALES)
 _NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 _NATIVE_ONES = ("", "하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉")
+#: Counters that count only certain things, and the list of these in patterns.tsv.
+_THINGS = {"쪽": "cloves", "부": "copies", "단": "bundles", "주": "plants", "동": "buildings"}
 _DETERMINERS = {"하나": "한", "둘": "두", "셋": "세", "넷": "네"}
 
 
@@ -97,12 +99,11 @@ class Counter:
     gap: int
 
 
+#: 제 before a number, as a word of its own: 제 5장.
+_ORDINAL = re.compile(r"(?:^|[^가-힣])제\s$")
 _ENGLISH = ("제로", "원", "투", "쓰리", "포", "파이브")
-#: What may follow a counter; anything else means that it only begins a longer word (3개봉, 2장관).
-_AFTER_COUNTER = re.compile(
-    r"(?:은|는|이|가|을|를|에|의|도|만|로|과|와|까지|부터|보다|씩|쯤|째|짜리|정도|이상|당|여|나|밖|뿐|처럼|라|인|입|였|이었|예|들|간|안|"
-    r"동안|전|후|뒤|마다|중|내|치|꼴|가량|남짓|안팎|미만|이하|하고|랑|대|말|반|끼리|면|니|지|고|며|다|차|된|된지|동|께|초|중순|하순|상순|한|으|였|[^가-힣]|$)"
-)
+#: What may not follow 월 after a number: 월드컵, 월요일.
+_NOT_MONTH = re.compile("월(?:드|급|세|요|계|남)")
 
 
 @cache
@@ -113,17 +114,30 @@ def _counters() -> tuple[dict[str, str], re.Pattern[str]]:
     return systems, re.compile(rf"\s?({longest_first})")
 
 
+@cache
+def _after_counter() -> re.Pattern[str]:
+    """Return the pattern of what may follow a counter; anything else makes it part of a longer word (3개봉, 2장관)."""
+    return re.compile(rf"{choice('after_counter')}|[^가-힣]|$")
+
+
 def find_counter(after: str) -> Counter | None:
     """Return the counter that a text begins with, None if it begins with another word."""
     systems, pattern = _counters()
     match = pattern.match(after)
     while match:
         name = match[1]
-        if _AFTER_COUNTER.match(after, match.end()):
+        if _after_counter().match(after, match.end()) or _stands_alone(name, systems[name], after[match.start(1) :]):
             return Counter(name, systems[name], len(match[0]) - len(name))
         shorter = [name[:length] for length in range(len(name) - 1, 0, -1) if name[:length] in systems]
         match = re.compile(rf"\s?({shorter[0]})").match(after) if shorter else None
     return None
+
+
+def _stands_alone(counter: str, system: str, after: str) -> bool:
+    """Return whether a counter is one whatever follows it: a native one of two syllables or more, 월 but for 월드컵."""
+    if counter == "월":
+        return _NOT_MONTH.match(after) is None
+    return system == "native" and len(counter) > 1
 
 
 def count(value: int, counter: Counter | None, before: str, after: str) -> str:
@@ -132,7 +146,7 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     >>> count(3, find_counter("층에"), "", "층에"), count(3, find_counter("개"), "", "개")
     ('삼', '세')
     """
-    if counter is None or value == 0 or before.endswith("제"):
+    if counter is None or value == 0 or before.endswith("제") or _ORDINAL.search(before):
         return sino(value)
     system = counter.system
     if system == "context":
@@ -162,7 +176,13 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
         guests = re.match(r"분(?:이|께서|을|만)?\s?(?:오셨|오시|계|모시|께서|입장)", after)
         return guests is not None or re.search(rf"{choice('people')}\s?$", before) is not None
     if counter == "장":
-        return re.match(r"장\s?\d+절", after) is None
+        chapter = re.match(
+            r"장(?:\s?\d+(?:절|쪽|항|조)|에서는|에선|에\s?(?:나오|나온|따르|의하)|의\s?(?:제목|내용)|\s?(?:참조|참고))",
+            after,
+        )
+        return chapter is None and re.search(r"(?:\d\s?(?:막|부|편|권)|교과서|성경|논문)\s?$", before) is None
+    if counter in ("쪽", "부", "단", "주", "동"):
+        return re.search(rf"{choice(_THINGS[counter])}[은는이가을를]?\s?$", before) is not None
     if counter == "점":
         return re.search(rf"{choice('pieces')}\s?$", before) is not None
     return value < 100

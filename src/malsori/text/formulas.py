@@ -1,0 +1,127 @@
+"""Numbers that a sign relates: formulas, comparisons, ratios and scores, fractions, house numbers, blood pressure."""
+
+import re
+import unicodedata
+
+from malsori.text.hangul import decompose
+from malsori.text.numbers import cardinal, find_counter
+from malsori.text.readers import NUMBER, after, before, gap, measured, reads
+from malsori.text.tables import choice
+from malsori.text.units import read_unit, unit_pattern
+
+_OPERATORS = dict.fromkeys("×*xX", "곱하기") | {"+": "더하기", "-": "빼기", "−": "빼기", "÷": "나누기", "/": "나누기"}
+#: Words that make two numbers a score: a victory after them, the word score before them.
+_PLAYED_AFTER = re.compile(
+    r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|압승|참패|역전|신승|석패|리드|제압|격파"
+    r"|영봉|콜드)|으?로\s?(?:이기|이겼|이긴|이길|지고|졌|진|질|지는|누르|눌|꺾|물리|비기|비겼|비긴|앞서|앞섰|앞선|뒤지|뒤졌|뒤진|끝|마치|마쳤|마친|마무리|내주|내줬|내준"
+    r"|따내|따낸|가져|달아|쫓|따라|밀리|밀렸|이끌|균형|아쉽|크게|가볍|전반|후반))"
+)
+_PLAYED_BEFORE = re.compile(
+    r"(?:스코어|점수|득점|승부차기|타이브레이크|전반전?|후반전?|연장전?)(?:[은는이가]|에서)?\s?$"
+)
+_COMPARISONS = {"<": "작다", ">": "크다", "≤": "작거나 같다", "≥": "크거나 같다"}
+
+
+@reads(
+    r"(?<![\d.])NUMBER(?:\s?[-+−×*÷/]\s?NUMBER){1,40}\s?=(?:\s?[-−]?NUMBER)?|NUMBERUNIT?(?:\s?[+×÷]\s?NUMBERUNIT?){1,40}"
+    r"|(?<![A-Za-z\d])NUMBERUNIT?(?:\s?[xX]\s?NUMBERUNIT?){1,3}(?![A-Za-z])"
+)
+def formula(match: re.Match[str], text: str) -> str:
+    """Return a formula: '3+4=7' is '삼 더하기 사는 칠', '4×50m' '사 곱하기 오십 미터'."""
+    following = after(match, text)
+    if re.fullmatch(r"[1-4]\+[1-4]", match[0]) and re.match(r"\s?(?:행사|이벤트|상품|증정|할인|로|으로)", following):
+        english = ("", "원", "투", "쓰리", "포")
+        return " 플러스 ".join(english[int(part)] for part in match[0].split("+"))
+    spoken = ""
+    for part in re.findall(rf"{NUMBER}(?:{unit_pattern()})?|[-+−×*÷/=xX]", match[0]):
+        if part == "=":
+            spoken += "은 " if decompose(spoken[-1])[2] else "는 "
+        elif part in _OPERATORS:
+            negative = part in "-−" and spoken.endswith(("은 ", "는 "))
+            spoken += "마이너스 " if negative else f" {_OPERATORS[part]} "
+        else:
+            spoken += measured(part)
+    return spoken + ("" if spoken[-1] == " " else gap(following, find_counter(following)))
+
+
+@reads(r"(?P<left>NUMBER)\s?(?P<sign>[<>≤≥])\s?(?P<right>NUMBER)")
+def comparison(match: re.Match[str], text: str) -> str:
+    """Return '3<5' as '삼은 오보다 작다'."""
+    left = cardinal(match["left"])
+    topic = "은" if decompose(left[-1])[2] else "는"
+    return f"{left}{topic} {cardinal(match['right'])}보다 {_COMPARISONS[match['sign']]}"
+
+
+@reads(r"(?<![\d.:/,-])(?P<left>\d{1,3})\s?(?P<mark>[-:–])\s?(?P<right>\d{1,3})(?![\d:/-]|[.,]\d)")
+def score(match: re.Match[str], text: str) -> str | None:
+    """Return '4-1' as '사 대 일' among the words of a game: a score before it, a victory or a defeat after it."""
+    following, preceding = after(match, text), before(match, text)
+    played = bool(_PLAYED_AFTER.match(following) or _PLAYED_BEFORE.search(preceding))
+    between_names = re.search(r"[가-힣A-Z]\s$", preceding) and re.fullmatch(r"\s[가-힣A-Z]{2,6}[.!?]?", following)
+    if not played and match["mark"] != ":" and (between_names or re.match(r"으?로(?![가-힣])", following)):
+        played = not _is_numbered(preceding)
+    if not played:
+        return None
+    return f"{cardinal(match['left'])} 대 {cardinal(match['right'])}{_word_gap(following)}"
+
+
+def _is_numbered(preceding: str) -> bool:
+    """Return whether the words before two numbers say that they are an address or the number of a figure or lesson."""
+    street = r"(?:[가-힣]{2,}(?:로|길|동|리|가|읍|면)|번지|산|지번)"
+    return re.search(rf"(?:{street}|{choice('hyphenated')})\s?$", preceding) is not None
+
+
+def _word_gap(following: str) -> str:
+    """Return the space before a word that is no particle."""
+    return "" if re.match(r"로|으로|의|이|가|은|는|을|를|에|까지|부터|인|였|이었|라|\s|$|[^가-힣]", following) else " "
+
+
+@reads(
+    r"NUMBER(?:\s?:\s?NUMBER){1,9}"
+    r"|(?<![\d.])\d+\s?대\s?\d+(?!\d)(?!\.\d)(?=[^가-힣\s]|\s?$|로|의|으로|이|가|은|는|\s[가-힣A-Z])"
+)
+def ratio(match: re.Match[str], text: str) -> str:
+    """Return '16:9' as '십육 대 구'."""
+    space = " " if re.match(r"상담|맞춤|비율", after(match, text)) else ""
+    return " 대 ".join(cardinal(part) for part in re.split(r"\s?[:대]\s?", match[0])) + space
+
+
+@reads(r"(?<![\d.:])(?P<left>\d{1,3}):(?P<right>\d{2})(?![\d:]|,\d)")
+def scale(match: re.Match[str], text: str) -> str | None:
+    """Return two numbers with a colon as a ratio, not a time, where the word before them says so: '비율 1:10'."""
+    if not re.search(rf"{choice('ratio_before')}[은는이가을를]?\s?$", before(match, text)):
+        return None
+    return f"{cardinal(match['left'])} 대 {cardinal(match['right'])}"
+
+
+@reads(
+    r"(?<![\d/.])(?:(?P<whole>\d+)(?:\s|(?=[½⅓⅔¼¾])))?(?:(?P<top>\d+)/(?P<bottom>\d+)|(?P<sign>[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]))(?![\d/])"
+    r"(?P<unit>UNIT)?"
+)
+def fraction(match: re.Match[str], text: str) -> str | None:
+    """Return '3/4L' as '사 분의 삼 리터', '1 1/2' as '일과 이 분의 일', '110/70' of the blood as '백십에 칠십'."""
+    sign = unicodedata.normalize("NFKC", match["sign"] or "")
+    top, bottom = sign.split("⁄") if sign else (match["top"], match["bottom"])
+    whole, unit = match["whole"], match["unit"]
+    if whole and (len(whole) > 2 or len(top) > len(bottom) or (len(top) == len(bottom) and top >= bottom)):
+        return None
+    preceding, following = before(match, text), after(match, text)
+    if not sign and ((unit or "").strip() == "mmHg" or re.search(r"혈압[^.?!]{0,12}$", preceding)):
+        name = f" {read_unit(unit).name}" if unit else ""
+        return f"{cardinal(top)}에 {cardinal(bottom)}{name}{gap(following)}"
+    spoken = f"{cardinal(bottom)} 분의 {cardinal(top)}"
+    if whole:
+        first = cardinal(whole)
+        spoken = f"{first}{'과' if decompose(first[-1])[2] else '와'} {spoken}"
+    if unit:
+        return f"{read_unit(unit).lead} {spoken} {read_unit(unit).name}{gap(following)}".lstrip()
+    return spoken + gap(following, find_counter(following))
+
+
+@reads(r"(?<![\d.-])\d{1,5}(?:-\d{1,5}){1,9}(?![\d]|\.\d)")
+def hyphenated(match: re.Match[str], text: str) -> str:
+    """Return '12-9' as '십이 다시 구'; a season such as 2023-24 has no word between."""
+    first, *rest = match[0].split("-")
+    following = after(match, text)
+    between = " " if len(first) == 4 and first[:2] in ("19", "20") and len(rest[0]) <= 2 else " 다시 "
+    return between.join(map(cardinal, [first, *rest])) + gap(following, find_counter(following))
