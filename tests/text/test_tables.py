@@ -42,6 +42,25 @@ def test_an_expression_is_read_by_its_kind(kind: str, written: str, accepted: st
     assert bare(normalize(written).text) in {bare(answer) for answer in accepted.split("|")}, kind
 
 
+def test_hanja_are_read_by_word() -> None:
+    cells = [cell.split() for row in rows(HERE / "hanja.tsv") for cell in row]
+    wrong = [(hanja, normalize(hanja).text, reading) for hanja, reading in cells if normalize(hanja).text != reading]
+    assert len(cells) >= 300 and wrong == []
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("여자(女子)와 시월(十月)", "여자와 시월"), ("音樂(음악)을", "음악을"), ("10萬圓과 3個月", "십만 원과 삼 개월"),
+        ("6月 5日 3時間", "유월 오 일 세 시간"), ("2024年", "이천이십사 년"), ("그의 生日", "그의 생일"),
+        ("金氏의 金", "김씨의 금"),
+        ("中國·日本", "중국 일본"), ("돈(金)", "돈 금"),
+    ],
+)  # fmt: skip
+def test_hanja_beside_hangul_and_digits(written: str, spoken: str) -> None:
+    assert normalize(written).text == spoken
+
+
 @pytest.fixture(scope="session")
 def exams(data_folder: Path) -> Path:
     """Return the folder of exam tables beside the recordings; skip, saying so, where there is none."""

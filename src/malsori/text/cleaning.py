@@ -1,5 +1,6 @@
 """Signs that are another way to write a plain one: full width, conjoining jamo, accents, spaces, what is not seen."""
 
+import re
 import unicodedata
 
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS, to_nfc
@@ -23,6 +24,12 @@ _CLEAN |= {
 }
 _LATIN: dict[str, int | str | None] = {"ß": "ss", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "þ": "th", "Þ": "Th"}
 _CLEAN |= str.maketrans("ØøĐđŁłıÐðĦħ", "OoDdLliDdHh") | str.maketrans(_LATIN)
+#: Hanja that count after digits: 3月 5日, 10萬圓.
+_COUNTERS = str.maketrans(
+    "月日年時分秒名個回次號番階層坪萬億兆圓間代世紀度期級等位卷冊章節件歲人里",
+    "월일년시분초명개회차호번계층평만억조원간대세기도기급등위권책장절건세인리",
+)
+_AFTER_DIGITS = re.compile(f"(?<=\\d)[{''.join(map(chr, _COUNTERS))}]+")
 
 
 def clean(text: str) -> str:
@@ -31,4 +38,5 @@ def clean(text: str) -> str:
     >>> clean("３개 café")
     '3개 cafe'
     """
-    return to_nfc(to_nfc(text).translate(_CLEAN))
+    plain = to_nfc(to_nfc(text).translate(_CLEAN))
+    return _AFTER_DIGITS.sub(lambda match: match[0].translate(_COUNTERS), plain)

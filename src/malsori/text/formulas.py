@@ -95,14 +95,14 @@ def scale(match: re.Match[str], text: str) -> str | None:
 
 
 @reads(
-    r"(?<![\d/.])(?:(?P<whole>\d+)(?:\s|(?=[½⅓⅔¼¾])))?(?:(?P<top>\d+)/(?P<bottom>\d+)|(?P<sign>[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]))(?![\d/])"
+    r"(?:(?<![\d/.])(?:(?P<whole>\d+)\s)?(?P<top>\d+)/(?P<bottom>\d+)(?![\d/])|(?:(?<![\d/.])(?P<before>\d+)\s?)?(?P<sign>[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]))"
     r"(?P<unit>UNIT)?"
 )
 def fraction(match: re.Match[str], text: str) -> str | None:
     """Return '3/4L' as '사 분의 삼 리터', '1 1/2' as '일과 이 분의 일', '110/70' of the blood as '백십에 칠십'."""
     sign = unicodedata.normalize("NFKC", match["sign"] or "")
     top, bottom = sign.split("⁄") if sign else (match["top"], match["bottom"])
-    whole, unit = match["whole"], match["unit"]
+    whole, unit = match["whole"] or match["before"], match["unit"]
     if whole and (len(whole) > 2 or len(top) > len(bottom) or (len(top) == len(bottom) and top >= bottom)):
         return None
     preceding, following = before(match, text), after(match, text)

@@ -15,10 +15,11 @@ from itertools import accumulate
 from malsori.errors import TextError
 from malsori.text.cleaning import clean
 from malsori.text.expressions import read_expression
-from malsori.text.hangul import NUCLEI, SILENT, compose, decompose, describe, is_syllable
+from malsori.text.hangul import NUCLEI, SILENT, compose, describe, is_syllable
+from malsori.text.hanja import hanja_runs, read_hanja
 from malsori.text.numbers import sino
 from malsori.text.pronounce import SPLIT
-from malsori.text.tables import mapping, table
+from malsori.text.tables import mapping
 
 #: Signs that part what they stand between, and signs that are not spoken at all.
 _BREAKS = {
@@ -42,6 +43,7 @@ _SILENT |= frozenset(
 )
 _PLAIN = re.compile(r"(?:[가-힣\s,?!…]|\.(?![A-Za-z]))++")  # a dot before a letter may belong to the name of a file
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
+_READING = re.compile("[(（]([가-힣]+)[)）]")
 _WORD = re.compile("[0-9가-힣]{1,20}")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
 _RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+|[^가-힣\s.,?!…]+")
@@ -148,13 +150,24 @@ def _read(written: str, position: int) -> tuple[str, int]:
     jamo = _JAMO.match(written, position)
     if jamo:
         return _read_jamo(jamo[0]), jamo.end()
-    gloss = _hanja_runs(in_parentheses=True).match(written, position)
-    if gloss and written[max(0, position - len(gloss[1])) : position] == _read_hanja(gloss[1], written, position):
+    return _read_run_of_hanja(written, position) or _read_sign(written, position)
+
+
+def _read_run_of_hanja(written: str, position: int) -> tuple[str, int] | None:
+    """Return the reading of Hanja; nothing for a gloss of the word before it, what a gloss in Hangul gives, if any."""
+    gloss = hanja_runs(in_parentheses=True).match(written, position)
+    if gloss and written[max(0, position - len(gloss[1])) : position] in (
+        read_hanja(gloss[1]),
+        read_hanja(gloss[1], before="가"),
+    ):
         return "", gloss.end()
-    hanja = _hanja_runs().match(written, position)
-    if hanja:
-        return _read_hanja(hanja[0], written, position), hanja.end()
-    return _read_sign(written, position)
+    run = hanja_runs().match(written, position)
+    if not run:
+        return None
+    reading = _READING.match(written, run.end())
+    if reading and len(reading[1]) == len(run[0]):
+        return reading[1], reading.end()
+    return read_hanja(run[0], written[max(0, position - 1) : position], written[run.end() : run.end() + 4]), run.end()
 
 
 def _read_sign(written: str, position: int) -> tuple[str, int]:
@@ -213,39 +226,6 @@ def _read_jamo(jamo: str) -> str:
 def _signs() -> dict[str, str]:
     """Return how signs and bare jamo are said."""
     return {sign: spoken.replace("_", " ") for sign, spoken in mapping("signs.tsv").items()}
-
-
-@cache
-def _hanja() -> dict[str, str]:
-    return {character: reading for reading, characters in table("hanja.tsv") for character in characters}
-
-
-@cache
-def _hanja_runs(in_parentheses: bool = False) -> re.Pattern[str]:
-    """Return the pattern of a run of Hanja that have a reading, or of one that glosses the word before it."""
-    run = f"([{''.join(_hanja())}]+)"
-    return re.compile(rf"[(（]{run}[)）]" if in_parentheses else run)
-
-
-def _read_hanja(hanja: str, written: str, position: int) -> str:
-    """Return the reading of Hanja, with the initial law (두음 법칙)."""
-    spoken = ""
-    for character in hanja:
-        initial = not spoken and not (position and is_syllable(written[position - 1]))
-        spoken += _initial_law(_hanja()[character], spoken[-1:], initial)
-    return spoken
-
-
-def _initial_law(reading: str, before: str, initial: bool) -> str:
-    """Return a reading after the initial law: 女 녀 is 여 at the head of a word, 律 률 is 율 after a vowel or ㄴ."""
-    onset, nucleus, coda = decompose(reading)
-    if reading in ("렬", "률") and before and decompose(before)[2] in ("", "ㄴ"):
-        return compose(SILENT, nucleus, coda)
-    if not initial or onset not in "ㄴㄹ":
-        return reading
-    if nucleus in "ㅑㅕㅛㅠㅣㅖ":
-        return compose(SILENT, nucleus, coda)
-    return compose("ㄴ", nucleus, coda)
 
 
 def _tidy(written: str, pieces: Iterator[Piece]) -> Normalized:
