@@ -104,7 +104,7 @@ def test_a_users_lexicon_goes_before_all_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("물고기\t물꼬\n", "as many Hangul syllables"), ("물고기\n", r"mine\.tsv:1"), ("a\tb\n", "Hangul")],
+    [("물고기\t물꼬!\n", "accepted: Hangul"), ("물고기\n", r"mine\.tsv:1"), ("a\tb\n", "Hangul")],
 )
 def test_a_users_lexicon_is_checked_row_by_row(content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.tsv"

@@ -50,6 +50,20 @@ class HifiganConfig(Config):
         """Samples of wave that one frame of mel becomes."""
         return math.prod(self.upsample_rates)
 
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side that the wave of a frame depends on, through all convolutions."""
+        reach, samples = 3.0, 1  # the first convolution's; samples a frame so far
+        for rate, kernel in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
+            reach += kernel / rate / samples
+            samples *= rate
+            chains = zip(self.resblock_kernel_sizes, self.resblock_dilations, strict=True)
+            reach += (
+                max(size // 2 * (sum(each) + (self.resblock_convolutions - 1) * len(each)) for size, each in chains)
+                / samples
+            )
+        return math.ceil(reach + 3 / samples)
+
 
 class DiscriminatorConfig(Config):
     """Which discriminators tell waves apart, and how wide they are."""

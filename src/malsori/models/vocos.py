@@ -10,6 +10,7 @@ Differences from the paper:
 - Adversarial losses are least-squares as in HiFi-GAN, not hinge.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,11 @@ class VocosConfig(Config):
     def samples_per_frame(self) -> int:
         """Samples of wave that one frame of mel becomes."""
         return self.hop_samples
+
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side that the wave of a frame depends on: through the convolutions, and overlapped windows."""
+        return 3 * (self.num_layers + 1) + math.ceil((self.fft_samples - self.hop_samples) / 2 / self.hop_samples)
 
 
 class MultiResolutionDiscriminatorConfig(Config):

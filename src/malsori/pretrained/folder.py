@@ -24,6 +24,7 @@ from malsori.pretrained.legacy import current_facts, former_facts
 from malsori.pretrained.storage import Storage, pack, unpack
 from malsori.systems import SYSTEMS
 from malsori.text.symbols import SymbolTable
+from malsori.text.userwords import UserLexicon, lexicon_of_rows
 
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
 KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
@@ -125,6 +126,11 @@ def read_model_facts(folder: Path) -> ModelFacts:
     """Return what a model's config.json says. Raises: ConfigError naming what is wrong with it."""
     place = str(folder / "config.json")
     return ModelFacts.parse(current_facts(read_json(folder / "config.json"), place), place)
+
+
+def saved_lexicon(facts: ModelFacts) -> UserLexicon:
+    """Return the user's words that a model has learnt to read by."""
+    return lexicon_of_rows(facts.frontend.get("lexicon", []), facts.system)
 
 
 def kept_files(folder: Path) -> dict[str, bytes]:

@@ -4,15 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
+from malsori.text.cleaning import clean
 from malsori.text.hangul import SILENT, compose, is_syllable
 from malsori.text.lexicon import Lexicon
 from malsori.text.morphology import MorphologicalAnalyzer
 from malsori.text.normalize import Normalized, Unreadable, normalize
 from malsori.text.plan import PlannedWord, needs_morphemes, plan_reading
 from malsori.text.pronounce import INSIDE, STOP, WORD, Pronunciation, RuleHit, name_articles, pronounce
+from malsori.text.readings import GivenReading, rewrite
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
+from malsori.text.userwords import LexiconSource, user_lexicon
 
 #: Changes whenever the same text may give other phonemes; saved with every model.
 FRONTEND_VERSION = "1"
@@ -35,6 +37,7 @@ class Word:
 class Reading:
     """Every stage of one text on its way to phonemes.
 
+    `breaks` are the signs of punctuation after each word, '' where it goes on to the next.
     `phoneme_syllables` and `phoneme_words` give, for each phoneme, the index into `syllables` and `words`; -1 for
     boundaries. `words[i].start` and `.end` are offsets in `written`, which is the text in NFC without zero-width
     characters. `unreadable` are the signs that stand in `normalized` and `pronounced` as they were written; no phoneme
@@ -51,45 +54,63 @@ class Reading:
     syllables: tuple[str, ...]
     words: tuple[Word, ...]
     unreadable: tuple[Unreadable, ...] = ()
+    breaks: tuple[str, ...] = ()
 
 
 class Frontend:
     """Reads Korean text. Cheap to make; tables and the morphological analyzer are loaded when a text first needs them.
 
     Args:
-        lexicon: a user's table of words and respellings, which go before those that come with malsori.
+        lexicon: a user's words, which go before those that come with malsori: a table as `text.userwords` reads it, or
+            several, of which the later go before the earlier.
         morphology: ask Kiwi where rules cannot decide. Without it only those places change.
+    Raises: TextError naming file and line of a row that cannot be used.
     """
 
-    def __init__(self, lexicon: Path | None = None, morphology: bool = True) -> None:
-        self._user_file = lexicon
+    def __init__(self, lexicon: LexiconSource = None, morphology: bool = True) -> None:
+        self.lexicon = user_lexicon(lexicon)
         self._analyzer = MorphologicalAnalyzer() if morphology else None
 
     @cached_property
     def _lexicon(self) -> Lexicon:
-        return Lexicon(self._user_file)
+        return Lexicon(self.lexicon)
 
-    def read(self, text: str, keep_unreadable: bool = False) -> Reading:
+    def read(self, text: str, keep_unreadable: bool = False, given: Sequence[GivenReading] = ()) -> Reading:
         """Return every stage of a text.
 
         Args:
             keep_unreadable: list a sign that has no reading, and say the rest, instead of refusing the text.
+            given: readings that go before all rules and words; their offsets are of `cleaning.clean(text)`.
         Raises: TextError naming a character that has no reading.
         """
-        normalized = normalize(text, keep_unreadable)
+        normalized, fixed = self._normalized(text, keep_unreadable, given)
         words, breaks = _eojeols(normalized)
         if not words:
             return _reading(normalized, words, breaks, Pronunciation((), ()))
         spoken = _NOT_SPOKEN.sub(" ", normalized.text)
         asks = self._analyzer and needs_morphemes(spoken, self._lexicon)
         tokens = self._analyzer.tokens(spoken) if self._analyzer and asks else []
-        plan = plan_reading(spoken, tokens, self._lexicon)
+        plan = plan_reading(spoken, tokens, self._lexicon, fixed)
         kinds: list[str] = []
         for word, mark in zip(words, breaks, strict=True):
             kinds += [INSIDE] * (len(word.spoken) - 1) + [STOP if mark else WORD]
         written = "".join(word.spoken for word in words)
         sounds = pronounce(written, plan.spelled, kinds, plan.marks)
         return _reading(normalized, words, breaks, _with_words(sounds, plan.words))
+
+    def normalized(self, text: str, keep_unreadable: bool = False) -> Normalized:
+        """Return a text as it is read aloud, the user's words put in; arguments as in `read`."""
+        return self._normalized(text, keep_unreadable, ())[0]
+
+    def _normalized(
+        self, text: str, keep_unreadable: bool, given: Sequence[GivenReading]
+    ) -> tuple[Normalized, list[tuple[int, int]]]:
+        """Return a text as it is read aloud, and where that is the pronunciation itself."""
+        found = [*given, *(self.lexicon.find(clean(text)))]
+        if not found:
+            return normalize(text, keep_unreadable), []
+        rewritten = rewrite(clean(text), found)
+        return rewritten.restore(normalize(rewritten.text, keep_unreadable))
 
     def ids(self, reading: Reading) -> list[int]:
         """Return the ids of a reading's phonemes in the table `PHONEMES`."""
@@ -163,4 +184,5 @@ def _reading(
         syllables=tuple("".join(word.spoken for word in words)),
         words=tuple(words),
         unreadable=normalized.unreadable,
+        breaks=tuple(breaks),
     )

@@ -9,20 +9,22 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from malsori.errors import TextError
-from malsori.text.hangul import is_syllable
-from malsori.text.tables import read_rows, table
+from malsori.text.tables import table
+from malsori.text.userwords import UserLexicon
 
 
 @dataclass(frozen=True)
 class LexiconEntry:
-    """A word, how it is respelled (as many syllables), and the article of the regulation that says why."""
+    """A word, how it is respelled (as many syllables), and the article of the regulation that says why.
+
+    fixed: `spoken` is the pronunciation itself; no rule works within it.
+    """
 
     word: str
     spoken: str
     article: str
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,15 @@ class Match:
 class Lexicon:
     """Respelled words, longest first, and homographs that their neighbors tell apart."""
 
-    def __init__(self, user_file: Path | None = None) -> None:
+    def __init__(self, user: UserLexicon = UserLexicon()) -> None:  # noqa: B008 -- frozen, and empty
         self._homographs: dict[str, list[tuple[LexiconEntry, re.Pattern[str], re.Pattern[str]]]] = {}
-        self._entries = {row[0]: LexiconEntry(*row) for row in table("lexicon.tsv", 3)}
+        self._entries = {row[0]: LexiconEntry(row[0], row[1], row[2]) for row in table("lexicon.tsv", 3)}
         for word, spoken, article, before, after in table("homographs.tsv", 5):
             row = (LexiconEntry(word, spoken, article), re.compile(f"(?:{before})$"), re.compile(after))
             self._homographs.setdefault(word, []).append(row)
-        if user_file is not None:
-            self._add(user_file)
+        for own in user.respelled:  # before all others
+            self._homographs.pop(own.written, None)
+            self._entries[own.written] = LexiconEntry(own.written, own.spoken, own.article or "사전", own.fixed)
         self._lengths: dict[str, list[int]] = {}
         for word in {*self._entries, *self._homographs}:
             lengths = self._lengths.setdefault(word[0], [])
@@ -53,16 +56,6 @@ class Lexicon:
         for lengths in self._lengths.values():
             lengths.sort(reverse=True)
         self._heads = {word[:2] for word in (*self._entries, *self._homographs)}
-
-    def _add(self, path: Path) -> None:
-        """Take a user's words, which go before all others. Raises: TextError naming a row that cannot be used."""
-        for word, spoken, article in read_rows(path, 3):
-            if len(word) != len(spoken) or not all(map(is_syllable, word + spoken)):
-                raise TextError(
-                    f"{path}: {word!r} respelled {spoken!r}: accepted are as many Hangul syllables as the word has."
-                )
-            self._homographs.pop(word, None)
-            self._entries[word] = LexiconEntry(word, spoken, article or "사전")
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._homographs)

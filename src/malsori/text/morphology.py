@@ -14,6 +14,7 @@ from typing import Any
 from malsori.text.hangul import SILENT, decompose, is_syllable
 from malsori.text.pronounce import (
     CONTENT,
+    FIXED,
     INSERT,
     NASAL,
     STEM,
@@ -83,6 +84,11 @@ class Marks:
         """Take the marks inside a span away; the junctions at its ends keep theirs."""
         for offset in range(start, end - 1):
             self.at.pop(offset, None)
+
+    def fix(self, start: int, end: int) -> None:
+        """Mark the junctions inside a span as such that no rule works on."""
+        for offset in range(start, end - 1):
+            self.at[offset] = FIXED
 
 
 def mark(text: str, tokens: Sequence[Token]) -> Marks:

@@ -71,12 +71,13 @@ class Plan:
     words: tuple[PlannedWord, ...]
 
 
-def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
+def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Sequence[tuple[int, int]] = ()) -> Plan:
     """Return the plan of a normalized text.
 
     Args:
         text: Hangul syllables, spaces and punctuation.
         tokens: its morphemes; none if no analyzer is at hand.
+        fixed: where the text begins and ends that is its own pronunciation.
     """
     marks = mark(text, tokens)
     spelled = list(text)
@@ -86,12 +87,18 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Plan:
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
     words = _mark_clusters(text, spelled, marks, place)
     for match in lexicon.find(text, starts, ends):
-        if not particles.isdisjoint(range(match.start + 1, match.end)):
+        if not particles.isdisjoint(range(match.start + 1, match.end)) and not match.entry.fixed:
             continue
         marks.clear(match.start, match.end)
+        if match.entry.fixed:
+            marks.fix(match.start, match.end)
         if match.entry.spoken != match.entry.word:
             spelled[match.start : match.end] = match.entry.spoken
             words.append(PlannedWord(place[match.start], place[match.end - 1] + 1, match.entry))
+    for start, end in fixed:
+        spelled[start:end] = text[start:end]
+        marks.clear(start, end)
+        marks.fix(start, end)
     return Plan(
         "".join([spelled[offset] for offset in offsets]),
         tuple([marks.at.get(offset, "") for offset in offsets]),

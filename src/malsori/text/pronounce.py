@@ -20,6 +20,7 @@ INSIDE, WORD, STOP = "", " ", "|"
 #: Marks on a junction, from the lexicon or from morphology; several may stand together.
 INSERT, CONTENT, STEM, NASAL = "N", "C", "S", "L"
 TENSE_SINO, TENSE_ADNOMINAL, TENSE_COMPOUND, TENSE_LEXICAL = "H", "A", "K", "W"
+FIXED = "F"  # the sounds on both sides stand as they are given
 TENSE = {TENSE_SINO: "26", TENSE_ADNOMINAL: "27", TENSE_COMPOUND: "28", TENSE_LEXICAL: "사전"}
 
 NEUTRAL = dict(zip("ㄱㄲㅋㄳㄺ", "ㄱ" * 5, strict=True)) | dict(zip("ㄷㅅㅆㅈㅊㅌㅎ", "ㄷ" * 7, strict=True))
@@ -241,6 +242,8 @@ def pronounce(written: str, spelled: str, kinds: Sequence[str], marks: Sequence[
         changed.append((-1, tuple(first)))
     for index, kind in enumerate(kinds):
         after = index + 1
+        if FIXED in marks[index]:
+            continue
         junction = resolve(codas[index], onsets[after], nuclei[after], codas[after], kind, marks[index])
         if junction.articles:
             codas[index], onsets[after], nuclei[after] = junction.coda, junction.onset, junction.nucleus

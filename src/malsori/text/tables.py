@@ -10,7 +10,12 @@ _FOLDER = Path(__file__).parent
 
 
 def read_rows(path: Path, columns: int) -> list[tuple[str, ...]]:
-    """Return the rows of a tab-separated file, padded with '' to the number of columns.
+    """Return the rows of a tab-separated file, as `numbered_rows` does, without their lines."""
+    return list(numbered_rows(path, columns).values())
+
+
+def numbered_rows(path: Path, columns: int) -> dict[int, tuple[str, ...]]:
+    """Return the rows of a tab-separated file by the number of their line, padded with '' to the number of columns.
 
     Empty lines and lines that begin with '# ' are comments.
 
@@ -20,14 +25,14 @@ def read_rows(path: Path, columns: int) -> list[tuple[str, ...]]:
         lines = to_nfc(path.read_text(encoding="utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TextError(f"{path}: cannot be read as a UTF-8 table: {error}") from error
-    rows = []
+    rows = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("# "):
             continue
         cells = line.split("\t")
         if not 2 <= len(cells) <= columns:
             raise TextError(f"{path}:{number}: {line!r} has {len(cells)} columns; accepted: 2 to {columns}, by tabs.")
-        rows.append((cells[0].strip(), cells[1].strip(), *cells[2:], *[""] * (columns - len(cells))))
+        rows[number] = (cells[0].strip(), cells[1].strip(), *cells[2:], *[""] * (columns - len(cells)))
     return rows
 
 

@@ -10,6 +10,9 @@ from pydantic import Field, ValidationError
 from malsori.config import Config, explain
 from malsori.errors import OptionError
 
+#: How much slower or faster than it has learnt a voice is asked to speak.
+MIN_SPEED, MAX_SPEED = 0.2, 5.0
+
 
 class SayOptions(Config):
     """How a text is spoken.
@@ -23,7 +26,7 @@ class SayOptions(Config):
     """
 
     speaker: str | None = None
-    speed: float = Field(1.0, ge=0.2, le=5.0, allow_inf_nan=False)
+    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)
     pitch: float = Field(0.0, ge=-12.0, le=12.0, allow_inf_nan=False)
     energy: float = Field(0.0, ge=-3.0, le=3.0, allow_inf_nan=False)
 

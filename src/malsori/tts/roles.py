@@ -81,10 +81,12 @@ class Vocoder(Protocol):
     Attributes:
         system: its name, as `malsori models` has it.
         audio: settings of the mel that it takes and the wave that it makes.
+        context_frames: how many frames on each side of one its wave depends on; None where on all.
     """
 
     system: str
     audio: AudioConfig
+    context_frames: int | None
 
     def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
         """Return the wave (frames * hop_samples,) of a log-mel."""

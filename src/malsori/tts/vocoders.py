@@ -26,6 +26,7 @@ class NetworkVocoder(Vocoder):
             raise ModelError(f"a {model.facts.system} is no vocoder; one of {', '.join(systems_of('vocoder'))} is")
         self.system, self.audio, self.runtime = model.facts.system, model.facts.audio, runtime or Runtime()
         self.network = self.runtime.place(model.network)
+        self.context_frames = self.network.config.context_frames
 
     def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
         """Return the wave (frames * hop_samples,) of a log-mel."""
@@ -37,6 +38,7 @@ class GriffinLim(Vocoder):
     """Waves by iteration, without weights; always in float32, whose phases half precision would lose."""
 
     system: str = GRIFFIN_LIM
+    context_frames: int | None = None
 
     def __init__(self, audio: AudioConfig, runtime: Runtime | None = None) -> None:
         self.audio, self.runtime = audio, runtime or Runtime()

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +16,23 @@ from malsori.audio.io import save_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
-from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
-from malsori.text.symbols import PAUSE, START
-from malsori.tts.options import SayOptions
-from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisInput, SynthesisOutput, Vocoder
+from malsori.text.userwords import LexiconSource, user_lexicon
+from malsori.tts.markup import parse_markup
+from malsori.tts.options import MAX_SPEED, MIN_SPEED, SayOptions
+from malsori.tts.phrases import Phrase, plan_phrases, with_pauses
+from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisOutput, Vocoder
+from malsori.tts.stream import SpeechChunk, limit, vocode_in_chunks
 from malsori.tts.vocoders import load_vocoder
 
 log = logging.getLogger("malsori")
 
-#: Sentences are joined with this much silence between them.
-_BETWEEN_SENTENCES_SECONDS = 0.15
 #: What a voice can be made of, beside a vocoder.
 _SPEAKING: tuple[Role, ...] = ("acoustic model", "end-to-end voice")
-_MAX_PEAK = 0.99  # a peak above this is scaled down, so that a 16-bit file does not clip
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,14 @@ class Voice:
     Args:
         acoustic: sentence to mel, or to wave.
         vocoder: mel to wave; None with an end-to-end voice.
+        lexicon: a user's words; they go before those that the voice has learnt to read by.
     Raises: ModelError if the two disagree about the mel, naming the setting and both values, or one is missing or too
         many.
     """
 
-    def __init__(self, acoustic: AcousticModel | EndToEndVoice, vocoder: Vocoder | None = None) -> None:
+    def __init__(
+        self, acoustic: AcousticModel | EndToEndVoice, vocoder: Vocoder | None = None, lexicon: LexiconSource = None
+    ) -> None:
         system = acoustic.facts.system
         if acoustic.output == "wave" and vocoder is not None:
             raise ModelError(f"a {system} makes the wave itself: name no vocoder ('{vocoder.system}')")
@@ -89,7 +91,8 @@ class Voice:
             if vocoder is None:
                 raise ModelError(f"a {system} makes mels: it needs a vocoder, such as griffin-lim")
             _same_audio(acoustic.facts.audio, vocoder.audio)
-        self.acoustic, self.vocoder, self.frontend = acoustic, vocoder, Frontend()
+        self.acoustic, self.vocoder = acoustic, vocoder
+        self.frontend = Frontend(saved_lexicon(acoustic.facts) + user_lexicon(lexicon))
 
     @property
     def audio(self) -> AudioConfig:
@@ -104,43 +107,76 @@ class Voice:
     def say(self, text: str, options: SayOptions | None = None) -> Speech:
         """Return the speech of a text of any length; it is spoken sentence by sentence.
 
+        Args:
+            text: with the marks that `tts.markup` knows.
         Raises: OptionError for an option that this voice cannot serve, an unknown speaker among them, before any work;
-            TextError if there is nothing to say. A sign without a reading is left out, with a warning that names it.
+            TextError if there is nothing to say, or a mark cannot be served. A sign without a reading is left out, with
+            a warning that names it.
         """
-        options = options or SayOptions()
-        self.acoustic.refuse_unsupported(options)
         began = time.perf_counter()
-        reading = self.frontend.read(text, keep_unreadable=True)
+        reading, phrases = self._read(text, options := options or SayOptions())
+        durations = np.zeros(len(reading.phonemes), dtype=np.int64)
+        waves, mels = [], []
+        for phrase, output in self._synthesize(reading, phrases, options):
+            silent = round(phrase.gap / self.audio.frame_seconds)
+            durations[phrase.begin - 1] += silent
+            # the pause between two phrases is the end of one, start of one
+            durations[phrase.begin - 1 : phrase.end + 1] += output.durations
+            waves += [self._silence(silent), self._wave(output)]
+            if output.mel is not None:
+                mels += [np.full((silent, self.audio.mel_channels), self.audio.silence, dtype=np.float32), output.mel]
+        wave = np.concatenate(waves)
+        mel = np.concatenate(mels) if mels else log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy()
+        ends = np.cumsum(durations) * self.audio.frame_seconds
+        factor = (time.perf_counter() - began) / (len(wave) / self.audio.sample_rate)
+        return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
+
+    def stream(self, text: str, options: SayOptions | None = None) -> Iterator[SpeechChunk]:
+        """Yield the sound of `say`, a chunk as soon as it is made; together they are the whole to 1e-4.
+
+        Raises: as say, at once; nothing is synthesized before the first chunk is asked for.
+        """
+        reading, phrases = self._read(text, options := options or SayOptions())
+        return self._chunks(reading, phrases, options)
+
+    def _chunks(self, reading: Reading, phrases: list[Phrase], options: SayOptions) -> Iterator[SpeechChunk]:
+        samples = 0
+        for number, (phrase, output) in enumerate(self._synthesize(reading, phrases, options)):
+            if self.vocoder is not None and output.mel is not None:
+                waves = vocode_in_chunks(self.vocoder, output.mel)
+            else:
+                waves = iter([self._wave(output)])
+            silence = self._silence(round(phrase.gap / self.audio.frame_seconds))
+            for wave in waves:
+                wave = np.concatenate([silence, limit(wave)])
+                yield SpeechChunk(wave, samples / self.audio.sample_rate, number)
+                samples, silence = samples + len(wave), silence[:0]
+
+    def _read(self, text: str, options: SayOptions) -> tuple[Reading, list[Phrase]]:
+        """Return a text's reading and its phrases; what of it is not said is logged."""
+        self.acoustic.refuse_unsupported(options)
+        script = parse_markup(text)
+        reading = self.frontend.read(script.text, keep_unreadable=True, given=script.given)
         if reading.unreadable:
             log.warning(_what_is_left_out(reading))
         if not reading.words:
             raise TextError(f"nothing to say in {text!r}: there is no letter or number in it")
-        output = self._synthesize(reading, options)
-        wave = self._wave(output)
-        mel = log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy() if output.mel is None else output.mel
-        ends = np.cumsum(output.durations) * self.audio.frame_seconds
-        took = time.perf_counter() - began
-        factor = took / (len(wave) / self.audio.sample_rate)
-        return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
+        if script.dropped:
+            log.warning("left out, as they are not served (docs/speaking.md): %s", ", ".join(script.dropped))
+        return reading, plan_phrases(reading, script)
 
-    def _synthesize(self, reading: Reading, options: SayOptions) -> SynthesisOutput:
-        """Return a whole text, synthesized sentence by sentence, with a silence between two."""
-        gap = round(_BETWEEN_SENTENCES_SECONDS / self.audio.frame_seconds)
-        durations = np.zeros(len(reading.phonemes), dtype=np.int64)
-        outputs: list[SynthesisOutput] = []
-        for begin, end, mark in _sentences(reading):
-            words = dict.fromkeys(word for word in reading.phoneme_words[begin:end] if word >= 0)
-            text = " ".join(reading.words[word].spoken for word in words)
-            sentence = SynthesisInput((START, *reading.phonemes[begin:end], mark), text)
-            durations[begin - 1] += gap if outputs else 0
-            outputs.append(self.acoustic.synthesize(sentence, options))
-            # the pause between two sentences is the end of one, start of one
-            durations[begin - 1 : end + 1] += outputs[-1].durations
-        if self.acoustic.output == "wave":
-            silence = np.zeros(gap * self.audio.hop_samples, dtype=np.float32)
-            return SynthesisOutput(durations, wave=_joined([one.wave for one in outputs], silence))
-        floor = np.full((gap, self.audio.mel_channels), self.audio.silence, dtype=np.float32)
-        return SynthesisOutput(durations, mel=_joined([one.mel for one in outputs], floor))
+    def _synthesize(
+        self, reading: Reading, phrases: list[Phrase], options: SayOptions
+    ) -> Iterator[tuple[Phrase, SynthesisOutput]]:
+        """Yield each phrase with its mel or wave, its pauses in it."""
+        for phrase in phrases:
+            speed = min(MAX_SPEED, max(MIN_SPEED, options.speed * phrase.rate))
+            paced = options.model_copy(update={"speed": speed})
+            output = self.acoustic.synthesize(phrase.sentence(reading), paced)
+            yield phrase, with_pauses(output, phrase, self.audio)
+
+    def _silence(self, frames: int) -> np.ndarray:
+        return np.zeros(frames * self.audio.hop_samples, dtype=np.float32)
 
     def _wave(self, output: SynthesisOutput) -> np.ndarray:
         """Return the wave, through the vocoder where there is one, no louder than a file holds."""
@@ -148,11 +184,15 @@ class Voice:
         if self.vocoder is not None and output.mel is not None:
             samples = self.vocoder.vocode(output.mel)
         assert samples is not None, "a role gives a mel or a wave"
-        return samples * min(1.0, _MAX_PEAK / max(1e-9, float(np.abs(samples).max())))
+        return limit(samples)
 
 
 def load_voice(
-    name: str | None = None, vocoder: str | None = None, device: str = "auto", precision: str = "float32"
+    name: str | None = None,
+    vocoder: str | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    lexicon: LexiconSource = None,
 ) -> Voice:
     """Return a voice, ready to speak.
 
@@ -160,15 +200,18 @@ def load_voice(
         name: a built-in name, a model's or run's folder, or a hub id; the built-in voice when not given.
         vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given.
         device, precision: as `resolve_runtime` takes them; a GPU where there is one.
-    Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device.
+        lexicon: a user's words, as `text.frontend.Frontend` takes them.
+    Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device;
+        TextError naming a row of the lexicon.
     """
+    own = user_lexicon(lexicon)
     runtime = resolve_runtime(device, precision)
     acoustic = open_synthesizer(load_saved(name or DEFAULT_MODELS["voice"]), runtime)
     if acoustic.output == "wave":
         if vocoder:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
-        return Voice(acoustic)
-    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, runtime))
+        return Voice(acoustic, lexicon=own)
+    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, runtime), own)
 
 
 def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> AcousticModel | EndToEndVoice:
@@ -183,26 +226,6 @@ def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> Acous
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
     return SYSTEMS[system].resolve("adapter")(model, runtime)
-
-
-def _sentences(reading: Reading) -> Iterator[tuple[int, int, str]]:
-    """Yield where each sentence's phonemes begin and end, without the boundaries around them, and its closing mark."""
-    begin = 1
-    for place, symbol in enumerate(reading.phonemes):
-        if symbol != PAUSE:
-            continue
-        before, after = (reading.words[reading.phoneme_words[place + side]] for side in (-1, 1))
-        marks = reading.written[before.end : after.start]
-        mark = next((mark for mark in ("?", "!", "…", ".") if mark in marks), None)
-        if mark:
-            yield begin, place, mark
-            begin = place + 1
-    yield begin, len(reading.phonemes) - 1, reading.phonemes[-1]
-
-
-def _joined(parts: list[Any], between: np.ndarray) -> np.ndarray:
-    """Return arrays one after another with `between` between two of them."""
-    return np.concatenate([piece for part in parts for piece in (between, part)][1:])
 
 
 def _what_is_left_out(reading: Reading) -> str:
