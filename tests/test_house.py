@@ -50,14 +50,14 @@ ROOMS = {
     "losses": (5, 290),
     "malsori": (10, 600),
     "metrics": (11, 980),
-    "models": (12, 1840),
+    "models": (12, 1860),
     "nn": (6, 610),
     "pretrained": (10, 1500),
     "report": (13, 1440),
     "runtime": (2, 70),
-    "text": (27, 2180),
+    "text": (29, 2380),
     "train": (21, 2290),
-    "tts": (7, 360),
+    "tts": (10, 690),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
