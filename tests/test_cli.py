@@ -1,5 +1,6 @@
 """The shell around the commands: exit statuses, one clear line, imports that cost nothing."""
 
+import io
 import json
 import os
 import pkgutil
@@ -7,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from malsori import cli
 from malsori.alignment.spans import Alignment, Span
 from malsori.alignment.textgrid import load_textgrid
+from malsori.audio.io import load_audio, save_audio
 from malsori.corpus import espeak
 from malsori.errors import AudioError
 from malsori.extras import EXTRAS
@@ -144,6 +147,27 @@ def test_align_prints_the_form_that_is_asked_for(aligned_texts, capsys):
     assert capsys.readouterr().out == "1\n00:00:00,250 --> 00:00:01,000\n사랑해\n"
     assert cli.run(["align", "a.wav", "사랑해"]) == 0
     assert capsys.readouterr().out.startswith('File type = "ooTextFile"')
+
+
+def test_align_reads_a_sound_from_standard_input_and_tells_what_it_lacks(monkeypatch, capsys, tmp_path):
+    save_audio(tmp_path / "a.wav", np.zeros(16000), 16000)
+    heard = []
+
+    class Recognizer:
+        def align(self, sound, text):
+            heard.append(len(load_audio(sound)) + len(load_audio(sound)))  # a sound may be read twice
+            return Alignment((Span(text, 0.25, 1.0),), (), (), duration=1.5)
+
+    monkeypatch.setattr("malsori.asr.recognizer.load_aligner", lambda *_arguments, **_where: Recognizer())
+    for content in ((tmp_path / "a.wav").read_bytes(), (tmp_path / "a.wav").read_bytes()[:24044], b"no sound"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        assert cli.run(["align", "-", "사랑해", "--json"]) == (2 if content == b"no sound" else 0)
+    assert heard == [32000, 24000]
+    cut, refused = capsys.readouterr().err.splitlines()
+    assert cut == "malsori: standard input: cut short: 0.750 of 1.000 s are there"
+    assert refused.startswith("malsori: standard input: not a sound file that can be read")
+    assert cli.run(["align", "-", "-"]) == 2
+    assert "cannot both be standard input" in capsys.readouterr().err
 
 
 def test_align_writes_what_the_files_name_ends_in(aligned_texts, tmp_path):

@@ -25,6 +25,10 @@ class AudioError(MalsoriError):
     """A sound file is missing, empty, damaged or of an unusable kind."""
 
 
+class SoundWarning(UserWarning):
+    """A sound file holds less than it should, and what is there was read: names the file and what is missing."""
+
+
 class CorpusError(MalsoriError):
     """A corpus folder is not what it should be."""
 

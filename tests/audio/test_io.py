@@ -97,11 +97,6 @@ def write_by_av(path: Path, codec: str, wave: np.ndarray) -> None:
                 container.mux(packet)
 
 
-def cut(path: Path, share: float) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: round(len(content) * share)])
-
-
 def a_missing_file(path: Path) -> None:
     pass
 
@@ -122,11 +117,6 @@ def an_empty_wav(path: Path) -> None:
     save_audio(path, np.zeros(0, dtype=np.float32), RATE)
 
 
-def a_cut_wav(path: Path) -> None:
-    save_audio(path, noise(), RATE)
-    cut(path, 0.6)
-
-
 def a_wav_with_nan(path: Path) -> None:
     import soundfile
 
@@ -141,7 +131,6 @@ def a_wav_with_nan(path: Path) -> None:
         (a_file_of_no_bytes, "0 bytes"),
         (a_text_file, "not a sound file"),
         (an_empty_wav, "holds 0 samples"),
-        (a_cut_wav, "cut short"),
         (a_wav_with_nan, "1 samples are NaN"),
     ],
 )
@@ -151,22 +140,6 @@ def test_an_unusable_file_is_named_in_one_line(tmp_path: Path, plant: Callable[[
     with pytest.raises(AudioError, match=re.escape(said)) as caught:
         load_audio(path, RATE)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.75, 0.9, 0.99])
-def test_a_flac_cut_anywhere_is_an_error_and_not_silence(tmp_path: Path, share: float) -> None:
-    save_audio(tmp_path / "a.flac", noise(2.0), RATE)
-    cut(tmp_path / "a.flac", share)
-    with pytest.raises(AudioError):
-        load_audio(tmp_path / "a.flac", RATE)
-
-
-def test_a_flac_cut_between_two_frames_is_an_error_too(tmp_path: Path) -> None:
-    save_audio(tmp_path / "a.flac", noise(2.0), RATE)
-    content = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(content[: content.rindex(b"\xff\xf8")])  # the sync code of the last frame
-    with pytest.raises(AudioError):
-        load_audio(tmp_path / "a.flac", RATE)
 
 
 def test_a_wav_written_by_a_pipe_that_knew_no_length_is_read(tmp_path: Path) -> None:
@@ -225,7 +198,7 @@ def test_a_header_tells_how_long_a_sound_is_and_nothing_is_decoded(tmp_path: Pat
 def test_what_needs_ffmpeg_says_what_to_install_where_it_is_missing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "voice.m4a").write_bytes(b"\0\0\0 ftypM4A " + bytes(200))
-    with pytest.raises(AudioError, match=r"voice\.m4a: damaged, or .* needs av, .*pip install 'malsori\[ffmpeg\]'"):
+    with pytest.raises(AudioError, match=r"voice\.m4a: .*damaged, or .* needs av, .*pip install 'malsori\[ffmpeg\]'"):
         load_audio(tmp_path / "voice.m4a")
     save_audio(tmp_path / "voice.wav", np.zeros(100, dtype=np.float32), 16000)
     assert len(load_audio(tmp_path / "voice.wav")) == 100

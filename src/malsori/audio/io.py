@@ -2,27 +2,44 @@
 
 WAV, FLAC, Ogg, Opus, MP3 and AIFF are read by libsndfile; M4A, WebM, MP4 and what libsndfile refuses by PyAV, whose
 wheel brings its own decoders, so nothing needs to be on the PATH. PyAV is an extra, for its wheels also hold the
-encoders x264 and x265, which are GPL.
+encoders x264 and x265, which are GPL. All that is there is read; what is missing is told in one line.
 """
 
 import itertools
-import math
+import stat
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from malsori.audio.containers import parts_of
+from malsori.audio.decoders import Block, Outcome, decode, length
+from malsori.audio.downmix import Downmix
 from malsori.audio.formats import encode
-from malsori.audio.resampling import resample
-from malsori.errors import AudioError, MissingExtraError
-from malsori.extras import import_extra
+from malsori.audio.missing import what_is_missing
+from malsori.audio.resampling import resample_parts
+from malsori.audio.stretches import PartFile
+from malsori.errors import AudioError, SoundWarning
 from malsori.files import atomic_file
 
 #: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
+
+_LOADED_SECONDS = 60.0  # read at a time where all is wanted
+
+#: What is no file of sound, by its mode; to open some of them would wait for ever.
+_NO_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,41 +56,51 @@ class AudioInfo:
         return self.samples / self.sample_rate
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A sound file's one channel (samples,), its rate in Hz, and in words what is missing in it ("" if nothing)."""
+
+    wave: Float[np.ndarray, " samples"]
+    sample_rate: int
+    missing: str
+
+
+def read_sound(path: Path | str, sample_rate: int | None = None) -> Sound:
+    """Return what load_audio does, with what is missing as a field and no warning.
+
+    Raises: as load_audio.
+    """
+    told: list[str] = []
+    waves = _waves(Path(path), _LOADED_SECONDS, told)
+    first, rate = next(waves)
+    wanted = sample_rate or rate
+    wave = np.concatenate(list(_at_rate(itertools.chain([(first, rate)], waves), wanted)))
+    return Sound(wave, wanted, "; ".join(told))
+
+
 def load_audio(path: Path | str, sample_rate: int | None = None) -> Float[np.ndarray, " samples"]:
     """Return the sound in a file as one channel of float32, resampled when its rate is another.
 
     Args:
-        path: a sound file of any kind that libsndfile or PyAV reads; several channels are averaged.
+        path: a sound file of any kind that libsndfile or PyAV reads; recordings joined in it are read one after
+            another, several channels are averaged.
         sample_rate: the rate wanted, in Hz; None keeps the file's own.
-    Raises: AudioError, in one line, for a file that is missing, no sound, empty, cut short, or holds NaN.
+    Raises: AudioError, in one line, for a file that is missing, no sound, empty, or holds NaN.
+    Warns: SoundWarning, in one line, of what is missing in a file that was cut or damaged; what is there is returned.
     """
-    channels, rate = _read(Path(path))
-    wave = _one_channel(channels, path)
-    if not len(wave):
-        raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
-    return np.ascontiguousarray(resample(wave, rate, sample_rate or rate))
+    sound = read_sound(path, sample_rate)
+    _warn(path, sound.missing)
+    return sound.wave
 
 
 def stream_audio(path: Path | str, sample_rate: int, seconds: float = 10.0) -> Iterator[Float[np.ndarray, " _"]]:
     """Yield the same sound as load_audio returns, a piece of so many seconds at a time: an hour takes no more memory.
 
-    Raises: AudioError as load_audio, when the fault is come to.
+    Raises and warns: as load_audio, when the fault is come to.
     """
-    import soxr
-
-    resampler: Any = None
-    found = 0
-    for channels, rate in _decode(Path(path), seconds):
-        wave = _one_channel(channels, path)
-        if rate != sample_rate:
-            resampler = resampler or soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-            wave = resampler.resample_chunk(wave)
-        found += len(channels)
-        yield wave
-    if not found:
-        raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
-    if resampler:
-        yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    told: list[str] = []
+    yield from _at_rate(_waves(Path(path), seconds, told), sample_rate)
+    _warn(path, "; ".join(told))
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -82,40 +109,27 @@ def sound_files(folder: Path) -> list[Path]:
 
 
 def audio_info(path: Path | str) -> AudioInfo:
-    """Return a sound file's rate, channels and length without decoding it where its header tells.
+    """Return a sound file's rate, channels and length, decoding only what its headers do not tell.
 
     Raises: AudioError, in one line, for a file that is missing or no sound.
     """
-    import soundfile
-
-    path = _existing(path)
-    try:
-        header = soundfile.info(str(path))
-        return AudioInfo(header.samplerate, header.channels, header.frames)
-    except soundfile.LibsndfileError:
-        channels, rate = _read(path)
-        return AudioInfo(rate, channels.shape[1], len(channels))
+    found = _header(Path(path))
+    if found:
+        return found
+    rate = channels = samples = 0
+    for block, block_rate in _blocks(Path(path), _LOADED_SECONDS, []):
+        rate, channels = rate or block_rate, channels or block.shape[1]
+        samples += round(len(block) * rate / block_rate)
+    return AudioInfo(rate, channels, samples)
 
 
 def header_seconds(path: Path | str) -> float | None:
-    """Return how long a sound file lasts by its header, nothing decoded; None where the header does not tell.
+    """Return how long a sound file lasts by its headers, nothing decoded; None where they do not tell.
 
     Raises: AudioError for a file that is missing or empty.
     """
-    import soundfile
-
-    path = _existing(path)
-    try:
-        header = soundfile.info(str(path))
-        return float(header.frames / header.samplerate)
-    except soundfile.LibsndfileError:
-        import av
-
-        try:
-            with av.open(str(path)) as container:
-                return container.duration / av.time_base if container.duration else None
-        except (av.FFmpegError, UnicodeDecodeError):
-            return None
+    found = _header(Path(path))
+    return found.seconds if found else None
 
 
 def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_rate: int) -> None:
@@ -130,95 +144,92 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
         temporary.write_bytes(content)
 
 
-def _existing(path: Path | str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: {'is a folder, not a sound file' if path.is_dir() else 'no such file'}")
-    if not path.stat().st_size:
-        raise AudioError(f"{path}: is an empty file of 0 bytes; give a recording")
-    return path
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Yield an ordinary file that is not empty, opened to read. Raises: AudioError for any other."""
+    try:
+        status = path.stat()
+        kind = next((kind for test, kind in _NO_FILES if test(status.st_mode)), None)
+        if kind:
+            raise AudioError(f"{path}: is {kind}, not a sound file")
+        if not status.st_size:
+            raise AudioError(f"{path}: is an empty file of 0 bytes; give a recording")
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"{path}: cannot be opened: {reason.lower()}") from error
+    with file:
+        yield file
 
 
-def _one_channel(channels: np.ndarray, path: Path | str) -> np.ndarray:
-    wave = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+def _warn(path: Path | str, missing: str) -> None:
+    if missing:
+        warnings.warn(f"{path}: {missing}", SoundWarning, stacklevel=3)
+
+
+def _header(path: Path) -> AudioInfo | None:
+    """Return what the headers of a file's recordings say together; None where one does not tell, or lies."""
+    with _opened(path) as file:
+        found = [length(PartFile(file, part)) for part in parts_of(file)]
+    told = [one for one in found if one]
+    if len(told) < len(found) or not told:
+        return None
+    samples, channels, rate = told[0]
+    return AudioInfo(rate, channels, samples + sum(round(one[0] * rate / one[2]) for one in told[1:]))
+
+
+def _waves(path: Path, seconds: float, told: list[str]) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the mean of the channels of a file's blocks, and their rates. Raises: AudioError for NaN in them."""
+    for (rate, channels), run in itertools.groupby(
+        _blocks(path, seconds, told), key=lambda one: (one[1], one[0].shape[1])
+    ):
+        mixer = Downmix(rate)
+        for block, _ in run:
+            yield _finite(mixer.mix(block), path), rate
+        yield _finite(mixer.mix(np.zeros((0, channels), dtype=np.float32), last=True), path), rate
+
+
+def _finite(wave: np.ndarray, path: Path) -> np.ndarray:
     if not np.isfinite(wave).all():
         raise AudioError(f"{path}: {np.count_nonzero(~np.isfinite(wave))} samples are NaN or infinite; export it again")
     return wave
 
 
-def _read(path: Path) -> tuple[np.ndarray, int]:
-    """Return (samples, channels) and the rate."""
-    parts, rates = zip(*_decode(path), strict=True)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts), rates[0]
+def _at_rate(waves: Iterator[tuple[np.ndarray, int]], wanted: int) -> Iterator[np.ndarray]:
+    for rate, run in itertools.groupby((one for one in waves if len(one[0])), key=lambda one: one[1]):
+        yield from (wave for wave in resample_parts((wave for wave, _ in run), rate, wanted) if len(wave))
 
 
-def _decode(path: Path, seconds: float = math.inf) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield pieces (samples, channels) of so many seconds and the rate, by whichever library knows the file."""
-    import soundfile
+def _blocks(path: Path, seconds: float, told: list[str]) -> Iterator[Block]:
+    """Yield blocks (samples, channels) of all recordings in a file, with their rates; then tell what is missing.
 
-    try:
-        stream = soundfile.SoundFile(str(_existing(path)))
-    except soundfile.LibsndfileError:
-        yield from _decode_by_av(path, seconds)
-        return
-    with stream:
-        found, size, whole = 0, round(min(seconds * stream.samplerate, 1 << 62)), False
-        while not whole:
-            try:
-                channels = stream.read(size if seconds < math.inf else -1, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                reason = error.error_string.strip()
-                raise AudioError(f"{path}: damaged or cut short: {reason} Copy it again.") from error
-            found, whole = found + len(channels), len(channels) < size
-            yield channels, stream.samplerate
-        _check_length(path, stream, found)
-
-
-def _ffmpeg(path: Path) -> Any:
-    """Return the module av. Raises: AudioError where it is not installed: a damaged file comes here as well."""
-    try:
-        return import_extra("av", f"{path}: damaged, or not WAV, FLAC, Ogg, Opus, MP3 or AIFF; any other kind of sound")
-    except MissingExtraError as error:
-        raise AudioError(str(error)) from error
+    Raises: AudioError if there is no sample at all.
+    """
+    found, needed = False, ""
+    with _opened(path) as file:
+        try:
+            for part in parts_of(file):
+                outcome = Outcome()
+                for block in decode(PartFile(file, part), seconds, outcome):
+                    found = found or len(block[0]) > 0
+                    yield block
+                told += what_is_missing(part, outcome)
+                needed = needed or outcome.needed
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from error
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    if not found:
+        raise AudioError(f"{path}: {_why_nothing(told, needed)}")
+    if needed:
+        told.append(needed)
 
 
-def _check_length(path: Path, stream: Any, samples: int) -> None:
-    """Refuse a file that holds less sound than its header promises: libsndfile would pass it as a short one."""
-    promised = stream.frames
-    if stream.format == "WAV" and "data :" in stream.extra_info:
-        # libsndfile shortens a cut WAV silently and says so only in its log: "data : 32000 (should be 9956)".
-        size = stream.extra_info.split("data :")[1].split()
-        length_unknown = int(size[0]) in (
-            0,
-            0x7FFFF000,
-            0x7FFFFFFF,
-            0xFFFFFFFF,
-        )  # written by a pipe
-        if size[1:2] == ["(should"] and not length_unknown:
-            promised = max(promised, int(promised * int(size[0]) / max(1, int(size[3].rstrip(")")))))
-    if samples < promised:
-        raise AudioError(f"{path}: cut short: {samples} of {promised} samples are there. Copy it again.")
-
-
-def _decode_by_av(path: Path, seconds: float) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the same of a file's first sound track, decoded by FFmpeg's libraries."""
-    av = _ffmpeg(path)
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: has no sound track")
-            planar, parts, samples, rate = av.AudioResampler(format="fltp"), [], 0, 0
-            for frame in itertools.chain(container.decode(audio=0), [None]):
-                for part in planar.resample(frame):
-                    parts.append(part.to_ndarray().T)
-                    samples, rate = samples + part.samples, part.sample_rate
-                if samples >= seconds * rate > 0:
-                    yield np.concatenate(parts), rate
-                    parts, samples = [], 0
-            if not rate:
-                raise AudioError(f"{path}: holds 0 samples; give a recording that is not empty")
-            if parts:
-                yield np.concatenate(parts), rate
-    except (av.FFmpegError, UnicodeDecodeError) as error:
-        kinds = ", ".join(suffix[1:] for suffix in SOUND_SUFFIXES)
-        raise AudioError(f"{path}: not a sound file that can be read (known kinds: {kinds})") from error
+def _why_nothing(told: list[str], needed: str) -> str:
+    if needed:
+        return "; ".join([*told, needed])
+    if not told:
+        return "holds 0 samples; give a recording that is not empty"
+    return f"not a sound file that can be read: {'; '.join(told)} (known: {', '.join(s[1:] for s in SOUND_SUFFIXES)})"

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from malsori.cli import corpus, models, scores, speech, text, training
+from malsori.cli.terminal import told_sound_warnings
 from malsori.errors import MalsoriError
 
 app = typer.Typer(
@@ -36,7 +37,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Return the exit status of one command; what goes wrong is told in one line on standard error."""
     try:
-        return app(arguments, prog_name="malsori", standalone_mode=False) or 0
+        with told_sound_warnings():
+            return app(arguments, prog_name="malsori", standalone_mode=False) or 0
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "malsori"

@@ -9,7 +9,7 @@ import typer
 
 from malsori.cli import decoding
 from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.terminal import sound_progress, text_of, write
+from malsori.cli.terminal import sound_input, sound_progress, text_of, write
 from malsori.errors import OptionError
 from malsori.extras import require
 
@@ -84,7 +84,9 @@ def say(
 
 @app.command("transcribe")
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Sound files, of any format, rate and length.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Sound files of any format, rate and length; - for standard input.")
+    ],
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     form: Annotated[
         TranscriptForm | None, typer.Option("--format", help="How to write the transcript. [default: text]")
@@ -117,8 +119,8 @@ def transcribe(
 
     recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
     for path in files:
-        with sound_progress(path) as done:
-            transcript = recognizer.transcribe(path, options, on_progress=done)
+        with sound_input(path) as sound, sound_progress(sound) as done:
+            transcript = recognizer.transcribe(sound, options, on_progress=done)
         print(_transcript_as(asked, path, transcript), end="")
 
 
@@ -138,7 +140,7 @@ def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript")
 
 @app.command("align")
 def align_text(
-    audio: Annotated[Path, typer.Argument(help="Sound file, of any format and rate.")],
+    audio: Annotated[Path, typer.Argument(help="Sound file, of any format and rate; - for standard input.")],
     text: Annotated[str, typer.Argument(help="What is said in it: the text itself, a text file, or - for input.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output without.")] = None,
     form: Annotated[
@@ -158,8 +160,11 @@ def align_text(
 
     by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
     form = _asked_form(form, as_json, AlignmentForm.json) or by_name
+    if str(audio) == text == "-":
+        raise OptionError("sound and text cannot both be standard input; give one of them as a file")
     said = text_of(text)
-    alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(audio, said)
+    with sound_input(audio) as sound:
+        alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(sound, said)
     write(_alignment_as(form, alignment), out)
 
 

@@ -2,14 +2,17 @@
 
 import errno
 import os
+import shutil
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from malsori.errors import TextError
+from malsori.errors import AudioError, SoundWarning, TextError
 from malsori.files import write_text
 
 
@@ -37,6 +40,51 @@ def write(text: str, out: Path | None) -> None:
         print(text, end="")
     else:
         write_text(out, text)
+
+
+@contextmanager
+def told_sound_warnings() -> Iterator[None]:
+    """Tell what is missing in a sound file in one line on standard error, once however often it is read."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, SoundWarning):
+            others(message, category, *place, **more)
+        elif str(message) not in told:
+            told.add(str(message))
+            print(f"malsori: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        warnings.showwarning = show
+        warnings.simplefilter("always", SoundWarning)
+        yield
+
+
+@contextmanager
+def sound_input(path: Path) -> Iterator[Path]:
+    """Yield the path of a sound file; for - that of a copy of standard input, whose faults are told as its own.
+
+    Raises: AudioError if standard input is a terminal.
+    """
+    if str(path) != "-":
+        yield path
+        return
+    if sys.stdin.isatty():
+        raise AudioError("standard input is a terminal; send a sound file into it: malsori transcribe - < talk.mp3")
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        copy, show = Path(folder) / "sound", warnings.showwarning
+        with copy.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        warnings.showwarning = lambda message, *place, **more: show(_named(message, copy), *place, **more)
+        try:
+            yield copy
+        except AudioError as error:
+            raise AudioError(_named(error, copy)) from error
+
+
+def _named(message: object, copy: Path) -> str:
+    return str(message).replace(str(copy), "standard input")
 
 
 @contextmanager

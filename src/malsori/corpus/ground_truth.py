@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from malsori.audio.io import load_audio, save_audio
+from malsori.audio.io import read_sound, save_audio
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
 from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus import folder
@@ -210,11 +210,13 @@ def reading(text: str) -> "Reading":
 def usable_wave(utterance: Utterance, audio: AudioConfig) -> np.ndarray | Refusal:
     """Return the trimmed wave (samples,) of an utterance at audio.sample_rate, or why it is of no use."""
     try:
-        sound = load_audio(utterance.audio_path, audio.sample_rate)
+        sound = read_sound(utterance.audio_path, audio.sample_rate)
     except AudioError as error:
         return Refusal(utterance.id, "sound cannot be read", str(error))
+    if sound.missing:
+        return Refusal(utterance.id, "sound is cut short or damaged", f"{utterance.audio_path}: {sound.missing}")
     try:
-        return trimmed(sound, audio)
+        return trimmed(sound.wave, audio)
     except AudioError as error:
         return Refusal(utterance.id, str(error).partition(":")[0], f"{utterance.audio_path}: {error}")
 
