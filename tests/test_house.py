@@ -43,8 +43,8 @@ FLOORS = (
 ROOMS = {
     "alignment": (12, 1120),
     "asr": (9, 610),
-    "audio": (9, 690),
-    "cli": (10, 930),
+    "audio": (16, 1410),
+    "cli": (10, 970),
     "corpus": (13, 1810),
     "decode": (5, 490),
     "losses": (5, 290),
