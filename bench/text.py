@@ -1,10 +1,14 @@
 """Sentences a second through the Korean front-end, beside Kiwi alone and g2pK where it is installed.
 
     python bench/text.py [--sentences FILE] [--count 3000] [--repeats 3]
+    python bench/text.py --growth
 
 Sentences are distinct, a line each, by default of the dialogues beside the recordings (MALSORI_DATA, or
 ../shared/data). Seconds are of the processor, the best of the repeats, on one thread; loading is told apart
 from reading.
+
+With --growth: seconds that one line of 1, 10 and 100 times 3,000 characters takes, of ordinary text and of parts that a
+careless pattern would need quadratic time for.
 """
 
 import argparse
@@ -81,6 +85,29 @@ def readers() -> dict[str, Callable[[str], object]]:
     return found | {"g2pK": G2p()}
 
 
+def print_growth() -> None:
+    """Print the seconds that lines of growing length take."""
+    from malsori.text.frontend import Frontend
+    from malsori.text.normalize import normalize
+
+    sentence = "나는 2024년 3월 5일(화) 오후 3:15에 중앙로 12-9에서 1,234,567원을 내고 음악(音樂)회 표 2장을 샀다. "
+    frontends = {"read without Kiwi": Frontend(morphology=False), "read": Frontend()}
+    print(f"{'part of the line':18} {'stage':18} " + " ".join(f"{3000 * times:>9,}" for times in (1, 10, 100)))
+    for part in (sentence, "가", "1-", "1", "a", "a@", "漢", "1:", "½", "번호 1 ", "대가를 "):
+        lines = [(part * (3000 * times // len(part) + 1))[: 3000 * times] for times in (1, 10, 100)]
+        stages: dict[str, Callable[[str], object]] = {"normalize": normalize}
+        stages |= {name: frontend.read for name, frontend in frontends.items()}
+        for name, stage in stages.items():
+            stage("먹을 것을 3개 샀다.")
+            seconds = []
+            for line in lines:
+                begin = time.process_time()
+                stage(line)
+                seconds.append(time.process_time() - begin)
+            shown = "a paragraph" if part == sentence else part * 2
+            print(f"{shown:18} {name:18} " + " ".join(f"{second:7.2f} s" for second in seconds), flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,7 +115,11 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=data / "text" / "dialogues.txt")
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--growth", action="store_true")
     arguments = parser.parse_args()
+    if arguments.growth:
+        print_growth()
+        return
     sentences = load_sentences(arguments.sentences, arguments.count)
     length = sum(map(len, sentences)) / len(sentences)
     print(f"{len(sentences)} distinct sentences of {length:.1f} characters")

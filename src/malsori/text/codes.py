@@ -42,6 +42,13 @@ def abbreviation(match: re.Match[str], text: str) -> str | None:
     return known and f"{known} "
 
 
+@reads(r"(?<![A-Za-z])(?:I{2,3}|IV|VI{1,3}|IX|XI{1,3})(?![A-Za-z0-9])")
+def roman_number(match: re.Match[str], text: str) -> str:
+    """Return 'II' as '이'."""
+    numbers = ("II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII")
+    return sino(numbers.index(match[0]) + 2) + gap(after(match, text))
+
+
 @reads(r"(?<![A-Za-z])[A-Z](?:\.[A-Z])+\.?(?![A-Za-z])")
 def initials(match: re.Match[str], text: str) -> str:
     """Return 'U.S.A.' letter by letter."""

@@ -4,14 +4,15 @@ import re
 
 from malsori.text.numbers import count, digit_by_digit, find_counter, native, sino
 from malsori.text.readers import after, before, gap, reads
+from malsori.text.tables import choice
 
 _WEEKDAY = r"\s?\((?P<weekday>[월화수목금토일]|[月火水木金土日])(?:요일|曜日)?\)"
 _HANJA_WEEKDAYS = dict(zip("月火水木金土日", "월화수목금토일", strict=True))
 _MONTH, _DAY = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 #: Words that tell a day written 3/15 from a fraction: those after it, and those before it.
 _DAY_AFTER = re.compile(
-    r"(?:\s?(?:부터|까지|자로|자\b|일자|마감|개최|개막|개봉|출시|출발|도착|발매|발표|접수|예약|예정|오픈|휴무|휴관|공연|방송|회의|시험|모임|행사|경기"
-    r"|오전|오후|아침|저녁|점심|밤|새벽|\d{1,2}:\d\d|\d{1,2}시)|\s?[~∼〜～–-]\s?\d{1,2}/\d{1,2}(?![\d/]))"
+    rf"(?:\s?(?:[가-힣]{{1,4}}(?:의 날|절(?![가-힣])|기념일)|{choice('day_after')}|자\b|\d{{1,2}}:\d\d|\d{{1,2}}시)"
+    r"|\s?[~∼〜～–-]\s?\d{1,2}/\d{1,2}(?![\d/]))"
 )
 _DAY_BEFORE = re.compile(
     r"(?:일시|일자|날짜|기간|기한|마감|마감일|시험일|생일|지난|오는|[~∼〜～]|\d/\d{1,2}\s?[-–~]|일까지)[은는이:：]?\s?$"
@@ -102,7 +103,10 @@ def half_day_after(match: re.Match[str], text: str) -> str | None:
     """Return '3:15 PM' as '오후 세 시 십오 분'; '2PM' and '2AM' are names."""
     if match[0] in ("2PM", "2AM"):
         return None
-    return _half_day(match["half"], match["hour"], match["minute"])
+    said = re.search("오[전후]\\s?$", before(match, text)) is not None
+    return _half_day(match["half"], match["hour"], match["minute"]).removeprefix(
+        f"{_HALVES[match['half'].lower()]} " * said
+    )
 
 
 def _half_day(half: str, hour: str, minute: str | None) -> str:
@@ -114,10 +118,12 @@ def _hour(hour: int) -> str:
     return native(hour) if 0 < hour < 24 else sino(hour)
 
 
-@reads(r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3})")
+@reads(
+    r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3})(?P<to>\s?[-–]\s?(?=\d?\d:\d\d))?"
+)
 def clock_time(match: re.Match[str], text: str) -> str:
     """Return '14:30' as '열네 시 삼십 분'."""
     spoken = [f"{_hour(int(match['hour']))} 시"]
     parts = ((match["minute"], "분"), (match["second"], "초"))
     spoken += [f"{sino(int(part))} {name}" for part, name in parts if int(part or 0)]
-    return " ".join(spoken)
+    return " ".join(spoken) + ("에서 " if match["to"] else "")

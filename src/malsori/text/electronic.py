@@ -25,8 +25,9 @@ _SIGNS = {
 
 
 @reads(
-    r"[A-Za-z0-9._%+-]++@[A-Za-z0-9.-]+\.[A-Za-z]{2,}|(?:https?://|www\.)[A-Za-z0-9./?=&_%#~:+-]*[A-Za-z0-9/]"
-    r"|[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]+){0,5}\.(?:com|net|org|kr|io|ai|gov|edu|tv|jp|info)\b(?:/[A-Za-z0-9./?=&_%-]*)?"
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}+@[A-Za-z0-9.-]{1,255}\.[A-Za-z]{2,}"
+    r"|(?:https?://|www\.)[A-Za-z0-9./?=&_%#~:+-]*[A-Za-z0-9/]|(?<![A-Za-z0-9-])[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}){0,5}"
+    r"\.(?:com|net|org|kr|io|ai|gov|edu|tv|jp|info)\b(?:/[A-Za-z0-9./?=&_%-]*)?"
 )
 def address(match: re.Match[str], text: str) -> str:
     """Return an address part by part: 'naver.com' is '네이버 닷컴'."""

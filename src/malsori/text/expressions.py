@@ -26,6 +26,8 @@ _ORDER: tuple[Expression, ...] = (
     formulas.ratio,
     formulas.fraction,
     quantities.amount_range,
+    quantities.listed_pair,
+    quantities.angle,
     formulas.hyphenated,
     quantities.sign,
     quantities.bare_unit,
@@ -35,6 +37,7 @@ _ORDER: tuple[Expression, ...] = (
     quantities.number,
     codes.abbreviation,
     codes.initials,
+    codes.roman_number,
     codes.latin_words,
 )
 

@@ -78,7 +78,7 @@ def _word_gap(following: str) -> str:
 
 @reads(
     r"NUMBER(?:\s?:\s?NUMBER){1,9}"
-    r"|(?<![\d.])\d+\s?대\s?\d+(?!\d)(?!\.\d)(?=[^가-힣\s]|\s?$|로|의|으로|이|가|은|는|\s[가-힣A-Z])"
+    r"|(?<![\d.])\d+대\d+(?![\d가-힣])|(?<![\d.])\d+\s?대\s?\d+(?!\d)(?!\.\d)(?=[^가-힣\s]|\s?$|로|의|으로|이|가|은|는|\s[가-힣A-Z])"
 )
 def ratio(match: re.Match[str], text: str) -> str:
     """Return '16:9' as '십육 대 구'."""
@@ -103,6 +103,8 @@ def fraction(match: re.Match[str], text: str) -> str | None:
     sign = unicodedata.normalize("NFKC", match["sign"] or "")
     top, bottom = sign.split("⁄") if sign else (match["top"], match["bottom"])
     whole, unit = match["whole"] or match["before"], match["unit"]
+    if re.fullmatch(r"(?:19|20)\d\d/\d\d", match[0]):  # a season, 2023/24
+        return None
     if whole and (len(whole) > 2 or len(top) > len(bottom) or (len(top) == len(bottom) and top >= bottom)):
         return None
     preceding, following = before(match, text), after(match, text)
@@ -118,10 +120,10 @@ def fraction(match: re.Match[str], text: str) -> str | None:
     return spoken + gap(following, find_counter(following))
 
 
-@reads(r"(?<![\d.-])\d{1,5}(?:-\d{1,5}){1,9}(?![\d]|\.\d)")
+@reads(r"(?<![\d.-])(?:\d{1,5}(?:-\d{1,5}){1,9}|(?:19|20)\d\d/\d\d)(?!\d|\.\d)")
 def hyphenated(match: re.Match[str], text: str) -> str:
     """Return '12-9' as '십이 다시 구'; a season such as 2023-24 has no word between."""
-    first, *rest = match[0].split("-")
+    first, *rest = re.split("[-/]", match[0])
     following = after(match, text)
     between = " " if len(first) == 4 and first[:2] in ("19", "20") and len(rest[0]) <= 2 else " 다시 "
     return between.join(map(cardinal, [first, *rest])) + gap(following, find_counter(following))

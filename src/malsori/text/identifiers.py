@@ -44,7 +44,7 @@ def plate(match: re.Match[str], text: str) -> str | None:
 
 
 @reads(
-    r"(?<![A-Za-z\d.,-])(?P<letters>[A-Z]{1,4}-?)?(?P<digits>\d{3,}(?:[- ]\d{2,}){0,5})"
+    r"(?<![A-Za-z\d.,-])(?P<letters>[A-Z]{1,4}-?)?(?P<digits>\d{3,}(?:-\d{2,}|\s\d{3,4}(?![\d가-힣])){0,5})"
     r"(?:-?(?P<last>[A-Z]{1,3})(?![A-Za-z]))?(?![\d]|[.,]\d)"
 )
 def identifier(match: re.Match[str], text: str) -> str | None:

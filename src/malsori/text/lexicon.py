@@ -13,6 +13,9 @@ from itertools import pairwise
 from malsori.text.tables import table
 from malsori.text.userwords import UserLexicon
 
+#: Characters before a homograph that may tell it apart.
+_CONTEXT = 60
+
 
 @dataclass(frozen=True)
 class LexiconEntry:
@@ -92,7 +95,7 @@ class Lexicon:
                 continue
             word = text[start:end]
             for entry, before, after in self._homographs.get(word, ()):
-                if before.search(text[:start].rstrip()) and after.match(text[end:]):
+                if before.search(text[max(0, start - _CONTEXT) : start].rstrip()) and after.match(text, end):
                     return Match(start, end, entry)
             if word in self._entries:
                 return Match(start, end, self._entries[word])

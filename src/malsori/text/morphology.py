@@ -6,7 +6,7 @@ them. Without Kiwi the same places stay unmarked, and only the words that need a
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -32,6 +32,7 @@ _SUFFIXES_IN_L = frozenset("력란론로량령료례류")
 _ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
 _HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
 _ADVERBS = frozenset(("못", "잘"))
+_MAX_PART = 1000  # characters that Kiwi is given at once: its time grows faster than a text without an end
 _SINO_NUMERAL = re.compile(r"[영공일이삼사오육칠팔구십백천만억조]+$")
 #: Stems in ㄴ and ㅁ, for a word cited alone, where nothing tells Kiwi that 감다 is not 가 + -ㅁ다.
 _CITED = re.compile(
@@ -66,7 +67,22 @@ class MorphologicalAnalyzer:
         """Return the morphemes of a normalized text."""
         if self._kiwi is None:
             return []
-        return [Token(token.form, token.tag, token.start, token.end) for token in self._kiwi.tokenize(text)]
+        return [
+            Token(token.form, token.tag, offset + token.start, offset + token.end)
+            for offset, part in _parts(text)
+            for token in self._kiwi.tokenize(part)
+        ]
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """Yield a text in parts that Kiwi needs linear time for, with their offsets; cut after a sentence, or a word."""
+    start = 0
+    while len(text) - start > _MAX_PART:
+        ends = [text.rfind(mark, start + _MAX_PART // 2, start + _MAX_PART) for mark in ".?!…"]
+        end = max(ends) + 1 or text.rfind(" ", start + 1, start + _MAX_PART) + 1 or start + _MAX_PART
+        yield start, text[start:end]
+        start = end
+    yield start, text[start:]
 
 
 class Marks:

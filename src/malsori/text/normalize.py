@@ -20,6 +20,7 @@ from malsori.text.hanja import hanja_runs, read_hanja
 from malsori.text.numbers import sino
 from malsori.text.pronounce import SPLIT
 from malsori.text.tables import mapping
+from malsori.text.units import units
 
 #: Signs that part what they stand between, and signs that are not spoken at all.
 _BREAKS = {
@@ -182,6 +183,8 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
         return "에서 ", position + 1
     if sign in _BREAKS or sign in _signs():
         return _BREAKS.get(sign) or _signs()[sign], position + 1
+    if sign in units():
+        return f" {units()[sign].name}", position + 1
     if sign in _SILENT:
         return "" if sign in "\"'`´“”‘’)]}」』〉》>~" else " ", position + 1
     plain = unicodedata.normalize("NFKC", sign)

@@ -17,7 +17,7 @@ MAX_DIGITS = 4 * len(LARGE_SCALES)
 _NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 _NATIVE_ONES = ("", "하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉")
 #: Counters that count only certain things, and the list of these in patterns.tsv.
-_THINGS = {"쪽": "cloves", "부": "copies", "단": "bundles", "주": "plants", "동": "buildings"}
+_THINGS = {"쪽": "cloves", "부": "copies", "단": "bundles", "주": "plants", "동": "buildings", "집": "houses"}
 _DETERMINERS = {"하나": "한", "둘": "두", "셋": "세", "넷": "네"}
 
 
@@ -181,7 +181,7 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
             after,
         )
         return chapter is None and re.search(r"(?:\d\s?(?:막|부|편|권)|교과서|성경|논문)\s?$", before) is None
-    if counter in ("쪽", "부", "단", "주", "동"):
+    if counter in _THINGS:
         return re.search(rf"{choice(_THINGS[counter])}[은는이가을를]?\s?$", before) is not None
     if counter == "점":
         return re.search(rf"{choice('pieces')}\s?$", before) is not None

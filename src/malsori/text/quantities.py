@@ -85,6 +85,25 @@ def _amount(number: str, scale: str | None, counter: Counter | None, preceding: 
     return count(int(number.replace(",", "")), counter, preceding, following)
 
 
+@reads(r"(?<![\d.,])(?P<from>[1-8]),\s?(?P<to>[2-9])(?![\d.,])")
+def listed_pair(match: re.Match[str], text: str) -> str | None:
+    """Return two neighbors that a comma parts as speech joins them: '2,3명' is '두세 명', '1,2위' '일이 위'."""
+    following, preceding = after(match, text), before(match, text)
+    counter = find_counter(following)
+    first, second = int(match["from"]), int(match["to"])
+    if counter is None or second != first + 1:
+        return None
+    native = count(3, counter, preceding, following) == "세"
+    return (_PAIRS[first] if native else digit_by_digit(f"{first}{second}")) + gap(following, counter)
+
+
+@reads(r"(?P<degrees>NUMBER)[°º]\s?(?P<minutes>\d{1,2})[′'](?:\s?(?P<seconds>NUMBER)(?:[″\"]|''))?")
+def angle(match: re.Match[str], text: str) -> str:
+    """Return '35°30′' as '삼십오 도 삼십 분'."""
+    seconds = f" {cardinal(match['seconds'])} 초" if match["seconds"] else ""
+    return f"{cardinal(match['degrees'])} 도 {cardinal(match['minutes'])} 분{seconds}{gap(after(match, text))}"
+
+
 @reads(r"(?<![\d가-힣A-Za-z)])[-−+±](?=\d)")
 def sign(match: re.Match[str], text: str) -> str:
     """Return the sign before a number."""
