@@ -56,7 +56,8 @@ def slash_date(match: re.Match[str], text: str) -> str | None:
     following, preceding = after(match, text), before(match, text)
     day, named = match["day"] or match["dotted"], match["weekday"] or match["named"]
     certain = named or match["month"][0] == "0" or day[0] == "0"
-    fraction = preceding.rstrip().endswith("의") or _FRACTIONS_AFTER.match(following)
+    small = match["dotted"] is None and int(match["month"]) < int(day) < 6 and re.match("부터|까지", following)
+    fraction = small or preceding.rstrip().endswith("의") or _FRACTIONS_AFTER.match(following)
     if not certain and (fraction or not (_DAY_AFTER.match(following) or _DAY_BEFORE.search(preceding))):
         return None
     joined = re.match(r"[^가-힣]|$|부터|까지|에|은|는|이|의|로|자", following)

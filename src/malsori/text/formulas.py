@@ -125,5 +125,6 @@ def hyphenated(match: re.Match[str], text: str) -> str:
     """Return '12-9' as '십이 다시 구'; a season such as 2023-24 has no word between."""
     first, *rest = re.split("[-/]", match[0])
     following = after(match, text)
-    between = " " if len(first) == 4 and first[:2] in ("19", "20") and len(rest[0]) <= 2 else " 다시 "
+    school = re.search(r"(?:^|[^가-힣])[초중고]\s?$", before(match, text))
+    between = " " if school or (len(first) == 4 and first[:2] in ("19", "20") and len(rest[0]) <= 2) else " 다시 "
     return between.join(map(cardinal, [first, *rest])) + gap(following, find_counter(following))

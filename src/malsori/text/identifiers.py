@@ -38,7 +38,9 @@ def version(match: re.Match[str], text: str) -> str:
 @reads(rf"(?<!\d)(?P<kind>\d{{2,3}})(?P<letter>[{_PLATE}])\s?(?P<number>\d{{4}})(?!\d|,\d|년|원|명|개)")
 def plate(match: re.Match[str], text: str) -> str | None:
     """Return a number plate: '12가 3456' is '일이 가 삼사오육'."""
-    if match["letter"] in "호부도조수주" and not re.search(r"차량|번호|차\s?$|번호판", before(match, text)):
+    if match["letter"] in "배호부도조수주자사오고구무소보하" and not re.search(
+        r"차량|번호|차\s?$|번호판", before(match, text)
+    ):
         return None
     return f"{digit_by_digit(match['kind'])} {match['letter']} {digit_by_digit(match['number'])}"
 

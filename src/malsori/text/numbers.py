@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from malsori.text.tables import choice, table
+from malsori.text.tables import choice, table, words
 
 DIGITS = "영일이삼사오육칠팔구"
 SMALL_SCALES = ("", "십", "백", "천")
@@ -17,7 +17,17 @@ MAX_DIGITS = 4 * len(LARGE_SCALES)
 _NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 _NATIVE_ONES = ("", "하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉")
 #: Counters that count only certain things, and the list of these in patterns.tsv.
-_THINGS = {"쪽": "cloves", "부": "copies", "단": "bundles", "주": "plants", "동": "buildings", "집": "houses"}
+_THINGS = {
+    "쪽": "cloves",
+    "부": "copies",
+    "단": "bundles",
+    "주": "plants",
+    "동": "buildings",
+    "집": "houses",
+    "되": "grains",
+    "말": "grains",
+    "편": "works",
+}
 _DETERMINERS = {"하나": "한", "둘": "두", "셋": "세", "넷": "네"}
 
 
@@ -99,8 +109,8 @@ class Counter:
     gap: int
 
 
-#: 제 before a number, as a word of its own: 제 5장.
-_ORDINAL = re.compile(r"(?:^|[^가-힣])제\s$")
+#: What numbers things: 제 as a word of its own (제 5장), a kind of school (중2병), a series (시즌3).
+_NUMBERED = re.compile(r"(?:^|[^가-힣])(?:제\s|[초중고])$|(?:시즌|파트|버전|시리즈)\s?$")
 _ENGLISH = ("제로", "원", "투", "쓰리", "포", "파이브")
 #: What may not follow 월 after a number: 월드컵, 월요일.
 _NOT_MONTH = re.compile("월(?:드|급|세|요|계|남)")
@@ -146,7 +156,7 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     >>> count(3, find_counter("층에"), "", "층에"), count(3, find_counter("개"), "", "개")
     ('삼', '세')
     """
-    if counter is None or value == 0 or before.endswith("제") or _ORDINAL.search(before):
+    if counter is None or value == 0 or before.endswith("제") or _NUMBERED.search(before):
         return sino(value)
     system = counter.system
     if system == "context":
@@ -159,6 +169,13 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     if counter.name == "번째" and value == 1:
         return "첫"
     return native(value)
+
+
+@cache
+def _names(things: str) -> re.Pattern[str]:
+    """Return the pattern of a text that ends in one of a list's words; a word of one syllable begins its eojeol."""
+    short, long = ("|".join(word for word in words(things) if (len(word) == 1) is one) for one in (True, False))
+    return re.compile(rf"(?:(?<![가-힣])(?:{short or long})|(?:{long or short}))[은는이가을를]?\s?$")
 
 
 def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
@@ -181,8 +198,12 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
             after,
         )
         return chapter is None and re.search(r"(?:\d\s?(?:막|부|편|권)|교과서|성경|논문)\s?$", before) is None
+    if counter in _THINGS and _names(_THINGS[counter]).search(before):
+        return True
+    if counter == "편":
+        return re.match(r"편(?:씩|이나|째|의\s?(?:영화|시|소설|논문|글|드라마|작품))", after) is not None
     if counter in _THINGS:
-        return re.search(rf"{choice(_THINGS[counter])}[은는이가을를]?\s?$", before) is not None
+        return False
     if counter == "점":
         return re.search(rf"{choice('pieces')}\s?$", before) is not None
     return value < 100

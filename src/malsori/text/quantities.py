@@ -80,7 +80,8 @@ def _signed(number: str, scale: str | None, counter: Counter | None, preceding: 
 def _amount(number: str, scale: str | None, counter: Counter | None, preceding: str, following: str) -> str:
     if scale:
         return scaled(number, scale)
-    if "." in number or not counter or len(number) > MAX_DIGITS:
+    padded_year = number[0] == "0" and counter is not None and counter.name.startswith("년")
+    if "." in number or not counter or len(number) > MAX_DIGITS or padded_year:
         return cardinal(number)
     return count(int(number.replace(",", "")), counter, preceding, following)
 
