@@ -13,13 +13,15 @@ _BEFORE_NUMBERS = frozenset(["no", "nos", "p", "pp", "fig", "ch", "ep", "vol", "
 
 
 @reads(
-    r"(?<![A-Za-z])(?:[A-Z]\d[A-Z]|\d[A-Z]{2}\d)(?![A-Za-z\d])|[A-Za-z]++-?\d+(?:[A-Z](?![A-Za-z]))?|(?<![\d.])\d[GDK](?![A-Za-z])"
+    r"(?<![A-Za-z])(?:[A-Z]\d[A-Z]|\d[A-Z]{2}\d)(?![A-Za-z\d])|(?:[A-Z]{1,4}-(?=[A-Z]\d))?[A-Za-z]++-?\d+(?:[A-Z](?![A-Za-z]))?|(?<![\d.])\d[GDK](?![A-Za-z])"
 )
 def code(match: re.Match[str], text: str) -> str:
     """Return letters and digits that belong together: 'F-16' is '에프십육', 'MP3' '엠피쓰리'."""
     known = read_code(match[0])
     if known:
         return known
+    if re.fullmatch(r"D-\d{1,3}", match[0]):  # days to go
+        return f"디 마이너스 {cardinal(match[0][2:])}{gap(after(match, text))}"
     parts = re.findall(r"[A-Za-z]+|\d+", match[0])
     spoken = "".join(read_latin(part) if part[0].isalpha() else cardinal(part).replace(" ", "") for part in parts)
     return spoken + gap(after(match, text))
@@ -55,7 +57,7 @@ def initials(match: re.Match[str], text: str) -> str:
     return "".join(LETTERS[letter] for letter in match[0] if letter != ".")
 
 
-@reads(r"[A-Za-z]++(?:[-'’&/][A-Za-z]+)*")
+@reads(r"[A-Za-z]++(?:[-'’&/][A-Za-z]++(?!\d))*")
 def latin_words(match: re.Match[str], text: str) -> str:
     """Return Latin words; a joined word that the table knows (Wi-Fi, e-mail, A/S) is one."""
     whole = read_code(match[0].replace("’", "'"))

@@ -10,8 +10,9 @@ _WEEKDAY = r"\s?\((?P<weekday>[월화수목금토일]|[月火水木金土日])(?
 _HANJA_WEEKDAYS = dict(zip("月火水木金土日", "월화수목금토일", strict=True))
 _MONTH, _DAY = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 #: Words that tell a day written 3/15 from a fraction: those after it, and those before it.
+_HOLIDAY = r"\(?[가-힣]{0,4}(?:의 날|절(?![가-힣])|데이|[념충]일|[글설]날|새해|성탄|크리스마스|추석)"
 _DAY_AFTER = re.compile(
-    rf"(?:\s?(?:[가-힣]{{1,4}}(?:의 날|절(?![가-힣])|기념일)|{choice('day_after')}|자\b|\d{{1,2}}:\d\d|\d{{1,2}}시)"
+    rf"(?:\s?(?:{_HOLIDAY}|{choice('day_after')}|자\b|\d{{1,2}}:\d\d|\d{{1,2}}시)"
     r"|\s?[~∼〜～–-]\s?\d{1,2}/\d{1,2}(?![\d/]))"
 )
 _DAY_BEFORE = re.compile(
@@ -64,10 +65,10 @@ def slash_date(match: re.Match[str], text: str) -> str | None:
     return _month_and_day(match["month"], day) + _on(named) + ("" if joined else " ")
 
 
-@reads(rf"(?<=일){_WEEKDAY}")
+@reads(rf"(?:(?<=일)|(?<=[~∼〜～–-])(?P<day>{_DAY})){_WEEKDAY}")
 def weekday(match: re.Match[str], text: str) -> str:
-    """Return the bracket in '3월 1일(금)' as ' 금요일'."""
-    return _on(match["weekday"])
+    """Return the bracket in '3월 1일(금)' as ' 금요일', and '5(금)' at the end of a span as '오 일 금요일'."""
+    return (f"{sino(int(match['day']))} 일" if match["day"] else "") + _on(match["weekday"])
 
 
 @reads(

@@ -13,7 +13,8 @@ _OPERATORS = dict.fromkeys("×*xX", "곱하기") | {"+": "더하기", "-": "빼�
 #: Words that make two numbers a score: a victory after them, the word score before them.
 _PLAYED_AFTER = re.compile(
     r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|압승|참패|역전|신승|석패|리드|제압|격파"
-    r"|영봉|콜드)|으?로\s?(?:이기|이겼|이긴|이길|지고|졌|진|질|지는|누르|눌|꺾|물리|비기|비겼|비긴|앞서|앞섰|앞선|뒤지|뒤졌|뒤진|끝|마치|마쳤|마친|마무리|내주|내줬|내준"
+    r"|영봉|콜드)|(?:인\s?|이던\s?|\s)상황|까지\s?(?:쫓|따라|추격)|이\s?(?:됐|되|된)|의\s?(?:완|승|패|대승|역전|스코어|무승)"
+    r"|,\s?\d{1,2}-\d{1,2}\s?(?:으?로|승|완승|패)|으?로\s?(?:이기|이겼|이긴|이길|지고|졌|진|질|지는|누르|눌|꺾|물리|비기|비겼|비긴|앞서|앞섰|앞선|뒤지|뒤졌|뒤진|끝|마치|마쳤|마친|마무리|내주|내줬|내준"
     r"|따내|따낸|가져|달아|쫓|따라|밀리|밀렸|이끌|균형|아쉽|크게|가볍|전반|후반))"
 )
 _PLAYED_BEFORE = re.compile(
@@ -23,7 +24,7 @@ _COMPARISONS = {"<": "작다", ">": "크다", "≤": "작거나 같다", "≥": 
 
 
 @reads(
-    r"(?<![\d.])NUMBER(?:\s?[-+−×*÷/]\s?NUMBER){1,40}\s?=(?:\s?[-−]?NUMBER)?|NUMBERUNIT?(?:\s?[+×÷]\s?NUMBERUNIT?){1,40}"
+    r"(?<![\d.])NUMBER(?:\s?[-+−×*÷/]\s?NUMBER){1,40}\s?=(?:\s?[-−]?NUMBER)?|NUMBERUNIT?(?:\s?[+×÷*]\s?NUMBERUNIT?){1,40}"
     r"|(?<![A-Za-z\d])NUMBERUNIT?(?:\s?[xX]\s?NUMBERUNIT?){1,3}(?![A-Za-z])"
 )
 def formula(match: re.Match[str], text: str) -> str:
@@ -67,7 +68,7 @@ def score(match: re.Match[str], text: str) -> str | None:
 
 def _is_numbered(preceding: str) -> bool:
     """Return whether the words before two numbers say that they are an address or the number of a figure or lesson."""
-    street = r"(?:[가-힣]{2,}(?:로|길|동|리|가|읍|면)|번지|산|지번)"
+    street = r"(?:[가-힣]{2,}(?:로|길|동|리|가|읍|면)|번지|(?<![가-힣])산|지번)"
     return re.search(rf"(?:{street}|{choice('hyphenated')})\s?$", preceding) is not None
 
 

@@ -16,7 +16,8 @@ _PLATE = "가나다라마거너더러머버서어저고노도로모보소오조�
 @reads(
     r"(?<![\d-])(?:\+82[- ]?\(?0?\)?\d{1,2}[- ]\d{3,4}[- ]\d{4}|\(?0\d{1,3}\)?[-. ]?\s?\d{3,4}[-. ]\d{4}"
     r"|1[3-9]\d\d-\d{4}|\d{6}-[1-8]\d{6}|\d{2,6}(?:-\d{2,6}){2,6}"
-    r"|\+\d{1,3}(?:[-. ]?\(\d{1,4}\))?(?:[-. ]\d{1,4}){1,5}|\(\d{3}\)\s?\d{3}[-. ]\d{4}|[01]-\d{3}-\d{3}-\d{4})"
+    r"|\+\d{1,3}(?:[-. ]?\(\d{1,4}\))?(?:[-. ]\d{1,4}){1,5}|\(\d{3}\)\s?\d{3}[-. ]\d{4}|[01]-\d{3}-\d{3}-\d{4}"
+    r"|00\d{1,4}(?:-\d{1,4}){2,5})"
     r"(?![\d-])"
 )
 def telephone(match: re.Match[str], text: str) -> str | None:
@@ -46,7 +47,7 @@ def plate(match: re.Match[str], text: str) -> str | None:
 
 
 @reads(
-    r"(?<![A-Za-z\d.,-])(?P<letters>[A-Z]{1,4}-?)?(?P<digits>\d{3,}(?:-\d{2,}|\s\d{3,4}(?![\d가-힣])){0,5})"
+    r"(?<![A-Za-z\d.,-])(?P<letters>[A-Z]{1,4}-?)?(?P<digits>(?:\d{3,}|\d\d(?=-\d{4}))(?:-\d{2,}|\s\d{3,4}(?![\d가-힣])){0,5})"
     r"(?:-?(?P<last>[A-Z]{1,3})(?![A-Za-z]))?(?![\d]|[.,]\d)"
 )
 def identifier(match: re.Match[str], text: str) -> str | None:
@@ -65,4 +66,5 @@ def identifier(match: re.Match[str], text: str) -> str | None:
 def _is_announced(preceding: str, between: bool) -> bool:
     """Return whether a word announces an identifier: right before it, or with up to two words between."""
     words = r"(?:[가-힣]{1,5}\s){0,2}" if between else ""
-    return re.search(rf"{choice('identifiers')}{_ANNOUNCED}{_LENGTH}{words}$", preceding) is not None
+    pattern = rf"{choice('identifiers')}{_ANNOUNCED}{words}{_LENGTH}{words}$"
+    return re.search(pattern, preceding) is not None

@@ -45,7 +45,7 @@ _SILENT |= frozenset(
 _PLAIN = re.compile(r"(?:[가-힣\s,?!…]|\.(?![A-Za-z]))++")  # a dot before a letter may belong to the name of a file
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _READING = re.compile("[(（]([가-힣]+)[)）]")
-_WORD = re.compile("[0-9가-힣]{1,20}")
+_WORD = re.compile("[-−+]?([0-9가-힣]{1,20})")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
 _RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+|[^가-힣\s.,?!…]+")
 _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
@@ -205,12 +205,12 @@ def _joins(written: str, position: int) -> bool:
     after = _WORD.match(written, position + 1)
     if not before.strip() or not after:
         return False
-    if {before, after[0]} <= set("월화수목금토일"):
+    if {before, after[1]} <= set("월화수목금토일"):
         return True
     word = before[-1]
-    if after[0][0].isdigit() or (word.isdigit() and re.match("영[하상]|오[전후]|최[대고]", after[0])):
+    if after[1][0].isdigit() or (word.isdigit() and re.match("영[하상]|오[전후]|최[대고]", after[1])):
         return True
-    return len(before) > 1 and len(after[0]) > 1 and (is_syllable(word) or word.isdigit())
+    return len(before) > 1 and len(after[1]) > 1 and (is_syllable(word) or word.isdigit())
 
 
 def _read_jamo(jamo: str) -> str:

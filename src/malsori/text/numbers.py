@@ -159,6 +159,8 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     if counter is None or value == 0 or before.endswith("제") or _NUMBERED.search(before):
         return sino(value)
     system = counter.system
+    if re.match(r"\s?(?:판\s?\d\s?승|권\s?\d+\s?장)", after):  # 3판 2승제, 2권 5장
+        return sino(value)
     if system == "context":
         system = "native" if _counts_things(value, counter.name, before, after.lstrip()) else "sino"
     if system == "english":
@@ -187,6 +189,8 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
             return value < 20 or times is not None
         return False
     if counter == "대":
+        if re.match(r"대(?:째|에 걸|\s?독자|손)", after):
+            return False
         machine = re.search(rf"{choice('machines')}[가-힣]{{0,2}}\s?$", before)
         return machine is not None or (value % 10 != 0 and not re.match(r"대\s[가-힣]", after))
     if counter == "분":

@@ -34,6 +34,8 @@ _PER_TIME = {
 }
 #: Units that are too short to stand apart from their number.
 _SHORT = ("in", "ms", "pt", "hr")
+#: Units of one letter that may: 100 m.
+_LOOSE = ("m", "g", "L")
 #: Units that are read as units wherever they stand, as no other word is written so.
 _UNMISTAKABLE = re.compile(
     r"[kcmd]m[²³23]?|m[²³]|[kmμ]g|m[Ll]|dL|k(?:W|Wh|Hz|cal|Pa|V|J|N|B|bps)|hPa|mmHg|pp[mb]|dB|m(?:A|Ah|V|W|Sv)|[MGT](?:Hz|Wh|bps)|[MG]Pa"
@@ -67,10 +69,10 @@ def units() -> dict[str, Unit]:
 def unit_pattern() -> str:
     """Return the regular expression of a unit after a number: km, kg/m², a space before it where that is not rare."""
     names = [name for name in units() if "/" not in name]
-    loose = _alternatives([name for name in names if len(name) > 1 and name not in _SHORT])
+    loose = _alternatives([name for name in names if (len(name) > 1 and name not in _SHORT) or name in _LOOSE])
     whole = _alternatives([name for name in units() if "/" in name])
-    below = _alternatives([*names, "day", "d", "yr"])
-    tail = rf"(?:\s?/\s?{below}|[·⋅]{below})?"
+    below = _alternatives([*names, *(time for time in _PER_TIME if time not in names)])
+    tail = rf"(?:\s?/\s?{below}|[·⋅]{_alternatives(names)})?"
     return rf"(?:(?:{whole}|{_alternatives(names)}{tail}|\s(?:{whole}|{loose}{tail}))(?![A-Za-z0-9²³]))"
 
 
