@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from malsori.asr.ctc import CtcSegmentDecoder
-from malsori.asr.options import DecodingOptions
+from malsori.asr.options import SOUND_OPTIONS, DecodingOptions
 from malsori.asr.recognizer import load_recognizer
 from malsori.asr.whisper import WhisperSegmentDecoder
 from malsori.cli import run, speech
@@ -19,6 +19,8 @@ from malsori.systems import SYSTEMS, systems_of
 SOUND = np.random.default_rng(0).normal(0, 0.01, 4000).astype(np.float32)
 
 OUT_OF_BOUNDS = {
+    "vad": ("perhaps",),
+    "vad_threshold": (0.1, 1.0, float("nan")),
     "beam": (-3, 0, 1.5, "many"),
     "language": ("",),
     "task": ("sing",),
@@ -51,11 +53,13 @@ def test_an_unknown_option_is_told_with_the_nearest_one() -> None:
 def test_options_that_do_not_agree_are_refused() -> None:
     with pytest.raises(OptionError, match="beam 4 is for temperature 0, which temperatures does not hold"):
         DecodingOptions(beam=4, temperatures=(0.5,))
+    with pytest.raises(OptionError, match="vad_threshold is for what vad=False leaves out"):
+        DecodingOptions(vad=False, vad_threshold=0.3)
     assert DecodingOptions(beam=1, temperatures=(0.5,)).given() == {"beam": 1, "temperatures": (0.5,)}
 
 
 def test_every_option_is_some_systems_and_every_systems_is_an_option() -> None:
-    supported = CtcSegmentDecoder.supported_options | WhisperSegmentDecoder.supported_options
+    supported = SOUND_OPTIONS | CtcSegmentDecoder.supported_options | WhisperSegmentDecoder.supported_options
     assert supported == set(DecodingOptions.model_fields)
     fallback = set(FallbackOptions.__dataclass_fields__)
     assert fallback <= WhisperSegmentDecoder.supported_options, "an option of the search that no caller can reach"

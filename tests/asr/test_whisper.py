@@ -100,6 +100,11 @@ class PlantedState:
         return attention
 
 
+def whole(**options) -> DecodingOptions:
+    """Options for tones, which no voice activity detector takes for speech."""
+    return DecodingOptions(vad=False, **options)
+
+
 class Ear(nn.Module):
     """Decodes the words of the tones in its sounds, and thanks its viewers where there are none."""
 
@@ -165,7 +170,7 @@ def times(transcript) -> list[tuple[str, float, float]]:
 @pytest.mark.parametrize("beam", [None, 1])
 def test_words_are_found_where_they_were_said(beam: int | None) -> None:
     wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
-    transcript = recognizer().transcribe(wave, DecodingOptions(beam=beam), sample_rate=RATE)
+    transcript = recognizer().transcribe(wave, whole(beam=beam), sample_rate=RATE)
     assert transcript.text == "나무 하늘" and transcript.language == "ko"
     (first, begin, _), (second, start, end) = times(transcript)
     assert (first, second) == ("나무", "하늘")
@@ -175,7 +180,7 @@ def test_words_are_found_where_they_were_said(beam: int | None) -> None:
 
 def test_times_that_the_decoder_writes_itself_bound_its_words() -> None:
     wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5), tone("하늘"), silence(0.5)])
-    found = times(recognizer(timestamps=True).transcribe(wave, DecodingOptions(timestamps=True), sample_rate=RATE))
+    found = times(recognizer(timestamps=True).transcribe(wave, whole(timestamps=True), sample_rate=RATE))
     assert [word for word, _, _ in found] == ["나무", "하늘"]
     np.testing.assert_allclose([row[1:] for row in found], [(0.4, 1.0), (1.5, 2.1)], atol=0.05)
 
@@ -198,7 +203,7 @@ NOTHING = {
 @pytest.mark.parametrize("kind", NOTHING)
 def test_a_decoder_that_thanks_its_viewers_wherever_nobody_speaks_is_rejected(kind: str, murmur: float, caplog):
     with caplog.at_level("INFO", logger="malsori"):
-        transcript = recognizer(murmur).transcribe(NOTHING[kind], sample_rate=RATE)
+        transcript = recognizer(murmur).transcribe(NOTHING[kind], whole(), sample_rate=RATE)
     assert transcript.text == "" and transcript.segments == ()
     assert "is rejected: log-likelihood ratio" in caplog.text or "is rejected: loop" in caplog.text
 
@@ -206,7 +211,7 @@ def test_a_decoder_that_thanks_its_viewers_wherever_nobody_speaks_is_rejected(ki
 def test_sound_longer_than_the_window_is_cut_at_its_quiet_places() -> None:
     said = ["나무", "하늘"] * 5
     wave = np.concatenate([piece for word in said for piece in (tone(word, 0.8), silence(2.0))])  # 28 s
-    transcript = recognizer().transcribe(wave, DecodingOptions(beam=1), sample_rate=RATE)
+    transcript = recognizer().transcribe(wave, whole(beam=1), sample_rate=RATE)
     assert transcript.text.split() == said
     assert len(transcript.segments) >= 3
     assert all(segment.end - segment.start <= 10.0 for segment in transcript.segments)
@@ -243,11 +248,11 @@ def test_what_a_checkpoint_cannot_be_asked_is_refused() -> None:
 
 def test_a_threshold_decides_what_is_given_out() -> None:
     one, sound = recognizer(20.0), NOTHING["noise"]
-    assert one.transcribe(sound, sample_rate=RATE).text == ""
-    anything = DecodingOptions(min_log_likelihood_ratio=-float("inf"))
+    assert one.transcribe(sound, whole(), sample_rate=RATE).text == ""
+    anything = whole(min_log_likelihood_ratio=-float("inf"))
     assert one.transcribe(sound, anything, sample_rate=RATE).text == THANKS
-    assert one.transcribe(sound, DecodingOptions(min_log_likelihood_ratio=-0.1), sample_rate=RATE).text == THANKS
-    loop = DecodingOptions(min_log_likelihood_ratio=-float("inf"), compression_ratio_threshold=0.1)
+    assert one.transcribe(sound, whole(min_log_likelihood_ratio=-0.1), sample_rate=RATE).text == THANKS
+    loop = whole(min_log_likelihood_ratio=-float("inf"), compression_ratio_threshold=0.1)
     assert one.transcribe(sound, loop, sample_rate=RATE).text == ""
 
 
@@ -255,12 +260,12 @@ def test_sounds_without_speech_are_encoded_when_a_text_needs_them_and_once_a_net
     one = recognizer()
     network = one.model.network
     wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5)])
-    one.transcribe(wave, DecodingOptions(min_log_likelihood_ratio=-float("inf")), sample_rate=RATE)
+    one.transcribe(wave, whole(min_log_likelihood_ratio=-float("inf")), sample_rate=RATE)
     assert network.encoded == 1  # the sound alone
-    assert one.transcribe(wave, sample_rate=RATE).text == "나무"
+    assert one.transcribe(wave, whole(), sample_rate=RATE).text == "나무"
     assert network.encoded == 2 + 3
     again = Recognizer(one.model)
-    assert again.transcribe(wave, sample_rate=RATE).text == "나무"
+    assert again.transcribe(wave, whole(), sample_rate=RATE).text == "나무"
     assert network.encoded == 5 + 1
     before = len(_reference_states)
     del one, again, network
@@ -273,10 +278,10 @@ def test_threads_with_different_options_on_one_recognizer_get_what_each_gets_alo
     sounds = [np.random.default_rng(seed).normal(0, 0.1, 2 * RATE).astype(np.float32) for seed in range(3)]
     accepting = {"min_log_likelihood_ratio": -float("inf"), "compression_ratio_threshold": 1000.0}
     asked = [
-        DecodingOptions(beam=1, temperatures=(0.0,), **accepting),
-        DecodingOptions(beam=4, temperatures=(0.0,), **accepting),
-        DecodingOptions(temperatures=(1.0,), **accepting),
-        DecodingOptions(beam=2),
+        whole(beam=1, temperatures=(0.0,), **accepting),
+        whole(beam=4, temperatures=(0.0,), **accepting),
+        whole(temperatures=(1.0,), **accepting),
+        whole(beam=2),
     ]
     jobs = [(sound, options) for sound in sounds for options in asked]
     alone = [one.transcribe(sound, options, sample_rate=RATE) for sound, options in jobs]
@@ -293,7 +298,7 @@ def test_a_gpu_decodes_as_the_cpu_does(tmp_path: Path) -> None:
     wave = np.random.default_rng(3).normal(0, 0.1, 2 * RATE).astype(np.float32)
     anything = {"min_log_likelihood_ratio": -1e9, "compression_ratio_threshold": 1000.0, "temperatures": (0.0,)}
     for beam in (1, 4):  # the ratio is asked, so the sounds without speech are encoded on the GPU too
-        asked = DecodingOptions(beam=beam, **anything)
+        asked = whole(beam=beam, **anything)
         a, b = (load_recognizer(folder, device).transcribe(wave, asked, sample_rate=RATE) for device in ("cpu", "cuda"))
         assert a.text and a.text == b.text
         np.testing.assert_allclose([row[1:] for row in times(a)], [row[1:] for row in times(b)], atol=0.05)
@@ -321,7 +326,7 @@ def test_a_folder_listens_at_the_command_line_and_says_nothing_where_nobody_spea
     folder = small_folder(tmp_path / "whisper", jamo_files())
     for number, wave in enumerate((NOTHING["silence"], NOTHING["a quiet room"])):
         save_audio(tmp_path / f"{number}.wav", wave, RATE)
-        told = ["transcribe", str(tmp_path / f"{number}.wav"), "--model", str(folder), "--json"]
+        told = ["transcribe", str(tmp_path / f"{number}.wav"), "--model", str(folder), "--json", "--no-vad"]
         assert run(told) == 0
         said = json.loads(capsys.readouterr().out)
         assert said["text"] == "" and said["segments"] == [] and said["duration"] == pytest.approx(3.0)

@@ -1,72 +1,171 @@
-"""A sound of any length as pieces that a network can take, cut where it is quiet, in bounded memory."""
+"""A sound of any length as windows that a network can take, packed with speech, in bounded memory.
 
+sound    ....나무 하늘........................바다 .............산........
+spans       [나무 하늘]                      [바다]           [산]
+window   [나무 하늘|바다|산]       with a little of the silence around each; every place knows where it was
+"""
+
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from malsori.asr.encode import MIN_SECONDS
-from malsori.audio.mel import log_mel
-from malsori.config import AudioConfig
+from malsori.asr.encode import checked_seconds
+from malsori.asr.vad import (
+    FRAME_SECONDS,
+    MIN_PAUSE_SECONDS,
+    THRESHOLD,
+    SpanTracker,
+    SpeechDetector,
+    SpeechSpan,
+    frame_levels,
+)
+from malsori.decode.transcript import Segment, TranscriptWord
 
-_QUIET_SECONDS = 0.3  # how long a quiet place must be judged over
+#: Seconds of silence that stay at each end of a span; never more than lie there, so no sound is in two windows.
+_PADDING_SECONDS = MIN_PAUSE_SECONDS / 2
 
 
 @dataclass(frozen=True)
-class SoundPiece:
-    """A part of a sound: where it begins in the whole, in seconds, and its wave."""
+class WindowPiece:
+    """A part of a window that lies in one place of the sound; all in seconds.
 
-    start: float
-    wave: Float[np.ndarray, " samples"]
-
-
-class QuietCutter:
-    """Cuts a sound that comes in parts of any length at its quietest places; however it comes, at the same ones.
-
-    Each cut lies in the second half of the longest piece there may be, where the mean of the log-mel over 0.3 s is
-    lowest. Never more is held than one such piece, the part that has come last, and what judging its end takes.
-
-    Args:
-        audio: settings of the wave, and of the mel whose level is judged.
-        max_seconds: no piece lasts longer.
+    Attributes:
+        start, end: in the window.
+        offset: what must be added to a time in the window for the time in the sound.
+        speech_start, speech_end: in the window, where somebody speaks.
     """
 
-    def __init__(self, audio: AudioConfig, max_seconds: float) -> None:
-        self.audio, self.seconds = audio, 0.0
-        self._longest = int(max_seconds * audio.sample_rate)
-        self._width = round(_QUIET_SECONDS / audio.frame_seconds)
-        # Frames whose level depends on samples that are not there yet, or were cut off: reflected ones, and one begun.
-        margin = -(-audio.margin_samples // audio.hop_samples) + 1
-        self._context = (self._width + margin) * audio.hop_samples
+    start: float
+    end: float
+    offset: float
+    speech_start: float
+    speech_end: float
 
-    def pieces(self, parts: Iterable[Float[np.ndarray, " _"]]) -> Iterator[SoundPiece]:
-        """Yield the pieces; `seconds` is how much of the sound has come by then, and at last all of it.
 
-        What is left behind the last cut is dropped if it lasts less than 0.1 s.
+@dataclass(frozen=True)
+class SpeechWindow:
+    """What a network takes at once: a wave, and where in the sound each piece of it lies."""
+
+    wave: Float[np.ndarray, " samples"]
+    pieces: tuple[WindowPiece, ...]
+
+    @property
+    def end(self) -> float:
+        """Where in the sound the window ends, seconds."""
+        return self.pieces[-1].end + self.pieces[-1].offset
+
+    def segments(self, words: Iterable[TranscriptWord]) -> Iterator[Segment]:
+        """Yield a segment for each piece in which words lie, their times moved from the window to the sound.
+
+        A word belongs to the piece in whose speech the most of it lies, and ends where the piece does; the order of the
+        words stays.
         """
-        rate, begin, pending = self.audio.sample_rate, 0, np.zeros(0, dtype=np.float32)
-        for part in parts:
-            pending = np.concatenate([pending, part]) if len(pending) else part
-            self.seconds = (begin + len(pending)) / rate
-            while len(pending) > self._longest + self._context:
-                cut = self._cut(pending[: self._longest + self._context])
-                yield SoundPiece(begin / rate, pending[:cut])
-                begin, pending = begin + cut, pending[cut:]
-        while len(pending) > self._longest:
-            cut = self._cut(pending)
-            yield SoundPiece(begin / rate, pending[:cut])
-            begin, pending = begin + cut, pending[cut:]
-        if not begin or len(pending) >= MIN_SECONDS * rate:
-            yield SoundPiece(begin / rate, pending)
+        members: list[list[TranscriptWord]] = [[] for _ in self.pieces]
+        place = 0
+        for word in words:
+            shares = [_overlap(word, piece) for piece in self.pieces[place:]]
+            place += shares.index(max(shares))
+            piece = self.pieces[place]
+            start, end = (min(max(time, piece.start), piece.end) + piece.offset for time in (word.start, word.end))
+            members[place].append(replace(word, start=start, end=end))
+        for piece, found in zip(self.pieces, members, strict=True):
+            if found:
+                start = min(piece.speech_start + piece.offset, found[0].start)
+                end = max(piece.speech_end + piece.offset, found[-1].end)
+                yield Segment(start, end, " ".join(word.text for word in found), tuple(found))
 
-    def _cut(self, wave: np.ndarray) -> int:
-        """Return at which sample of a wave, longer than a piece may be, the piece that begins it ends."""
-        hop = self.audio.hop_samples
-        first, last = self._longest // 2 // hop, self._longest // hop
-        skipped = max(0, first - self._context // hop)
-        judged = torch.from_numpy(np.ascontiguousarray(wave[skipped * hop :]))[None]
-        level = log_mel(judged, self.audio)[0].mean(1).numpy()
-        smooth = np.convolve(level, np.ones(self._width) / self._width, mode="same")
-        return (first + int(np.argmin(smooth[first - skipped : last - skipped]))) * hop
+
+def _overlap(word: TranscriptWord, piece: WindowPiece) -> float:
+    """Return for how long a word lies in a piece's speech; less than 0 is how far from it."""
+    return min(word.end, piece.speech_end) - max(word.start, piece.speech_start)
+
+
+class SpeechWindows:
+    """Packs the speech of a sound into windows; however the sound comes, into the same ones.
+
+    A span of speech that lasts longer than a window is cut in its second half, where 0.3 s of it are quietest. Never
+    more is held than two windows and the part that has come last.
+
+    Args:
+        sample_rate: of the sound.
+        max_seconds: no window lasts longer.
+        threshold: a probability from which on somebody speaks; None takes all of the sound for speech.
+    """
+
+    def __init__(self, sample_rate: int, max_seconds: float, threshold: float | None) -> None:
+        self.rate, self.longest = sample_rate, int(max_seconds * sample_rate)
+        #: How much of the sound has come.
+        self.seconds = 0.0
+        self._frame = FRAME_SECONDS * sample_rate
+        self._detector = None if threshold is None else SpeechDetector(sample_rate)
+        self._padding = 0 if threshold is None else round(_PADDING_SECONDS * sample_rate)
+        max_frames = int((self.longest - 2 * self._padding) / self._frame)
+        self._tracker = SpanTracker(THRESHOLD if threshold is None else threshold, max_frames)
+        self._held, self._begin = np.zeros(0, dtype=np.float32), 0  # what a span may need yet, and where it begins
+        self._filled: list[tuple[np.ndarray, WindowPiece]] = []  # of the window that is being filled
+
+    def windows(self, parts: Iterable[Float[np.ndarray, " _"]]) -> Iterator[SpeechWindow]:
+        """Yield the windows; `seconds` is how much of the sound has come by then, and at last all of it.
+
+        Raises: AudioError if the sound is shorter than 0.1 s.
+        """
+        for part in parts:
+            yield from self._fill(self._track(part))
+            self._let_go()
+        if not self._begin:
+            checked_seconds(self._held, self.rate)
+        yield from self._fill(self._track(np.zeros(0, dtype=np.float32), last=True))
+        yield from self._fill(self._tracker.finish())
+        yield from self._flush()
+
+    def _track(self, part: np.ndarray, last: bool = False) -> Iterator[SpeechSpan]:
+        """Yield the spans that end in a part, or by then."""
+        self._held = np.concatenate([self._held, part]) if len(self._held) else part
+        self.seconds = (self._begin + len(self._held)) / self.rate
+        before = self._tracker.frames
+        if self._detector:
+            probabilities = self._detector.push(part, last)
+        else:
+            frames = (self._begin + len(self._held)) / self._frame
+            probabilities = np.ones((math.ceil(frames) if last else int(frames)) - before, dtype=np.float32)
+        behind = self._held[round(before * self._frame) - self._begin :]
+        yield from self._tracker.push(
+            probabilities.tolist(), frame_levels(behind, len(probabilities), self._frame).tolist()
+        )
+
+    def _fill(self, spans: Iterable[SpeechSpan]) -> Iterator[SpeechWindow]:
+        """Put spans into the window, and yield each that is full."""
+        for span in spans:
+            first, last = self._edges(span)
+            at = sum(len(wave) for wave, _ in self._filled)
+            if at and at + last - first > self.longest:
+                yield from self._flush()
+                at = 0
+            wave = self._held[first - self._begin : last - self._begin].copy()
+            speech = (min(round(frame * self._frame), last) - first + at for frame in (span.start, span.end))
+            places = (at, at + len(wave), first - at, *speech)
+            self._filled.append((wave, WindowPiece(*(place / self.rate for place in places))))
+            if span.cut:  # half a window at least goes on here, for which there is no room
+                yield from self._flush()
+
+    def _flush(self) -> Iterator[SpeechWindow]:
+        """Yield the window as it is."""
+        filled, self._filled = self._filled, []
+        if filled:
+            waves, pieces = zip(*filled, strict=True)
+            yield SpeechWindow(np.concatenate(waves), pieces)
+
+    def _edges(self, span: SpeechSpan) -> tuple[int, int]:
+        """Return the first sample of a span with its padding, and one past its last; where it was cut none is added."""
+        first, last = round(span.start * self._frame), round(span.end * self._frame)
+        first -= 0 if span.joined else self._padding
+        last += 0 if span.cut else self._padding
+        return max(0, first), min(self._begin + len(self._held), last)
+
+    def _let_go(self) -> None:
+        """Drop what no span to come reaches back to."""
+        kept = max(self._begin, round(self._tracker.open_frame * self._frame) - self._padding)
+        self._held, self._begin = self._held[kept - self._begin :].copy(), kept

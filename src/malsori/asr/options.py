@@ -20,6 +20,8 @@ class DecodingOptions(Config):
     """How one sound is decoded; whatever is None takes what serves the system.
 
     Attributes:
+        vad: leave out what a voice activity detector takes for no speech before anything is recognized; yes.
+        vad_threshold: a probability of speech from which on somebody speaks; 0.5.
         language: code of the language spoken.
         task: transcribe, or translate into English (Whisper).
         beam: hypotheses kept at a time; 1 takes the best symbol each time and asks no language model. 16 with CTC, 5
@@ -36,6 +38,8 @@ class DecodingOptions(Config):
     Raises: OptionError naming the option, its value and what is accepted.
     """
 
+    vad: bool | None = None
+    vad_threshold: float | None = Field(None, gt=0.15, lt=1)
     language: str | None = Field(None, min_length=2)
     task: Task | None = None
     beam: int | None = Field(None, ge=1, le=1000)
@@ -62,6 +66,8 @@ class DecodingOptions(Config):
         for temperature in self.temperatures or ():
             if not 0 <= temperature <= 2:
                 raise ValueError(f"temperatures: {temperature:g} is outside 0 to 2")
+        if self.vad is False and self.vad_threshold is not None:
+            raise ValueError("vad_threshold is for what vad=False leaves out: give one of the two")
         if self.beam is not None and self.beam > 1 and self.temperatures and 0 not in self.temperatures:
             raise ValueError(f"beam {self.beam} is for temperature 0, which temperatures does not hold: leave one out")
         return self
@@ -72,11 +78,16 @@ class DecodingOptions(Config):
         return {name: value for name, value in values.items() if value is not None}
 
 
+#: Options that every recognizer serves: they are of the sound, before a network hears it.
+SOUND_OPTIONS = frozenset({"vad", "vad_threshold"})
+
+
 def refuse_unsupported(options: DecodingOptions, system: str, supported: Collection[str]) -> None:
     """Raise OptionError naming the first given option that a system does not support, and those that it does."""
+    every = SOUND_OPTIONS.union(supported)
     for name in options.given():
-        if name not in supported:
-            raise OptionError(f"{name}: a {system} has no such option; it has {', '.join(sorted(supported))}")
+        if name not in every:
+            raise OptionError(f"{name}: a {system} has no such option; it has {', '.join(sorted(every))}")
 
 
 def checked_language(options: DecodingOptions, languages: tuple[str, ...]) -> str:

@@ -16,8 +16,9 @@ from malsori.alignment.boundaries import refine
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
 from malsori.asr.encode import phoneme_encoder
-from malsori.asr.longform import QuietCutter
+from malsori.asr.longform import SpeechWindow, SpeechWindows
 from malsori.asr.options import DecodingOptions
+from malsori.asr.vad import THRESHOLD
 from malsori.audio.io import stream_audio
 from malsori.audio.resampling import resample
 from malsori.decode.ngram import NgramModel, load_ngram
@@ -98,14 +99,14 @@ class Recognizer:
         """
         options = options or DecodingOptions()
         self.decoder.check(options)
-        cutter = self._cutter()
-        spoken = []
-        for segment in self._segments(cutter, self._parts(sound, sample_rate), options):
-            spoken += [segment] if segment.words else []
+        speech = self._speech(options)
+        spoken: list[Segment] = []
+        for window in speech.windows(self._parts(sound, sample_rate)):
+            spoken += self._segments(window, options)
             if on_progress:
-                on_progress(segment.end)
+                on_progress(window.end)
         text = " ".join(segment.text for segment in spoken)
-        return Transcript(text, options.language or self.languages[0], cutter.seconds, tuple(spoken))
+        return Transcript(text, options.language or self.languages[0], speech.seconds, tuple(spoken))
 
     def stream(
         self,
@@ -120,8 +121,8 @@ class Recognizer:
         """
         options = options or DecodingOptions()
         self.decoder.check(options)
-        found = self._segments(self._cutter(), self._parts(sound, sample_rate), options)
-        return (segment for segment in found if segment.words)
+        windows = self._speech(options).windows(self._parts(sound, sample_rate))
+        return (segment for window in windows for segment in self._segments(window, options))
 
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
@@ -142,15 +143,13 @@ class Recognizer:
         parts, rate = self._parts(sound, sample_rate), self.model.facts.audio.sample_rate
         return alignment_of(reading, refine(reading, parts, rate, times.ends))
 
-    def _cutter(self) -> QuietCutter:
-        return QuietCutter(self.model.facts.audio, self.decoder.max_seconds)
+    def _speech(self, options: DecodingOptions) -> SpeechWindows:
+        threshold = None if options.vad is False else options.vad_threshold or THRESHOLD
+        return SpeechWindows(self.model.facts.audio.sample_rate, self.decoder.max_seconds, threshold)
 
-    def _segments(
-        self, cutter: QuietCutter, parts: Iterable[np.ndarray], options: DecodingOptions
-    ) -> Iterator[Segment]:
-        """Yield what is said in each piece of a sound, the silent ones too."""
-        for piece in cutter.pieces(parts):
-            yield self.decoder.decode(piece.wave, piece.start, options)
+    def _segments(self, window: SpeechWindow, options: DecodingOptions) -> Iterator[Segment]:
+        """Yield what is said in a window of a sound."""
+        return window.segments(self.decoder.decode(window.wave, 0.0, options).words)
 
     def _parts(self, sound: Any, sample_rate: int | None) -> Iterable[np.ndarray]:
         """Return a sound at the model's rate, part by part as a file is read; a wave is one part."""

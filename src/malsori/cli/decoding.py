@@ -17,6 +17,8 @@ def _option(told: str, default: str, panel: str = "Decoding") -> Any:
     return typer.Option(help=told, show_default=default, rich_help_panel=panel)
 
 
+Vad = Annotated[bool | None, _option("Leave out where nobody speaks before anything is recognized.", "vad")]
+VadThreshold = Annotated[float | None, _option("Probability from which on somebody speaks.", "0.5")]
 Language = Annotated[str | None, _option("Language spoken.", "ko")]
 Task = Annotated[str | None, _option("transcribe, or translate into English: for Whisper.", "transcribe")]
 Beam = Annotated[int | None, _option("Hypotheses kept; 1 asks no language model.", "16; Whisper 5")]

@@ -92,6 +92,8 @@ def transcribe(
         TranscriptForm | None, typer.Option("--format", help="How to write the transcript. [default: text]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    vad: decoding.Vad = None,
+    vad_threshold: decoding.VadThreshold = None,
     language: decoding.Language = None,
     task: decoding.Task = None,
     beam: decoding.Beam = None,
