@@ -42,15 +42,15 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (12, 1120),
-    "asr": (9, 610),
+    "asr": (10, 780),
     "audio": (16, 1410),
-    "cli": (10, 970),
+    "cli": (10, 980),
     "corpus": (13, 1810),
     "decode": (5, 490),
     "losses": (5, 290),
     "malsori": (10, 600),
     "metrics": (11, 980),
-    "models": (12, 1860),
+    "models": (13, 1900),
     "nn": (6, 610),
     "pretrained": (10, 1500),
     "report": (13, 1440),

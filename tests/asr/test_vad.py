@@ -81,10 +81,10 @@ def test_a_span_begins_at_the_threshold_and_ends_before_a_pause() -> None:
 
 def test_a_span_too_long_is_cut_where_it_is_quiet() -> None:
     levels = [0.0] * 50
-    levels[33:42] = [-30.0] * 9
+    levels[27:36] = [-30.0] * 9
     tracker = SpanTracker(max_frames=45)
     spans = [*tracker.push([0.9] * 50, levels), *tracker.finish()]
-    assert spans == [SpeechSpan(0, 37, cut=True), SpeechSpan(37, 50, joined=True)]
+    assert spans == [SpeechSpan(0, 31, cut=True), SpeechSpan(31, 50, joined=True)]
 
 
 def test_levels_are_of_the_frames_of_any_rate() -> None:
