@@ -14,6 +14,7 @@ _BEFORE_NUMBERS = frozenset(["no", "nos", "p", "pp", "fig", "ch", "ep", "vol", "
 
 @reads(
     r"(?<![A-Za-z])(?:[A-Z]\d[A-Z]|\d[A-Z]{2}\d)(?![A-Za-z\d])|(?:[A-Z]{1,4}-(?=[A-Z]\d))?[A-Za-z]++-?\d+(?:[A-Z](?![A-Za-z]))?|(?<![\d.])\d[GDK](?![A-Za-z])"
+    r"|(?<![A-Za-z])[A-Z]\.\d{2,4}(?![\d.])"
 )
 def code(match: re.Match[str], text: str) -> str:
     """Return letters and digits that belong together: 'F-16' is '에프십육', 'MP3' '엠피쓰리'."""
@@ -32,6 +33,12 @@ def english_ordinal(match: re.Match[str], text: str) -> str:
     """Return '1st' as '퍼스트', '21st' as '이십일 번째'."""
     value = int(match["number"])
     return _ORDINALS[value] if 0 < value < len(_ORDINALS) else f"{sino(value)} 번째"
+
+
+@reads(r"(?:['’](?P<short>[2-9]0)['’]?|(?P<tens>[2-9]0)['’]|(?<!\d)(?P<year>(?:19|20)\d0)['’]?)s(?![A-Za-z0-9])")
+def english_decade(match: re.Match[str], text: str) -> str:
+    """Return '80's' as '팔십 년대', '1990s' as '천구백구십 년대'."""
+    return f"{sino(int(match['short'] or match['tens'] or match['year']))} 년대"
 
 
 @reads(r"(?<![A-Za-z.])(?P<short>[A-Za-z]{1,6}|[a-z]\.[a-z])\.(?P<number>\s?(?=\d))?")

@@ -38,7 +38,7 @@ def _on(weekday: str | None) -> str:
 
 @reads(
     rf"(?<![\d.])(?P<year>\d{{4}}|['’]?\d\d(?=[-./](?:0[1-9]|1[0-2])[-./](?:0[1-9]|[12]\d|3[01])))(?P<mark>[-./])\s?(?P<month>{_MONTH})"
-    rf"(?:(?P=mark)\s?(?P<day>{_DAY})(?!\d)\.?(?!-\d)(?:{_WEEKDAY})?|(?<=[-./]0[1-9])(?![-./\d]))(?=[^\d]|$)"
+    rf"(?:(?P=mark)\s?(?P<day>{_DAY})(?!\d)\.?(?!-\d)(?:{_WEEKDAY})?|(?:(?<=[-./]0[1-9])|(?<=-1[0-2]))(?![-./\d]|\s?(?:시즌|학년|학기|호|번)))(?=[^\d]|$)"
 )
 def full_date(match: re.Match[str], text: str) -> str:
     """Return '2024-06-10' as '이천이십사 년 유월 십 일', '2024.03' as '이천이십사 년 삼월'."""
@@ -46,6 +46,12 @@ def full_date(match: re.Match[str], text: str) -> str:
     if not match["day"]:
         return f"{year} {month(int(match['month']))}월"
     return f"{year} {_month_and_day(match['month'], match['day'])}{_on(match['weekday'])}"
+
+
+@reads(rf"(?<![\d/.])(?P<month>{_MONTH})/(?P<day>{_DAY})/(?P<year>(?:19|20)\d\d)(?![\d/])")
+def american_date(match: re.Match[str], text: str) -> str:
+    """Return '10/05/2024' as '이천이십사 년 시월 오 일'."""
+    return f"{sino(int(match['year']))} 년 {_month_and_day(match['month'], match['day'])}"
 
 
 @reads(
@@ -80,9 +86,8 @@ def event(match: re.Match[str], text: str) -> str:
     first, second = int(match["first"]), match["second"] or match["other"]
     counter = find_counter(after(match, text))
     if counter and not counter.gap and counter.name not in ("절", "사") and match["second"]:
-        return (
-            f"{count(first, counter, '', '')} {count(int(second), counter, '', '')}{gap(after(match, text), counter)}"
-        )
+        numbers = (count(value, counter, "1, ", "") for value in (first, int(second)))
+        return " ".join(numbers) + gap(after(match, text), counter)
     day = sino(int(second)) if second in ("10", "12") else digit_by_digit(second.lstrip("0") or "0")
     return sino(first) + day
 
@@ -121,7 +126,7 @@ def _hour(hour: int) -> str:
 
 
 @reads(
-    r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3})(?P<to>\s?[-–]\s?(?=\d?\d:\d\d))?"
+    r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3})(?:시(?=[^가-힣]|에|부터|까지|$))?(?P<to>\s?[-–]\s?(?=\d?\d:\d\d))?"
 )
 def clock_time(match: re.Match[str], text: str) -> str:
     """Return '14:30' as '열네 시 삼십 분'."""

@@ -45,6 +45,17 @@ def formula(match: re.Match[str], text: str) -> str:
     return spoken + ("" if spoken[-1] == " " else gap(following, find_counter(following)))
 
 
+@reads(r"(?<=[\dA-Za-z)])(?P<sign>[⁻⁺]?)(?P<power>[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9})(?![⁰¹²³⁴⁵⁶⁷⁸⁹])")
+def power(match: re.Match[str], text: str) -> str:
+    """Return the power of the number or letter before it: '10²³' is '십의 이십삼제곱'."""
+    digits = unicodedata.normalize("NFKC", match["power"])
+    called = f"{cardinal(digits)}제곱"
+    if not match["sign"]:
+        called = {"2": "제곱", "3": "세제곱"}.get(digits, called)
+    sign = {"⁻": "마이너스 ", "⁺": ""}.get(match["sign"], "")
+    return ("의 " if sign or before(match, text)[-1].isdigit() else " ") + sign + called
+
+
 @reads(r"(?P<left>NUMBER)\s?(?P<sign>[<>≤≥])\s?(?P<right>NUMBER)")
 def comparison(match: re.Match[str], text: str) -> str:
     """Return '3<5' as '삼은 오보다 작다'."""

@@ -45,7 +45,9 @@ _SILENT |= frozenset(
 _PLAIN = re.compile(r"(?:[가-힣\s,?!…]|\.(?![A-Za-z]))++")  # a dot before a letter may belong to the name of a file
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _READING = re.compile("[(（]([가-힣]+)[)）]")
-_WORD = re.compile("[-−+]?([0-9가-힣]{1,20})")
+_WORD = re.compile("(?:[-−+(]|[A-Z]{0,2}[$€£¥₩])?([0-9가-힣]{1,20})")
+#: A hyphen that stands for 'from ... to', between two numbers with the same counter: 7시-9시.
+_SPAN = re.compile(r"[-–]\s?\d+\s?([시일월년분층급차회세명개도호번])")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")
 _RUN = re.compile(r"[가-힣]+|\s+|[.,?!…]+|[^가-힣\s.,?!…]+")
 _WEIGHT = {mark: weight for weight, mark in enumerate(",.…!?")}
@@ -179,7 +181,8 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
         name = emoji.get(written[position : position + length])
         if name:
             return f" {name} ", position + length
-    if sign in "~∼〜～" and _joins(written, position):
+    span = _SPAN.match(written, position)
+    if (sign in "~∼〜～" and _joins(written, position)) or (span and written[position - 1 : position] == span[1]):
         return "에서 ", position + 1
     if sign in _BREAKS or sign in _signs():
         return _BREAKS.get(sign) or _signs()[sign], position + 1
@@ -201,8 +204,10 @@ def _read_sign(written: str, position: int) -> tuple[str, int]:
 def _joins(written: str, position: int) -> bool:
     """Return whether a tilde stands for 'from ... to': between words, or before a number, without spaces."""
     before = (written[max(0, position - 20) : position].split(" ") or [""])[-1]
-    before = before[:-1] if before.endswith("요일)") or re.search(r"\([월화수목금토일]\)$", before) else before
+    before = before[:-1] if before.endswith("요일)") or re.search(r"\((?:[월화수목금토일]|\d+)\)$", before) else before
     after = _WORD.match(written, position + 1)
+    if re.search("(?<![A-Za-z])[A-Z]$", before) and re.match("[A-Z](?![A-Za-z])", written[position + 1 : position + 3]):
+        return True
     if not before.strip() or not after:
         return False
     if {before, after[1]} <= set("월화수목금토일"):

@@ -185,7 +185,7 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
     if counter == "번":
         times = re.match(rf"번\s?{choice('times')}", after)
         numbered = re.match(rf"번\s?(?:{choice('numbered')}|[가-힣]{{0,2}}{choice('numbered_heads')})", after)
-        if times or not (numbered or re.search(rf"{choice('numbered_before')}\s?$", before)):
+        if times or not (numbered or re.search(rf"(?:{choice('numbered_before')}|\d[,·])\s?$", before)):
             return value < 20 or times is not None
         return False
     if counter == "대":

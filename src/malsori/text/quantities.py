@@ -105,7 +105,7 @@ def angle(match: re.Match[str], text: str) -> str:
     return f"{cardinal(match['degrees'])} 도 {cardinal(match['minutes'])} 분{seconds}{gap(after(match, text))}"
 
 
-@reads(r"(?<![\d가-힣A-Za-z)])[-−+±](?=\d)")
+@reads(r"(?<![\d가-힣A-Za-z)*])[-−+±](?=\d)")
 def sign(match: re.Match[str], text: str) -> str:
     """Return the sign before a number."""
     return {"+": "플러스 ", "±": "플러스마이너스 "}.get(match[0], "마이너스 ")
