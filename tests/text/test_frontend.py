@@ -173,10 +173,14 @@ def test_a_sign_without_a_reading_stays_and_is_told_once(command: str, expected:
     assert printed.out == expected
     first, second, total = printed.err.splitlines()
     assert "line 1, position 1: 'ख' (U+0916) DEVANAGARI LETTER KHA" in first
-    assert "line 3, position 3: '龘' (U+9F98)" in second and "2 signs of 2 kinds in 2 lines" in total
+    assert "line 3, position 3: '龘' (U+9F98)" in second and "reading: 2, of 2 kinds, in lines: 2;" in total
     assert cli.run(["text", command, "--strict", *texts, "ख"]) == 2
     printed = capsys.readouterr()
-    assert printed.out.startswith(expected) and printed.err.count("DEVANAGARI") == 1 and "3 signs of 2" in printed.err
+    assert (
+        printed.out.startswith(expected)
+        and printed.err.count("DEVANAGARI") == 1
+        and "reading: 3, of 2 kinds" in printed.err
+    )
 
 
 def test_bytes_that_are_not_utf8_pass_through_a_pipe() -> None:

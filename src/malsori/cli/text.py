@@ -187,7 +187,7 @@ def _filter(texts: list[str] | None, change: Callable[[str], tuple[str, Sequence
             signs[one.sign] += 1
         lines_told += bool(unreadable)
     if signs:
-        kinds = f"{signs.total()} signs of {len(signs)} kinds in {lines_told} lines"
+        count = f"signs without a Korean reading: {signs.total()}, of {len(signs)} kinds, in lines: {lines_told}"
         if strict:
-            raise TextError(f"{kinds} have no Korean reading; write them in Hangul, or leave --strict out")
-        print(f"malsori: {kinds} have no Korean reading and were left as they are", file=sys.stderr)
+            raise TextError(f"{count}; write them in Hangul, or leave --strict out")
+        print(f"malsori: {count}; left as they are", file=sys.stderr)

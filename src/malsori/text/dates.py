@@ -126,7 +126,7 @@ def _hour(hour: int) -> str:
 
 
 @reads(
-    r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3})(?:시(?=[^가-힣]|에|부터|까지|$))?(?P<to>\s?[-–]\s?(?=\d?\d:\d\d))?"
+    r"(?<![\d:])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:]|,\d{3}|\.\d)(?:시(?=[^가-힣]|에|부터|까지|$))?(?P<to>\s?[-–]\s?(?=\d?\d:\d\d))?"
 )
 def clock_time(match: re.Match[str], text: str) -> str:
     """Return '14:30' as '열네 시 삼십 분'."""

@@ -101,7 +101,8 @@ def ratio(match: re.Match[str], text: str) -> str:
 @reads(r"(?<![\d.:])(?P<left>\d{1,3}):(?P<right>\d{2})(?![\d:]|,\d)")
 def scale(match: re.Match[str], text: str) -> str | None:
     """Return two numbers with a colon as a ratio, not a time, where the word before them says so: '비율 1:10'."""
-    if not re.search(rf"{choice('ratio_before')}[은는이가을를]?\s?$", before(match, text)):
+    told = re.match(r"\s?(?:모형|스케일|축척|비율|비로|희석|배합|축소|미니어처|피규어)", after(match, text))
+    if not told and not re.search(rf"{choice('ratio_before')}[은는이가을를]?\s?$", before(match, text)):
         return None
     return f"{cardinal(match['left'])} 대 {cardinal(match['right'])}"
 

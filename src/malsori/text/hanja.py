@@ -47,6 +47,8 @@ def read_hanja(run: str, before: str = "", after: str = "") -> str:
     marked = f"^{run}$" if not is_syllable(before[-1:] or " ") else f" {run}$"
     if is_syllable(after[:1] or " ") and not re.match(choice("hanja_particles"), after):
         marked = f"{marked[:-1]} "
+    if run[0] == "金" and len(run) <= 3 and re.match(rf"\s?{choice('titles')}", after):
+        return "김" + (read_hanja(run[1:], before="김") if run[1:] else "")
     heads = _heads(run, marked[0] == "^")
     spoken = ""
     for place, character in enumerate(run):

@@ -55,6 +55,8 @@ def identifier(match: re.Match[str], text: str) -> str | None:
     letters, digits = match["letters"] or "", match["digits"]
     following = after(match, text)
     counter = find_counter(following)
+    if counter and counter.name == "번" and len(digits) > 3:  # 끝자리는 8842번
+        counter = None
     preceding = before(match, text)
     long_code = len(letters) > 0 and len(re.sub(r"\D", "", digits)) > 4
     if not long_code and (counter or not _is_announced(preceding, len(digits) > 3 or bool(letters))):

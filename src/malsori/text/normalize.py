@@ -170,7 +170,7 @@ def _read_run_of_hanja(written: str, position: int) -> tuple[str, int] | None:
     reading = _READING.match(written, run.end())
     if reading and len(reading[1]) == len(run[0]):
         return reading[1], reading.end()
-    return read_hanja(run[0], written[max(0, position - 1) : position], written[run.end() : run.end() + 4]), run.end()
+    return read_hanja(run[0], written[max(0, position - 1) : position], written[run.end() : run.end() + 8]), run.end()
 
 
 def _read_sign(written: str, position: int) -> tuple[str, int]:

@@ -19,7 +19,7 @@ _NAMED_TOGETHER = re.compile(
 #: A number that begins with a zero only to fill two places: 05월 03일.
 _PADDED = re.compile(r"0\d\s?(?:[월일시분초주세살회강화과권장부편]|개월)")
 #: Words after which a unit stands without digits: 몇 cm, 수십 km, 100여 m.
-_AMOUNT_BEFORE = re.compile(r"(?:몇|수[십백천만억]+|[\d십백천만억]여|[\d십백천만억]\s?몇)\s?$")
+_AMOUNT_BEFORE = re.compile(r"(?:몇|수[십백천만억]+|[\d십백천만억]여|몇[십백천만]|[\d십백천만억]\s?몇)\s?$")
 
 
 @reads(
@@ -126,7 +126,9 @@ def bare_unit(match: re.Match[str], text: str) -> str | None:
     """Return a unit whose amount is no digit: 'kg당' 킬로그램당, '몇 cm', '100여 m', '원/kg'."""
     written, following, preceding = match["unit"].strip(), after(match, text), before(match, text)
     per = match["slash"] is not None and is_syllable(preceding[-1:] or " ")
-    told = re.match(r"당(?=[^가-힣]|[가-힣]?\s|$)|\s?단위", following) and written not in (
+    told = re.match(
+        r"당(?=[^가-힣]|[가-힣]?\s|$)|\s?단위|으?로\s?(?:환산|변환|바꾸|바꿔|표시|나타내|계산)", following
+    ) and written not in (
         "A",
         "V",
         "W",
@@ -137,10 +139,12 @@ def bare_unit(match: re.Match[str], text: str) -> str | None:
     )
     if match["slash"] and not per:
         return None
-    if not (per or told or _AMOUNT_BEFORE.search(preceding) or is_unmistakable(written)):
+    amount = _AMOUNT_BEFORE.search(preceding)
+    if not (per or told or amount or is_unmistakable(written)):
         return None
     unit = read_unit(written)
-    return f"{' 퍼' if per else ''} {unit.lead} {unit.name}{gap(following)}"
+    lead = "" if amount else unit.lead  # 몇 km/h: 시속 would have to stand before 몇
+    return f"{' 퍼' if per else ''} {lead} {unit.name}{gap(following)}"
 
 
 @reads(r"(?P<digits>NUMBER)(?P<big>SCALE)?")

@@ -38,7 +38,7 @@ _SHORT = ("in", "ms", "pt", "hr")
 _LOOSE = ("m", "g", "L")
 #: Units that are read as units wherever they stand, as no other word is written so.
 _UNMISTAKABLE = re.compile(
-    r"[kcmd]m[²³23]?|m[²³]|[kmμ]g|m[Ll]|dL|k(?:W|Wh|Hz|cal|Pa|V|J|N|B|bps)|hPa|mmHg|pp[mb]|dB|m(?:A|Ah|V|W|Sv)|[MGT](?:Hz|Wh|bps)|[MG]Pa"
+    r"[kcmd]m[²³23]?|m[²³]|[kmμ]g|m[Ll]|dL|[kMG]?Hz|k(?:W|Wh|cal|Pa|V|J|N|B|bps)|hPa|mmHg|pp[mb]|dB|m(?:A|Ah|V|W|Sv)|[MGT](?:Hz|Wh|bps)|[MG]Pa"
     r"|\w+/\w+[²³23]?"
 )
 _SQUARED = re.compile("[\u3371-\u337a\u3380-\u33df℃℉ℓ]")
