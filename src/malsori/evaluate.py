@@ -23,18 +23,20 @@ from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.corpus.folder import Corpus
-from malsori.errors import CorpusError, ModelError, OptionError, TextError
+from malsori.errors import CorpusError, ModelError, OptionError
 from malsori.files import write_json
 from malsori.metrics.error_rate import cer
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
+from malsori.metrics.spoken_form import nearest_reading, stretches
 from malsori.pretrained.hub import load_saved
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
 from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
+from malsori.text.userwords import LexiconSource, user_lexicon
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import Vocoder
 from malsori.tts.vocoders import NetworkVocoder
@@ -112,6 +114,7 @@ def evaluate(
     progress: Progress = iter,
     device: str = "auto",
     precision: str = "float32",
+    lexicon: LexiconSource = None,
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -120,11 +123,13 @@ def evaluate(
         recognizer: that transcribes a voice's or a vocoder's speech; the built-in one when not given.
         progress: wraps the list of cuts, to show progress.
         device, precision: as `resolve_runtime` takes them.
+        lexicon: a user's words that texts are read by, beside those of the corpus and of the voice.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`;
         OptionError for a recognizer beside a recognizer.
     """
     if split not in corpus.cuts:
         raise CorpusError(f"no split '{split}'; there are: {', '.join(corpus.cuts)}")
+    words = corpus.lexicon + user_lexicon(lexicon)
     cuts = list(corpus.cuts[split])
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
@@ -132,14 +137,14 @@ def evaluate(
     if model.facts.system in systems_of("recognizer"):
         if recognizer:
             raise OptionError(f"recognizer '{recognizer}': {name} is a recognizer itself and needs no other")
-        return _evaluate_recognizer(load_recognizer(name, device, precision), corpus, split, cuts, progress)
-    judge = load_recognizer(recognizer, device, precision)
+        return _evaluate_recognizer(load_recognizer(name, device, precision, words), corpus, split, cuts, progress)
+    judge = load_recognizer(recognizer, device, precision, words)
     if model.facts.system in systems_of("vocoder"):
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(
             _copy_synthesis(vocoder, corpus), model.facts.system, judge, corpus, split, cuts, progress
         )
-    voice = load_voice(name, device=device, precision=precision)
+    voice = load_voice(name, device=device, precision=precision, lexicon=words)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
@@ -167,7 +172,7 @@ def _evaluate_recognizer(
     for cut in progress(cuts):
         wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        hypothesis = _transcript(recognizer, wave, rate)
+        hypothesis = _transcript(recognizer, wave, rate, text)
         rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = _rates(card) | _means(rows, (_SPEED,))
@@ -191,8 +196,8 @@ def _evaluate_speech(
         began = time.perf_counter()
         wave = make(cut)
         speed = _speed(began, len(wave) / rate)
-        hypothesis = _transcript(recognizer, wave, rate)
-        in_recordings.append(_transcript(recognizer, recording, rate))
+        hypothesis = _transcript(recognizer, wave, rate, text)
+        in_recordings.append(_transcript(recognizer, recording, rate, text))
         measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
         rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
     texts = [row.text for row in rows]
@@ -269,15 +274,13 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int) -> str:
-    """Return the transcript of a wave, spelled as it is spoken whatever the recognizer writes."""
+def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int, said: str) -> str:
+    """Return the transcript of a wave as it is read aloud: digits in the reading that is nearest to what was said."""
     text = recognizer.transcribe(wave, sample_rate=sample_rate).text
     if recognizer.decoder.output_is_normalized:
         return text
-    try:
-        return _plain(recognizer, text)
-    except TextError:  # it holds a character without a reading
-        return only_hangul(text)
+    read = stretches(text, recognizer.frontend.normalized(text, keep_unreadable=True))
+    return only_hangul(nearest_reading(read, said))
 
 
 def _plain(recognizer: Recognizer, text: str) -> str:

@@ -14,6 +14,7 @@ EXTRAS = {
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "parselmouth": "praat",
+    "sounddevice": "play",
     "tensorboard": "tensorboard",
     "uroman": "mms",
 }

@@ -30,7 +30,7 @@ MORE = (*SENTENCES, "바다에 가고 싶어요.")
 def reader(monkeypatch: pytest.MonkeyPatch) -> Frontend:
     """A front-end that needs no morphological analyser, the same for the corpus and the test."""
     frontend = Frontend(morphology=False)
-    monkeypatch.setattr("malsori.corpus.durations.Frontend", lambda: frontend)
+    monkeypatch.setattr("malsori.corpus.durations.Frontend", lambda *_words: frontend)
     return frontend
 
 

@@ -54,6 +54,34 @@ def test_the_command_line_reads_text(arguments, said):
     assert done.returncode == 0 and said in done.stdout, done.stderr
 
 
+def test_the_page_about_other_peoples_voices_holds_without_torch():
+    page = (Path(__file__).parents[2] / "docs" / "beside.md").read_text(encoding="utf-8")
+    block = page.split("```python\n")[1].split("```")[0]
+    shown = [line.partition("#")[2].strip() for line in block.splitlines() if "print(" in line and "#" in line]
+    done = alone(f"exec({block!r})")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[: len(shown)] == shown and len(shown) == 3
+
+
+def test_marks_are_taken_out_without_torch():
+    done = alone(
+        "from malsori.tts.markup import parse_markup\n"
+        "script = parse_markup('{COEX|코엑스}에서 [pause:0.7] 만나요')\nprint(script.text, script.pauses)"
+    )
+    assert done.stdout.strip() == "COEX에서   만나요 {7: 0.7}", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["normalize", "pronounce", "phonemes"])
+def test_a_pipe_takes_a_lexicon_and_refuses_an_option_that_is_none(kind, tmp_path):
+    (tmp_path / "mine.tsv").write_text("COEX\t코엑스\n", encoding="utf-8")
+    arguments = ["text", kind, "COEX", "-5", "--lexicon", str(tmp_path / "mine.tsv")]
+    done = alone(f"from malsori import cli; sys.exit(cli.run({arguments!r}))")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2 and done.stdout[0] in "코^", done.stderr
+    done = alone(f"from malsori import cli; sys.exit(cli.run({['text', kind, '--lexicn', 'f']!r}))")
+    assert done.returncode == 2 and not done.stdout
+    assert "no option '--lexicn'. Did you mean '--lexicon'?" in done.stderr
+
+
 def test_a_command_that_needs_more_says_so_in_one_line():
     done = alone("from malsori import cli; sys.exit(cli.run(['say', '안녕', '-o', 'x.wav']))")
     assert done.returncode == 2 and done.stderr.count("\n") == 1

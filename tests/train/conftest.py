@@ -76,7 +76,7 @@ def small_setup(planted_corpus, monkeypatch) -> Callable[..., TrainingSetup]:
 
     frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
     for family in ("conformer", "wav2vec2"):
-        monkeypatch.setattr(f"malsori.train.{family}.Frontend", lambda: frontend)
+        monkeypatch.setattr(f"malsori.train.{family}.Frontend", lambda *_words: frontend)
 
     def make(*overrides: str, name: str = "fastspeech2-small") -> TrainingSetup:
         values = read_recipe(name, [*TINY[name], *SHORT, *overrides])

@@ -18,7 +18,7 @@ from malsori.tts.roles import SynthesisInput
 def no_morphology(monkeypatch) -> None:
     """The analyser takes seconds to load, and the texts need none."""
     frontend = Frontend(morphology=False)
-    monkeypatch.setattr("malsori.train.fastspeech.Frontend", lambda: frontend)
+    monkeypatch.setattr("malsori.train.fastspeech.Frontend", lambda *_words: frontend)
 
 
 @pytest.fixture

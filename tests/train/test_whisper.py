@@ -39,7 +39,7 @@ TEXTS = (
 def bound(planted_corpus, monkeypatch) -> Callable[..., TrainingSetup]:
     """A function that binds the small recipe, or the other one, to the planted corpus."""
     frontend = Frontend(morphology=False)
-    monkeypatch.setattr("malsori.train.whisper.Frontend", lambda: frontend)
+    monkeypatch.setattr("malsori.train.whisper.Frontend", lambda *_words: frontend)
 
     def make(*settings: str, name: str = "whisper-small", corpus: Path = planted_corpus) -> TrainingSetup:
         sizes = TINY if name == "whisper-small" else TINY[7:]

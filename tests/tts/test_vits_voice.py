@@ -114,8 +114,8 @@ def test_an_end_to_end_voice_takes_no_vocoder(own: Path) -> None:
 
 
 def test_what_a_vits_cannot_do_is_refused(own: Path) -> None:
-    with pytest.raises(OptionError, match=r"pitch 2: a vits has no such control; a fastspeech2 has"):
-        load_voice(str(own)).say("안녕", SayOptions(pitch=2.0))
+    with pytest.raises(OptionError, match=r"energy 2: a vits has no such control; a fastspeech2 has"):
+        load_voice(str(own)).say("안녕", SayOptions(energy=2.0))
     with pytest.raises(ModelError, match="makes the wave itself"):
         load_voice(str(own), vocoder="griffin-lim")
 
@@ -128,9 +128,9 @@ def test_a_voice_that_reads_what_malsori_cannot_write_says_so(public: Path, tmp_
         load_voice(str(tmp_path)).say("안녕")
 
 
-def test_the_command_line_refuses_a_pitch_that_a_vits_has_not(own: Path, tmp_path: Path, capsys) -> None:
-    assert command(["say", "안녕", "-o", str(tmp_path / "a.wav"), "--voice", str(own), "--pitch", "2"]) == 2
-    assert capsys.readouterr().err == "malsori: pitch 2: a vits has no such control; a fastspeech2 has\n"
+def test_the_command_line_refuses_an_energy_that_a_vits_has_not(own: Path, tmp_path: Path, capsys) -> None:
+    assert command(["say", "안녕", "-o", str(tmp_path / "a.wav"), "--voice", str(own), "--energy", "2"]) == 2
+    assert capsys.readouterr().err == "malsori: energy 2: a vits has no such control; a fastspeech2 has\n"
     assert command(["say", "안녕", "-o", str(tmp_path / "a.wav"), "--speed", "9"]) == 2
     assert "'speed' = 9.0" in capsys.readouterr().err and not list(tmp_path.iterdir())
 

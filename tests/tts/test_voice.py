@@ -148,10 +148,16 @@ def test_twice_the_speed_is_half_the_time(voice: Voice) -> None:
     assert slow.seconds / fast.seconds == pytest.approx(4, rel=0.1)
 
 
-def test_an_octave_is_counted_in_the_speakers_own_deviations(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energy_is_asked_of_the_network_and_pitch_of_the_wave(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = listen_in(voice, monkeypatch)
-    voice.say(TEXT, SayOptions(pitch=12.0, energy=-1.5))
-    assert calls[0]["pitch_shift"] == pytest.approx(math.log(2) / 0.25) and calls[0]["energy_shift"] == -1.5
+    shifts: list[float] = []
+    monkeypatch.setattr("malsori.tts.voice.shift_pitch", lambda wave, _audio, by: shifts.append(by) or wave / 2)
+    shifted, plain = voice.say(TEXT, SayOptions(pitch=9.0, energy=-1.5)), voice.say(TEXT, SayOptions(energy=-1.5))
+    assert calls[0]["energy_shift"] == -1.5 and calls[0].get("pitch_shift", 0.0) == 0.0 and shifts == [9.0]
+    np.testing.assert_allclose(shifted.wave, plain.wave / 2, atol=1e-6)
+    assert np.array_equal(
+        np.concatenate([one.wave for one in voice.stream(TEXT, SayOptions(pitch=9.0, energy=-1.5))]), shifted.wave
+    )
 
 
 def test_the_first_speaker_speaks_unless_another_is_asked_for(voice: Voice) -> None:
@@ -221,7 +227,7 @@ def test_speech_is_saved_as_a_sound_file(voice: Voice, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("pitch", 12.5), ("pitch", -40.0), ("pitch", math.nan), ("energy", 3.5), ("energy", -math.inf), ("speed", "fast")],
+    [("pitch", 9.5), ("pitch", -40.0), ("pitch", math.nan), ("energy", 3.5), ("energy", -math.inf), ("speed", "fast")],
 )
 def test_an_option_out_of_its_bounds_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=rf"'{name}' = {value!r}: "):
@@ -238,7 +244,7 @@ def test_an_option_that_the_voice_cannot_serve_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(voice.frontend, "read", lambda _text: pytest.fail("the text was read"))
     monkeypatch.setattr(voice.acoustic, "supports_prosody_control", False)
-    for options in (SayOptions(pitch=1.0), SayOptions(energy=-1.0), SayOptions(speaker="park")):
+    for options in (SayOptions(energy=-1.0), SayOptions(speaker="park")):
         with pytest.raises(OptionError, match="fastspeech2"):
             voice.say(TEXT, options)
 

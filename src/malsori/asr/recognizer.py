@@ -24,11 +24,12 @@ from malsori.audio.resampling import resample
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript
 from malsori.errors import AlignmentError, ModelError, TextError
-from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
+from malsori.text.userwords import LexiconSource, user_lexicon
 
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
@@ -65,16 +66,22 @@ class Recognizer:
     Args:
         language_model: for a network that CTC trains.
         runtime: where to compute, and in which numbers; where the network lies when not given.
-    Raises: ModelError if the model is no recognizer.
+        lexicon: a user's words that texts to be aligned are read by, beside those that the model has learnt to.
+    Raises: ModelError if the model is no recognizer; TextError naming a row of the lexicon.
     """
 
     def __init__(
-        self, model: SavedModel, language_model: NgramModel | None = None, runtime: Runtime | None = None
+        self,
+        model: SavedModel,
+        language_model: NgramModel | None = None,
+        runtime: Runtime | None = None,
+        lexicon: LexiconSource = None,
     ) -> None:
         recognizers = systems_of("recognizer")
         if model.facts.system not in recognizers:
             raise ModelError(f"a {model.facts.system} is no recognizer; one of {', '.join(recognizers)} is")
-        self.model, self.runtime, self.frontend = model, runtime, Frontend()
+        self.model, self.runtime = model, runtime
+        self.frontend = Frontend(saved_lexicon(model.facts) + user_lexicon(lexicon))
         self.decoder: SegmentDecoder = SYSTEMS[model.facts.system].resolve("adapter")(model, language_model, runtime)
 
     @property
@@ -161,26 +168,33 @@ class Recognizer:
         return [resample(np.asarray(sound, dtype=np.float32), sample_rate, rate)]
 
 
-def load_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+def load_recognizer(
+    name: str | None = None, device: str = "auto", precision: str = "float32", lexicon: LexiconSource = None
+) -> Recognizer:
     """Return a recognizer, with the language model that lies in its folder, if one does.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
         device, precision: as `resolve_runtime` takes them; a GPU where there is one.
-    Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision.
+        lexicon: as `Recognizer` takes it.
+    Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision;
+        TextError naming a row of the lexicon.
     """
+    words = user_lexicon(lexicon)
     runtime = resolve_runtime(device, precision)
     name = name or DEFAULT_MODELS["recognizer"]
     counted = resolve(name) / LANGUAGE_MODEL
-    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime)
+    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime, words)
 
 
-def load_aligner(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+def load_aligner(
+    name: str | None = None, device: str = "auto", precision: str = "float32", lexicon: LexiconSource = None
+) -> Recognizer:
     """Return a recognizer that can lay a text over its sound.
 
     Arguments and errors as `load_recognizer`'s, and ModelError for a recognizer that gives no phonemes.
     """
-    recognizer = load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision)
+    recognizer = load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision, lexicon)
     phoneme_encoder(recognizer.model, recognizer.runtime)  # refuses one that cannot
     return recognizer
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malsori.cli.options import LexiconOption
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
@@ -53,6 +54,7 @@ def prepare_corpus(
     align_from: Annotated[
         AlignFrom, typer.Option(help="scratch learns to align from this corpus alone, without a recognizer.")
     ] = AlignFrom.recognizer,
+    lexicon: LexiconOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
@@ -71,6 +73,7 @@ def prepare_corpus(
     if scratch and align_with is not None:
         raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
     values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
+    values["lexicon"] = tuple(str(path) for path in lexicon or ())
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
     summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))

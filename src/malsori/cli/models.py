@@ -51,7 +51,8 @@ def list_models(
         return
     for model in models:
         size, rate = f"{model.bytes / 1e6:.1f} MB", model.facts.audio.sample_rate
-        print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}")
+        speakers = f"  speakers: {', '.join(model.facts.speakers)}" if model.facts.speakers else ""
+        print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}{speakers}")
     for one in others:
         print(f"{one.name:24} {'(aligner)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
     if not names:

@@ -1,9 +1,17 @@
-"""Options that every command has that runs a network, said once: where, in which numbers, on how many threads."""
+"""Options that many commands have, said once: whose words text is read by; where a network runs, and how."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+LexiconOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--lexicon",
+        help="Your words: written, a tab, as read (COEX<TAB>코엑스) or [as pronounced]: docs/speaking.md; repeats.",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute; auto: a GPU if there is one.")
 ]

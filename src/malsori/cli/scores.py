@@ -13,6 +13,8 @@ from malsori.cli.terminal import watched
 from malsori.errors import MetricError, OptionError
 
 if TYPE_CHECKING:
+    from malsori.metrics.error_rate import TextNormalizer
+    from malsori.metrics.keywords import KeywordScore
     from malsori.metrics.score_card import ScoreCard
     from malsori.metrics.speech import PairResult
 
@@ -42,8 +44,17 @@ class Definition(enum.StrEnum):
 
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_Punctuation = Annotated[Punctuation, typer.Option(help="Count punctuation, or remove it first.")]
+_Punctuation = Annotated[
+    Punctuation | None,
+    typer.Option(help="Count punctuation, or remove it first. [default: kept; removed by --normalize]"),
+]
 _Case = Annotated[Case, typer.Option(help="Tell capital letters from small ones, or fold them first.")]
+
+
+_Normalize = Annotated[
+    bool,
+    typer.Option("--normalize", help="Compare the texts as they are read aloud, numbers in any reading: 3시, 세 시."),
+]
 
 
 @app.command("score")
@@ -54,27 +65,72 @@ def score(
     hypothesis: Annotated[str, typer.Argument(help="Hypothesis, as recognized: the same.")],
     as_json: _Json = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page: confusions, groups, worst utterances.")] = None,
-    punctuation: _Punctuation = Punctuation.kept,
+    punctuation: _Punctuation = None,
     case: _Case = Case.kept,
+    normalize: _Normalize = False,
+    keywords: Annotated[
+        Path | None,
+        typer.Option(help="Terms, one a line: also their recall and precision, whatever particle they take."),
+    ] = None,
 ) -> None:
     """Score transcripts: CER, WER and their kin, with counts and 95 % intervals.
 
     Example: malsori score 사랑해 사량해
     Example: malsori score said.txt recognized.txt --json --html score.html
+    Example: malsori score said.txt recognized.txt --normalize --keywords terms.txt
     """
-    from malsori.metrics.error_rate import TextNormalizer
+    from malsori.metrics.keywords import read_keywords, score_keywords
     from malsori.metrics.score_card import score as score_texts
     from malsori.metrics.transcripts import read_pairs
 
-    pairs = read_pairs(reference, hypothesis)
-    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
-    card = score_texts(pairs.reference_texts, pairs.hypothesis_texts, normalizer)
+    terms = read_keywords(keywords) if keywords else []
+    pairs, normalizer = read_pairs(reference, hypothesis), _normalizer(punctuation, case, normalize)
+    texts = pairs.reference_texts, pairs.hypothesis_texts
+    _warn_of_digits(*texts, normalize)
+    card = score_texts(*texts, normalizer)
+    found = score_keywords(terms, *texts, normalizer) if terms else None
     if html:
         from malsori.report.score_page import save_score_page
 
         save_score_page(card, pairs, normalizer, html)
         print(f"{html}: written", file=sys.stderr)
-    print(json.dumps(card.as_json(), ensure_ascii=False) if as_json else _card_as_text(card))
+    if as_json:
+        print(json.dumps(card.as_json() | ({"keywords": found.as_json()} if found else {}), ensure_ascii=False))
+        return
+    print(_card_as_text(card) + (f"\n{_keywords_as_text(found)}" if found else ""))
+
+
+def _normalizer(punctuation: Punctuation | None, case: Case, normalize: bool) -> "TextNormalizer":
+    """Return the normalizer that the options ask for; what is read aloud has no punctuation unless it is asked for."""
+    from malsori.metrics.error_rate import TextNormalizer
+
+    kept = punctuation or (Punctuation.removed if normalize else Punctuation.kept)
+    return TextNormalizer(punctuation=kept.value, case=case.value, numbers="read" if normalize else "written")
+
+
+def _warn_of_digits(references: list[str], hypotheses: list[str], normalize: bool) -> None:
+    """Tell on standard error where digits stand on one side only, and so count as wrong."""
+    from malsori.metrics.spoken_form import digits_on_one_side
+
+    found = [] if normalize else digits_on_one_side(references, hypotheses)
+    if found:
+        shown = f"'{references[found[0]][:30]}', '{hypotheses[found[0]][:30]}'"
+        print(
+            f"malsori: {len(found)} of {len(references)} pairs have digits on one side only, which counts as wrong: "
+            f"{shown}; --normalize compares them as they are read",
+            file=sys.stderr,
+        )
+
+
+def _keywords_as_text(found: "KeywordScore") -> str:
+    """Return the table of a user's terms, those that were missed most first."""
+    rows = sorted(found.terms, key=lambda each: (each.right - each.said, each.term))
+    lines = [f"{'keywords':20}{'said':>8}{'recognized':>12}{'right':>8}"]
+    lines += [f"{each.term:20}{each.said:8}{each.recognized:12}{each.right:8}" for each in rows]
+    shares = {"keyword recall": found.recall, "keyword precision": found.precision}
+    return "\n".join(
+        [*lines, *(f"{name:20}{'-' if share is None else f'{share:.2%}':>8}" for name, share in shares.items())]
+    )
 
 
 def _card_as_text(card: "ScoreCard") -> str:
@@ -95,8 +151,9 @@ def compare(
     reference: Annotated[Path | None, typer.Option(help="Reference transcript, when A and B are transcripts.")] = None,
     metric: Annotated[str, typer.Option(help="cer, cer_no_space, wer, swer, jamo_error_rate, mcd_db, ...")] = "cer",
     as_json: _Json = False,
-    punctuation: _Punctuation = Punctuation.kept,
+    punctuation: _Punctuation = None,
     case: _Case = Case.kept,
+    normalize: _Normalize = False,
 ) -> None:
     """Say whether two systems differ on the same utterances: difference, interval, p and a conclusion.
 
@@ -104,10 +161,8 @@ def compare(
     Example: malsori compare runs/a/evaluation runs/b/evaluation --metric mcd_db
     """
     from malsori.metrics.comparison import compare_outputs
-    from malsori.metrics.error_rate import TextNormalizer
 
-    normalizer = TextNormalizer(punctuation=punctuation.value, case=case.value)
-    found = compare_outputs(a, b, metric, reference, normalizer)
+    found = compare_outputs(a, b, metric, reference, _normalizer(punctuation, case, normalize))
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.conclusion)
 
 

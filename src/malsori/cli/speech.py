@@ -1,4 +1,4 @@
-"""Speaking and listening: say, transcribe, align, demo."""
+"""Listening: transcribe, align; demo."""
 
 import enum
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from malsori.cli import decoding
-from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import sound_input, sound_progress, text_of, write
 from malsori.errors import OptionError
 from malsori.extras import require
@@ -40,46 +40,6 @@ class TranscriptForm(enum.StrEnum):
     srt = "srt"
     vtt = "vtt"
     textgrid = "textgrid"
-
-
-@app.command("say")
-def say(
-    text: Annotated[str, typer.Argument(help="What to say: the text itself, a text file, or - for standard input.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Sound file to write: .wav, .flac, .ogg, .opus, .mp3, .m4a, .aac.")
-    ],
-    voice: Annotated[str | None, typer.Option(help="A built-in voice, a folder, a run, or a hub id.")] = None,
-    vocoder: Annotated[str | None, typer.Option(help="The same for the vocoder; griffin-lim for none.")] = None,
-    speaker: Annotated[str | None, typer.Option(help="Who of the voice's speakers.")] = None,
-    speed: Annotated[float, typer.Option(help="2 is twice as fast; 0.2 to 5.")] = 1.0,
-    pitch: Annotated[float, typer.Option(help="Semitones up or down, to 12; for voices that predict pitch.")] = 0.0,
-    energy: Annotated[
-        float, typer.Option(help="Louder or softer, -3 to 3 standard deviations; the same voices.")
-    ] = 0.0,
-    timing: Annotated[
-        Path | None, typer.Option(help="Also write when each phone sounds: .TextGrid, .json, .srt, .vtt.")
-    ] = None,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
-    threads: ThreadsOption = None,
-) -> None:
-    """Speak a text into a sound file.
-
-    Example: malsori say "오늘은 날씨가 참 좋네요." -o hello.wav --timing hello.TextGrid
-    """
-    from malsori.tts.options import SayOptions
-    from malsori.tts.voice import load_voice
-
-    options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
-    timing_form = AlignmentForm.__members__.get(timing.suffix[1:].lower()) if timing else None
-    if timing and timing_form is None:
-        raise OptionError(f"--timing {timing}: ends in none of .TextGrid, .json, .srt and .vtt")
-    where = prepare_runtime(device, precision, threads)
-    speech = load_voice(voice, vocoder, **where).say(text_of(text), options)
-    speech.save(out)
-    if timing_form:
-        write(_alignment_as(timing_form, speech.alignment), timing)
-    print(f"{out}: {speech.seconds:.2f} s, made in {speech.real_time_factor:.3f} x real time")
 
 
 @app.command("transcribe")
@@ -150,6 +110,7 @@ def align_text(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    lexicon: LexiconOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "float32",
     threads: ThreadsOption = None,
@@ -166,8 +127,9 @@ def align_text(
         raise OptionError("sound and text cannot both be standard input; give one of them as a file")
     said = text_of(text)
     with sound_input(audio) as sound:
-        alignment = load_aligner(model, **prepare_runtime(device, precision, threads)).align(sound, said)
-    write(_alignment_as(form, alignment), out)
+        where = prepare_runtime(device, precision, threads)
+        alignment = load_aligner(model, lexicon=lexicon, **where).align(sound, said)
+    write(alignment_as(form, alignment), out)
 
 
 def _asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:
@@ -177,7 +139,8 @@ def _asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | 
     return json_form if as_json else form
 
 
-def _alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
+def alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
+    """Return an alignment as the content of a file."""
     from malsori.alignment.spans import join_lines, subtitles
     from malsori.alignment.textgrid import format_textgrid
 

@@ -1,17 +1,21 @@
 """Korean text: normalize, pronounce, split into phonemes, explain every stage."""
 
+import difflib
 import io
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from malsori.cli.options import LexiconOption
 from malsori.cli.terminal import text_of
-from malsori.errors import TextError
+from malsori.errors import OptionError, TextError
 
 if TYPE_CHECKING:
     from malsori.text.frontend import Frontend, Reading
@@ -21,42 +25,58 @@ app = typer.Typer()
 text_app = typer.Typer(help="Korean text: normalize, pronounce, split into phonemes.", no_args_is_help=True)
 app.add_typer(text_app, name="text")
 
-#: A text such as -5 is no option.
+#: A text such as -5 is no option; what begins as one does, is.
 _ANY_TEXT = {"ignore_unknown_options": True}
+_OPTION = re.compile("--?[A-Za-z]")
+
+
+class _TextCommand(TyperCommand):
+    """A command whose texts may begin with a minus, and whose options must be its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        own = args[: args.index("--")] if "--" in args else args
+        for place, word in enumerate(own):
+            name = word.partition("=")[0]
+            taken = place and own[place - 1] == "--lexicon"
+            if _OPTION.match(word) and not taken and name not in known:
+                near = difflib.get_close_matches(name, sorted(known), n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else ""
+                raise OptionError(f"no option '{name}'.{hint} A text that begins so goes after --")
+        return super().parse_args(ctx, args)
+
+
 _Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="A line each; standard input without.")]
-_Lexicon = Annotated[
-    Path | None, typer.Option(help="Your words: a word, a tab, how it is respelled (닭장차<TAB>닥짱차); a word a line.")
-]
 _Strict = Annotated[bool, typer.Option("--strict", help="Leave with status 2 if any sign has no Korean reading.")]
 _Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyzer where rules cannot decide.")]
 
 
-@text_app.command("normalize", context_settings=_ANY_TEXT)
-def normalize(texts: _Texts = None, strict: _Strict = False) -> None:
+@text_app.command("normalize", cls=_TextCommand, context_settings=_ANY_TEXT)
+def normalize(texts: _Texts = None, lexicon: LexiconOption = None, strict: _Strict = False) -> None:
     """Write text as it is read aloud: 3개 becomes 세 개. A line in, a line out.
 
     A sign that has no Korean reading is left as it is, and told on standard error.
     """
-    from malsori.text.normalize import normalize as normalized
+    frontend = _frontend(lexicon, morphology=False)
 
     def change(line: str) -> tuple[str, Sequence["Unreadable"]]:
-        spoken = normalized(line, keep_unreadable=True)
+        spoken = frontend.normalized(line, keep_unreadable=True)
         return spoken.text, spoken.unreadable
 
     _filter(texts, change, strict)
 
 
-@text_app.command("pronounce", context_settings=_ANY_TEXT)
+@text_app.command("pronounce", cls=_TextCommand, context_settings=_ANY_TEXT)
 def pronounce(
-    texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True, strict: _Strict = False
+    texts: _Texts = None, lexicon: LexiconOption = None, morphology: _Morphology = True, strict: _Strict = False
 ) -> None:
     """Write text as it sounds, by the standard pronunciation: 국물 becomes 궁물. A line in, a line out."""
     _filter_readings(texts, _frontend(lexicon, morphology), lambda reading: reading.pronounced, strict)
 
 
-@text_app.command("phonemes", context_settings=_ANY_TEXT)
+@text_app.command("phonemes", cls=_TextCommand, context_settings=_ANY_TEXT)
 def phonemes(
-    texts: _Texts = None, lexicon: _Lexicon = None, morphology: _Morphology = True, strict: _Strict = False
+    texts: _Texts = None, lexicon: LexiconOption = None, morphology: _Morphology = True, strict: _Strict = False
 ) -> None:
     """Write the phonemes a voice speaks, parted by spaces; ␣ is a word boundary. A line in, a line out."""
     _filter_readings(texts, _frontend(lexicon, morphology), _visible_in_place, strict)
@@ -90,11 +110,11 @@ def count_language_model(
     print(f"{out}: {len(texts)} lines counted, {refused} skipped that cannot be read, {len(model)} n-grams kept")
 
 
-@app.command("explain", context_settings=_ANY_TEXT)
+@app.command("explain", cls=_TextCommand, context_settings=_ANY_TEXT)
 def explain(
     text: Annotated[str, typer.Argument(help="Korean text.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    lexicon: _Lexicon = None,
+    lexicon: LexiconOption = None,
     morphology: _Morphology = True,
 ) -> None:
     """Show every stage of a text: normalized, the rules that applied, phonemes, ids, the shapes a model sees."""
@@ -125,7 +145,7 @@ def _stages(reading: "Reading", ids: list[int]) -> dict:
     }
 
 
-def _frontend(lexicon: Path | None, morphology: bool) -> "Frontend":
+def _frontend(lexicon: list[Path] | None, morphology: bool) -> "Frontend":
     from malsori.text.frontend import Frontend
 
     return Frontend(lexicon, morphology)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import watched
 from malsori.errors import OptionError
 from malsori.extras import require
@@ -33,6 +33,7 @@ def train_system(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was.")
     ] = False,
+    lexicon: LexiconOption = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: go on although the recipe has changed.")
     ] = False,
@@ -54,7 +55,10 @@ def train_system(
     if accept_changes and not resume:
         raise OptionError("--accept-changes: only a run that goes on can have changed; give --resume too")
     prepare_runtime(device, "float32", threads)
-    setup = set_up(parse_recipe(read_recipe(recipe, settings), recipe), load_corpus(corpus))
+    values = read_recipe(recipe, settings)
+    if lexicon:
+        values["frontend"] = values.get("frontend", {}) | {"lexicon": [str(path) for path in lexicon]}
+    setup = set_up(parse_recipe(values, recipe), load_corpus(corpus))
     measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
@@ -105,6 +109,7 @@ def evaluate_model(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
+    lexicon: LexiconOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "float32",
@@ -120,7 +125,7 @@ def evaluate_model(
     if out:
         require("matplotlib", "evaluation.html")
     where = prepare_runtime(device, precision, threads)
-    found = evaluate(model, load_corpus(corpus), split, recognizer, watched, **where)
+    found = evaluate(model, load_corpus(corpus), split, recognizer, watched, lexicon=lexicon, **where)
     if out:
         save_evaluation(found, out, model)
     if as_json:

@@ -70,12 +70,13 @@ class _Aligner:
 
     corpus: Corpus
     recognizer: "SavedModel | None"
-    frontend: Frontend = field(default_factory=lambda: Frontend())
+    frontend: Frontend = field(init=False)
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
     _prepared: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
 
     def __post_init__(self) -> None:
+        self.frontend = Frontend(self.corpus.lexicon)
         self.cuts = {}
         for cut in (cut for split in self.corpus.cuts.values() for cut in split):
             self.cuts.setdefault(_speaker(cut), []).append(cut)
@@ -87,7 +88,9 @@ class _Aligner:
         keys = (read_keys(self.corpus.ground_truth_path(cut))[0] for cuts in self.cuts.values() for cut in cuts)
         digest = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:12]
         name = self.recognizer.facts.fingerprint() if self.recognizer else "scratch"
-        return f"{name}/{FRONTEND_VERSION}/{ALIGNER_VERSION}/{digest}"
+        words = hashlib.sha256(repr(self.corpus.lexicon.as_rows()).encode()).hexdigest()[:12]
+        version = f"{FRONTEND_VERSION}+{words}" if self.corpus.lexicon.words else FRONTEND_VERSION
+        return f"{name}/{version}/{ALIGNER_VERSION}/{digest}"
 
     def align(self, cut: Any) -> dict[str, np.ndarray]:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""

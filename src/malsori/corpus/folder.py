@@ -14,7 +14,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from malsori.config import AudioConfig
 from malsori.corpus.layouts import SPLITS
 from malsori.errors import CorpusError
 from malsori.files import atomic_file, read_json
+from malsori.text.userwords import UserLexicon, lexicon_of_rows
 
 if TYPE_CHECKING:
     from lhotse import CutSet, MonoCut
@@ -40,6 +41,7 @@ class Corpus:
     """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty).
 
     `pitch_tracker` says who found F0: what was learnt of one tracker's pitch is not quite that of another's.
+    `lexicon` holds the user's words that its texts are read by.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Corpus:
     cuts: "dict[str, CutSet]"
     speakers: tuple[str, ...]
     pitch_tracker: str = OLD_TRACKER
+    lexicon: UserLexicon = field(default_factory=UserLexicon)
 
     def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
         """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
@@ -77,7 +80,8 @@ def load_corpus(path: Path | str) -> Corpus:
         cuts[split].append(cut.with_recording_path_prefix(path))
     by_split = {split: CutSet.from_cuts(found) for split, found in cuts.items()}
     tracker = facts.get("pitch_tracker", OLD_TRACKER)
-    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]), tracker)
+    words = lexicon_of_rows(facts.get("lexicon", []), str(path / "corpus.json"))
+    return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]), tracker, words)
 
 
 def read_facts(path: Path) -> dict[str, Any]:

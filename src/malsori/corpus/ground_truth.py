@@ -30,6 +30,7 @@ from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
 from malsori.files import read_json, write_json
+from malsori.text.userwords import UserLexicon, lexicon_of_rows, user_lexicon
 
 if TYPE_CHECKING:
     from lhotse import MonoCut
@@ -63,11 +64,13 @@ class PrepareOptions(Config):
     """How `prepare` works; the command line and Python read the same defaults.
 
     pitch_tracker: who finds F0; None goes on with whoever began the corpus, and is our own for a new one.
+    lexicon: tables of a user's words that texts are read by; none goes on with those that the corpus has.
     """
 
     layout: Literal["auto", "emotiontts", "librispeech", "ljspeech"] = "auto"
     audio: AudioConfig = AudioConfig()
     pitch_tracker: PitchTracker | None = None
+    lexicon: tuple[str, ...] = ()
     workers: int = 0  # 0: one for each processor
 
 
@@ -135,6 +138,7 @@ class _Job:
     out: Path
     audio: AudioConfig
     tracker: PitchTracker
+    lexicon: UserLexicon
     file_id: str
 
 
@@ -147,10 +151,12 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else.
     """
     options = options or PrepareOptions()
+    words = user_lexicon(options.lexicon) if options.lexicon else _lexicon_of(out)
     listing = read_layout(source, options.layout)
     tracker = options.pitch_tracker or _tracker_of(out)
-    origin = _claim(source, out, options.audio, tracker)
-    jobs = [_Job(item, out, options.audio, tracker, safe_name(item.id)) for item in listing.utterances]
+    origin = _claim(source, out, options.audio, tracker) | ({"lexicon": words.as_rows()} if words.words else {})
+    write_json(out / folder.MARKER, origin)
+    jobs = [_Job(item, out, options.audio, tracker, words, safe_name(item.id)) for item in listing.utterances]
     results = list(run_in_order(_make, jobs, options.workers, "preparing"))
     made = [item for item in results if isinstance(item, _Made)]
     refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
@@ -202,9 +208,9 @@ def measure(
     return {"mel": mel, "pitch_hz": pitch_hz(wave, audio, tracker), "energy": energy(mel)}
 
 
-def reading(text: str) -> "Reading":
+def reading(text: str, lexicon: UserLexicon = UserLexicon()) -> "Reading":  # noqa: B008 -- frozen, and empty
     """Return what the front-end makes of a text, as training and speaking will. Raises: TextError if it cannot."""
-    return _frontend().read(text)
+    return _frontend(lexicon).read(text)
 
 
 def usable_wave(utterance: Utterance, audio: AudioConfig) -> np.ndarray | Refusal:
@@ -235,10 +241,10 @@ def safe_name(utterance_id: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _frontend() -> "Frontend":
+def _frontend(lexicon: UserLexicon) -> "Frontend":
     from malsori.text.frontend import Frontend
 
-    return Frontend()
+    return Frontend(lexicon)
 
 
 def _make(job: _Job) -> _Made | Refusal:
@@ -247,7 +253,7 @@ def _make(job: _Job) -> _Made | Refusal:
     wave_path = job.out / "wave" / f"{job.file_id}.flac"
     truth_path = job.out / "ground_truth" / f"{job.file_id}.safetensors"
     try:
-        reading(item.spoken)
+        reading(item.spoken, job.lexicon)
     except TextError as error:
         return Refusal(item.id, "text cannot be read", str(error))
     key = _key(job)
@@ -287,6 +293,14 @@ def _tracker_of(out: Path) -> PitchTracker:
         if place.is_file():
             return read_json(place).get("pitch_tracker", OLD_TRACKER)
     return DEFAULT_TRACKER
+
+
+def _lexicon_of(out: Path) -> UserLexicon:
+    """Return the user's words that a corpus folder was begun with."""
+    for place in (out / folder.MARKER, out / "corpus.json"):
+        if place.is_file():
+            return lexicon_of_rows(read_json(place).get("lexicon", []), str(place))
+    return UserLexicon()
 
 
 def _claim(source: Path, out: Path, audio: AudioConfig, tracker: PitchTracker) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def _counted(
         raise MetricError(f"'{measure}' is no measure of transcripts: {', '.join(RATES)}")
     counts = score(references, hypotheses, normalizer, draws=1).counts[measure]
     edits, lengths = counts[:, :3].sum(axis=1).astype(float), counts[:, 3].astype(float)
+    if normalizer.numbers == "read":  # a reading that fits one system's output is no shorter reference for it
+        lengths = score(references, references, normalizer, draws=1).counts[measure][:, 3].astype(float)
     return Measured(dict(zip(names, edits.tolist(), strict=True)), dict(zip(names, lengths.tolist(), strict=True)))
 
 
@@ -85,7 +87,7 @@ def _measured(path: Path, measure: str, normalizer: TextNormalizer) -> Measured:
         hypotheses = [row[_hypothesis_key(row)] for row in rows]
         return _counted(names, [row["text"] for row in rows], hypotheses, measure, normalizer)
     if normalizer != AS_WRITTEN:
-        raise MetricError(f"{path}: holds numbers of {measure!r}, no texts: punctuation and case cannot be chosen")
+        raise MetricError(f"{path}: holds numbers of {measure!r}, no texts: how they are normalized cannot be chosen")
     values = [row.get(measure) for row in rows]
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, (int, float)) or not np.isfinite(value):

@@ -63,13 +63,25 @@ class ErrorRate:
 
 
 class TextNormalizer(Config):
-    """Normalization before scoring, besides NFC and white space: what of punctuation and capital letters counts."""
+    """Normalization before scoring, besides NFC and white space: what of punctuation and capital letters counts.
+
+    numbers: "read" compares both sides as they are read aloud, in the readings that fit each other best: 3시 is 세 시.
+    """
 
     punctuation: Literal["kept", "removed"] = "kept"
     case: Literal["kept", "folded"] = "kept"
+    numbers: Literal["written", "read"] = "written"
+
+    def apply_pairs(self, references: Sequence[str], hypotheses: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return both sides in NFC, normalized."""
+        if self.numbers == "read":
+            from malsori.metrics.spoken_form import spoken_pairs
+
+            references, hypotheses = spoken_pairs(references, hypotheses)
+        return self.apply(references), self.apply(hypotheses)
 
     def apply(self, texts: Sequence[str]) -> list[str]:
-        """Return the texts in NFC, normalized."""
+        """Return the texts in NFC, normalized each by itself: whatever `numbers` says, they stay as they are."""
         joined = "\n".join(texts)
         nfc = list(texts) if joined.isascii() or unicodedata.is_normalized("NFC", joined) else list(map(_nfc, texts))
         if self.punctuation == "removed":
@@ -123,7 +135,7 @@ def count_utterances(
     Raises: MetricError if the lists are of different lengths.
     """
     references, hypotheses = paired(reference, hypothesis)
-    references, hypotheses = normalizer.apply(references), normalizer.apply(hypotheses)
+    references, hypotheses = normalizer.apply_pairs(references, hypotheses)
     if unit == "jamo":
         references, hypotheses = list(map(to_jamo, references)), list(map(to_jamo, hypotheses))
         unit = "letters"

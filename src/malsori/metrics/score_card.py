@@ -69,7 +69,7 @@ def score(
     references, hypotheses = paired(references, hypotheses)
     if not references:
         raise MetricError("0 references and 0 hypotheses: nothing to score")
-    references, hypotheses = normalizer.apply(references), normalizer.apply(hypotheses)
+    references, hypotheses = normalizer.apply_pairs(references, hypotheses)
     counts = {name: count_utterances(references, hypotheses, unit) for name, unit in UNITS.items()}
     alike = [match_spacing(*pair) for pair in zip(references, hypotheses, strict=True)]
     counts["swer"] = count_utterances(references, alike, "words")
@@ -100,6 +100,7 @@ def signature(utterances: int, normalizer: TextNormalizer, draws: int) -> str:
         "space:collapsed",
         f"punct:{normalizer.punctuation}",
         f"case:{normalizer.case}",
+        *(["numbers:read"] if normalizer.numbers == "read" else []),
         "empty-ref:1",  # the rate of an empty reference is taken over one unit
         f"ci:{CONFIDENCE:.0%}-bootstrap-t-{draws}",
         "malsori:1",  # the version of these definitions, not of the package

@@ -2,11 +2,12 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from malsori.errors import MetricError
+from malsori.metrics.error_rate import TextNormalizer
 
 #: Columns and keys that name an utterance, and those that hold its words; the first that is there is taken.
 ID_NAMES, TEXT_NAMES = ("id", "file"), ("text", "heard", "hypothesis", "transcript")
@@ -38,6 +39,14 @@ class TextPairs:
     def hypothesis_texts(self) -> list[str]:
         """The hypotheses' texts."""
         return [utterance.text for utterance in self.hypotheses]
+
+    def normalized(self, normalizer: TextNormalizer) -> "TextPairs":
+        """Return the same pairs with texts as the normalizer compares them."""
+        ours, theirs = normalizer.apply_pairs(self.reference_texts, self.hypothesis_texts)
+        return TextPairs(
+            tuple(replace(line, text=text) for line, text in zip(self.references, ours, strict=True)),
+            tuple(replace(line, text=text) for line, text in zip(self.hypotheses, theirs, strict=True)),
+        )
 
 
 def read_pairs(reference: str, hypothesis: str) -> TextPairs:

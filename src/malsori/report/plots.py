@@ -60,7 +60,7 @@ def utterance_figure(corpus: "Corpus", cut: "MonoCut") -> "Figure":
     wave = load_audio(cut.recording.sources[0].source, audio.sample_rate)
     alignment = None
     if "durations" in truth:
-        reading = Frontend().read(cut.supervisions[0].text)
+        reading = Frontend(corpus.lexicon).read(cut.supervisions[0].text)
         if PHONEMES.encode(reading.phonemes) != truth["token_ids"].tolist():
             raise CorpusError(f"{cut.id}: its durations are of other phonemes; run 'malsori corpus prepare' again")
         alignment = alignment_of(reading, np.cumsum(truth["durations"]) * audio.frame_seconds)

@@ -70,7 +70,7 @@ class UserLexicon:
     def _finder(self) -> re.Pattern[str] | None:
         written = [word.written for word in self._by_written.values() if not word.respells]
         written.sort(key=lambda text: -len(text))
-        return re.compile("|".join(map(_bounded, written))) if written else None
+        return re.compile("|".join(map(word_pattern, written))) if written else None
 
     def find(self, text: str) -> list[GivenReading]:
         """Return where a text holds words that are read otherwise, the longest at each place."""
@@ -151,8 +151,8 @@ def _read(path: Path) -> Iterable[UserWord]:
         yield word
 
 
-def _bounded(written: str) -> str:
-    """Return the pattern of a word where it stands as a word: letters are not parted, Hangul words take particles."""
+def word_pattern(written: str) -> str:
+    """Return the pattern of a text where it stands as a word: letters are not parted, Hangul words take particles."""
     before = after = ""
     first, last = written[0], written[-1]
     if is_syllable(first):

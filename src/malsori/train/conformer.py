@@ -18,7 +18,7 @@ from malsori.text.hangul import from_jamo, only_hangul, to_jamo
 from malsori.text.symbols import JAMO, PHONEMES
 from malsori.train.examples import example_listening
 from malsori.train.recipe import Recipe
-from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits, training_lexicon
 from malsori.train.tasks import NetworkTask, Turn
 from malsori.train.validation import recognition_error_rates
 
@@ -75,7 +75,7 @@ def _build_task(recipe: ConformerRecipe) -> nn.Module:
 
 
 def _from_corpus(recipe: ConformerRecipe, corpus: Corpus) -> TrainingSetup:
-    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    cuts, frontend = select_splits(recipe, corpus), Frontend(training_lexicon(recipe, corpus))
     skipped: dict[str, list[str]] = {}
     collators: dict[str, Collator] = {}
     plain = DataConfig()

@@ -246,7 +246,7 @@ def distillation_targets(
     if missing:
         raise ConfigError(f"the teacher has no speaker '{min(missing)}'; it has: {', '.join(voices) or 'none'}")
     log.info("the teacher, a %s, speaks %d utterances", teacher.facts.system, len(wanted))
-    frontend, targets = Frontend(), {}
+    frontend, targets = Frontend(corpus.lexicon), {}
     for name, cut in wanted.items():
         supervision = cut.supervisions[0]
         phonemes = PHONEMES.decode(corpus.ground_truth(cut)["token_ids"].tolist())

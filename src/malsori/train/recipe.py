@@ -34,6 +34,15 @@ class LoopConfig(Config):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+class FrontendConfig(Config):
+    """How the corpus's texts are read.
+
+    lexicon: a user's table of words, or several (docs/speaking.md); what a corpus was prepared with goes before.
+    """
+
+    lexicon: str | tuple[str, ...] = ()
+
+
 class Recipe(Config):
     """What every system's recipe has; a system adds its model's section.
 
@@ -49,6 +58,7 @@ class Recipe(Config):
     half: bool = False
     start_from: str = ""
     license: str = "unknown"
+    frontend: FrontendConfig = FrontendConfig()
     data: DataConfig
     train: LoopConfig
     optimizers: dict[str, OptimizerConfig]

@@ -11,8 +11,10 @@ from malsori.corpus.batches import Collator, select
 from malsori.corpus.folder import OLD_TRACKER, Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts
+from malsori.systems import systems_of
 from malsori.text.frontend import FRONTEND_VERSION
 from malsori.text.symbols import SymbolTable
+from malsori.text.userwords import UserLexicon, user_lexicon
 from malsori.train.recipe import Recipe
 
 log = logging.getLogger("malsori")
@@ -70,6 +72,22 @@ def select_splits(recipe: Recipe, corpus: Corpus) -> dict[str, dict[str, Any]]:
     return {split: select(corpus, split, recipe.data) for split in ("train", "dev")}
 
 
+def training_lexicon(recipe: Recipe, corpus: Corpus) -> UserLexicon:
+    """Return the user's words that texts are read by in training, and by the model ever after.
+
+    Raises: TextError naming a row that cannot be used; ConfigError for a voice whose words the corpus was not prepared
+        with: its phonemes and their durations were found without them.
+    """
+    own = user_lexicon(recipe.frontend.lexicon)
+    new = next((word for word in own.words if word not in corpus.lexicon.words), None)
+    if new and recipe.system in systems_of("acoustic model", "end-to-end voice"):
+        raise ConfigError(
+            f"frontend.lexicon reads {new.written!r} as {new.spoken!r}, {corpus.path} was prepared without: a voice "
+            "learns the phonemes of its corpus; run 'malsori corpus prepare' again with that --lexicon"
+        )
+    return corpus.lexicon + own
+
+
 def require_same_audio(audio: AudioConfig, corpus: Corpus, source: str = "recipe") -> None:
     """Check that audio settings are the corpus's.
 
@@ -85,12 +103,13 @@ def require_same_audio(audio: AudioConfig, corpus: Corpus, source: str = "recipe
 
 def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any) -> ModelFacts:
     """Return the facts written into the saved model's config.json; `model` holds its sizes."""
+    words = training_lexicon(recipe, corpus).as_rows()
     return ModelFacts(
         system=recipe.system,
         model=model,
         audio=recipe.audio,
         audio_fingerprint=recipe.audio.fingerprint(),
-        frontend={"version": FRONTEND_VERSION},
+        frontend={"version": FRONTEND_VERSION} | ({"lexicon": words} if words else {}),
         license=recipe.license,
         trained={"corpus": corpus.name, "recipe": recipe.fingerprint(), "pitch_tracker": corpus.pitch_tracker},
         **more,

@@ -35,6 +35,7 @@ from malsori.train.setup import (
     require_same_audio,
     select_splits,
     speakers_by_count,
+    training_lexicon,
 )
 from malsori.train.tasks import Turn, frozen
 
@@ -217,7 +218,7 @@ def _build_task(recipe: VitsRecipe) -> VitsTask:
 
 def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
     require_same_audio(recipe.audio, corpus)
-    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    cuts, frontend = select_splits(recipe, corpus), Frontend(training_lexicon(recipe, corpus))
     speakers = speakers_by_count(cuts["train"])
     cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in speakers}
     tokens: dict[str, list[int]] = {}

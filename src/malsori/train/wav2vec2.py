@@ -29,7 +29,7 @@ from malsori.text.letters import decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits, training_lexicon
 from malsori.train.tasks import NetworkTask, Turn
 from malsori.train.validation import recognition_error_rates
 
@@ -191,7 +191,7 @@ def _from_corpus(recipe: Wav2Vec2Recipe, corpus: Corpus) -> TrainingSetup:
     start = load_saved(recipe.start_from) if recipe.start_from else None
     if start is not None:
         recipe = recipe.model_copy(update={"model": sizes_from(start, recipe.model)})
-    cuts, frontend = select_splits(recipe, corpus), Frontend()
+    cuts, frontend = select_splits(recipe, corpus), Frontend(training_lexicon(recipe, corpus))
     skipped: dict[str, list[str]] = {}
     texts = {split: _texts(frontend, found, skipped) for split, found in cuts.items()}
     table = _table(recipe, start, texts["train"].values())

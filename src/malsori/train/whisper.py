@@ -28,7 +28,7 @@ from malsori.text.hangul import only_hangul, to_nfc
 from malsori.text.tokenizer import Tokenizer, jamo_files, vocab_size
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
-from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits
+from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits, training_lexicon
 from malsori.train.tasks import NetworkTask, Turn
 from malsori.train.validation import recognition_error_rates
 
@@ -198,7 +198,10 @@ def _from_corpus(recipe: WhisperRecipe, corpus: Corpus) -> TrainingSetup:
     config = task.network.config
     audio = recipe.audio.model_copy(update={"mel_channels": config.mel_channels})
     recipe = recipe.model_copy(update={"model": config, "audio": audio})
-    cuts, texts = select_splits(recipe, corpus), _Texts(recipe.target_text, task, Frontend())
+    cuts, texts = (
+        select_splits(recipe, corpus),
+        _Texts(recipe.target_text, task, Frontend(training_lexicon(recipe, corpus))),
+    )
     skipped: dict[str, list[str]] = {}
     collators: dict[str, Collator] = {}
     for split, found in cuts.items():

@@ -72,7 +72,10 @@ class NetworkSynthesizer(ABC):
 
 
 class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):
-    """FastSpeech 2: pitch and energy are predicted, and so can be asked for."""
+    """FastSpeech 2: energy is predicted, and so can be asked for.
+
+    So is pitch, but what is asked for far from what was learnt comes out as something else: `audio.psola` shifts it.
+    """
 
     output: Literal["mel"] = "mel"
     supports_prosody_control = True
@@ -80,15 +83,11 @@ class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):
     def _infer(self, sentence: SynthesisInput, speaker: int, options: SayOptions) -> SynthesisOutput:
         network: FastSpeech2 = self.network
         token_ids = self._phoneme_ids(sentence)
-        statistics = self.facts.statistics[self.facts.speakers[speaker]]
-        # a semitone is log(2) / 12 of log-F0, which the network counts in the speaker's deviations
-        shift = options.pitch * float(np.log(2) / 12) / statistics.pitch_std
         output = network.infer(
             token_ids,
             self._batch([token_ids.shape[1]])[0],
             self._batch([speaker])[0],
             speed=options.speed,
-            pitch_shift=shift,
             energy_shift=options.energy,
         )
         return SynthesisOutput(as_array(output.durations[0]), mel=as_array(output.mel[0]))

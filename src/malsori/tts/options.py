@@ -20,14 +20,15 @@ class SayOptions(Config):
     Attributes:
         speaker: one of the voice's speakers; the first when not given.
         speed: 2.0 is twice as fast; 0.2 to 5.
-        pitch: semitones up or down, an octave at most: for voices that predict their pitch (FastSpeech 2).
-        energy: louder or softer, in the speaker's own standard deviations, -3 to 3: for the same voices.
+        pitch: semitones up or down, 9 at most: so far what is heard is within 50 cents of it (docs/speaking.md).
+        energy: louder or softer, in the speaker's own standard deviations, -3 to 3: for voices that predict it
+            (FastSpeech 2).
     Raises: OptionError naming the option, its value and what is accepted.
     """
 
     speaker: str | None = None
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)
-    pitch: float = Field(0.0, ge=-12.0, le=12.0, allow_inf_nan=False)
+    pitch: float = Field(0.0, ge=-9.0, le=9.0, allow_inf_nan=False)
     energy: float = Field(0.0, ge=-3.0, le=3.0, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
@@ -38,5 +39,5 @@ class SayOptions(Config):
 
     @property
     def prosody(self) -> dict[str, float]:
-        """Those of the options that change the prosody itself, and are not neutral, by name."""
-        return {name: value for name in ("pitch", "energy") if (value := getattr(self, name))}
+        """Those of the options that a voice must predict to serve them, and that are not neutral, by name."""
+        return {"energy": self.energy} if self.energy else {}

@@ -47,7 +47,7 @@ class Synthesizer(Protocol):
 
     Attributes:
         facts: what the model's folder says: system, speakers, audio settings.
-        supports_prosody_control: it can be asked for another pitch and energy.
+        supports_prosody_control: it can be asked for another energy.
     """
 
     facts: ModelFacts

@@ -14,6 +14,7 @@ from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
 from malsori.audio.io import save_audio
 from malsori.audio.mel import log_mel
+from malsori.audio.psola import shift_pitch
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.pretrained.folder import SavedModel, saved_lexicon
@@ -122,7 +123,7 @@ class Voice:
             durations[phrase.begin - 1] += silent
             # the pause between two phrases is the end of one, start of one
             durations[phrase.begin - 1 : phrase.end + 1] += output.durations
-            waves += [self._silence(silent), self._wave(output)]
+            waves += [self._silence(silent), self._wave(output, options)]
             if output.mel is not None:
                 mels += [np.full((silent, self.audio.mel_channels), self.audio.silence, dtype=np.float32), output.mel]
         wave = np.concatenate(waves)
@@ -142,10 +143,10 @@ class Voice:
     def _chunks(self, reading: Reading, phrases: list[Phrase], options: SayOptions) -> Iterator[SpeechChunk]:
         samples = 0
         for number, (phrase, output) in enumerate(self._synthesize(reading, phrases, options)):
-            if self.vocoder is not None and output.mel is not None:
+            if self.vocoder is not None and output.mel is not None and not options.pitch:
                 waves = vocode_in_chunks(self.vocoder, output.mel)
             else:
-                waves = iter([self._wave(output)])
+                waves = iter([self._wave(output, options)])
             silence = self._silence(round(phrase.gap / self.audio.frame_seconds))
             for wave in waves:
                 wave = np.concatenate([silence, limit(wave)])
@@ -178,13 +179,13 @@ class Voice:
     def _silence(self, frames: int) -> np.ndarray:
         return np.zeros(frames * self.audio.hop_samples, dtype=np.float32)
 
-    def _wave(self, output: SynthesisOutput) -> np.ndarray:
-        """Return the wave, through the vocoder where there is one, no louder than a file holds."""
+    def _wave(self, output: SynthesisOutput, options: SayOptions) -> np.ndarray:
+        """Return the wave, through the vocoder where there is one, at its pitch, no louder than a file holds."""
         samples = output.wave
         if self.vocoder is not None and output.mel is not None:
             samples = self.vocoder.vocode(output.mel)
         assert samples is not None, "a role gives a mel or a wave"
-        return limit(samples)
+        return limit(shift_pitch(samples, self.audio, options.pitch) if options.pitch else samples)
 
 
 def load_voice(

@@ -1,0 +1,131 @@
+"""A file a line: each line of a text spoken into a sound of its own, in a folder that can be gone on with.
+
+OUT/0001.wav, 0002.wav, ...     by the number of the line; or by its name, where lines are `name<TAB>text`
+OUT/lines.jsonl                 a row for each sound that is there: line, file, text, seconds, and the key of what it
+                                was made from; the last row of a file counts
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from malsori.errors import TextError
+from malsori.tts.options import SayOptions
+from malsori.tts.voice import Speech, Voice
+
+#: Says which sounds of a folder are whole, and what they say.
+INDEX = "lines.jsonl"
+_FORBIDDEN = '/\\:*?"<>|'
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to speak: its number from 1, the name of its sound, its text, and why it cannot be, "" if it can."""
+
+    number: int
+    name: str
+    text: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class LineOutput:
+    """Where sounds go.
+
+    Attributes:
+        folder: is made where it is missing.
+        form: format of the sounds, and their ending.
+        timing: ending of what `also` writes beside a sound; "" for nothing.
+        also: called with each speech and the path of its sound, which is written after it.
+    """
+
+    folder: Path
+    form: str
+    timing: str
+    also: Callable[[Speech, Path], None]
+
+
+@dataclass(frozen=True)
+class LineResult:
+    """What became of a line: made now, or there already; or the problem with it, "" if there was none."""
+
+    line: int
+    made: bool
+    problem: str = ""
+
+
+def parse_lines(text: str) -> list[Line]:
+    """Return the lines to speak, empty ones skipped. Raises: TextError if there is none."""
+    rows = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not rows:
+        raise TextError("nothing to say: the text has no line")
+    width = max(4, len(str(rows[-1][0])))
+    lines: list[Line] = []
+    numbers: dict[str, int] = {}
+    for number, line in rows:
+        name, tab, said = line.partition("\t")
+        name, said = (name.strip(), said) if tab else (f"{number:0{width}}", line)
+        problem = ""
+        if not name or set(name) & set(_FORBIDDEN) or name.startswith("."):
+            problem = f"{name!r} cannot name a file; accepted: name<TAB>text, without {_FORBIDDEN}"
+        elif numbers.setdefault(name, number) != number:
+            problem = f"the name '{name}' stands in line {numbers[name]} already"
+        lines.append(Line(number, name, said, problem))
+    return lines
+
+
+def say_lines(voice: Voice, lines: list[Line], options: SayOptions, output: LineOutput) -> Iterator[LineResult]:
+    """Yield what became of each line, spoken into its file; a line that cannot be said does not end the others.
+
+    A sound that is there, of the same text by the same voice, options and format, is kept.
+    Raises: OptionError for an option that the voice cannot serve, before any work; FileError if the disk is full.
+    """
+    voice.acoustic.refuse_unsupported(options)
+    output.folder.mkdir(parents=True, exist_ok=True)
+    index = output.folder / INDEX
+    keys = _keys(index)
+    with index.open("a", encoding="utf-8") as file:
+        for line in lines:
+            if line.problem:
+                yield LineResult(line.number, made=False, problem=line.problem)
+                continue
+            path = output.folder / f"{line.name}.{output.form}"
+            key = _key(voice, line, options, output)
+            if keys.get(path.name) == key and path.is_file():
+                yield LineResult(line.number, made=False)
+                continue
+            try:
+                speech = voice.say(line.text, options)
+            except TextError as error:
+                yield LineResult(line.number, made=False, problem=str(error))
+                continue
+            output.also(speech, path)
+            speech.save(path)
+            row: dict[str, Any] = {"line": line.number, "file": path.name, "text": line.text}
+            file.write(json.dumps(row | {"seconds": round(speech.seconds, 3), "key": key}, ensure_ascii=False) + "\n")
+            file.flush()
+            yield LineResult(line.number, made=True)
+
+
+def _key(voice: Voice, line: Line, options: SayOptions, output: LineOutput) -> str:
+    """Return the digest of all that a line's sound depends on."""
+    vocoder = voice.vocoder.system if voice.vocoder else ""
+    made_by = (voice.acoustic.facts.fingerprint(), vocoder, voice.frontend.lexicon.as_rows())
+    settings = (line.text, options.model_dump(), made_by, output.form, output.timing)
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
+
+
+def _keys(index: Path) -> dict[str, str]:
+    """Return the key of each sound that an earlier run finished; a last line that was cut short is left out."""
+    keys: dict[str, str] = {}
+    if index.is_file():
+        for line in index.read_text(encoding="utf-8").split("\n"):
+            try:
+                row = json.loads(line)
+                keys[row["file"]] = row["key"]
+            except (ValueError, KeyError, TypeError):
+                continue
+    return keys
