@@ -42,22 +42,22 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (12, 1120),
-    "asr": (10, 780),
-    "audio": (16, 1410),
-    "cli": (10, 980),
-    "corpus": (13, 1810),
+    "asr": (10, 800),
+    "audio": (17, 1480),
+    "cli": (11, 1180),
+    "corpus": (13, 1830),
     "decode": (5, 490),
     "losses": (5, 290),
     "malsori": (10, 600),
-    "metrics": (11, 980),
+    "metrics": (13, 1190),
     "models": (13, 1900),
     "nn": (6, 610),
     "pretrained": (10, 1500),
     "report": (13, 1440),
     "runtime": (2, 70),
     "text": (29, 2490),
-    "train": (21, 2290),
-    "tts": (10, 690),
+    "train": (21, 2310),
+    "tts": (11, 770),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring
