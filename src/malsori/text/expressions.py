@@ -24,6 +24,7 @@ _ORDER: tuple[Expression, ...] = (
     money.after_amount,
     formulas.power,
     formulas.formula,
+    formulas.equals,
     formulas.comparison,
     formulas.ratio,
     formulas.fraction,

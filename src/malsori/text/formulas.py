@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-from malsori.text.hangul import decompose
+from malsori.text.hangul import decompose, is_syllable
+from malsori.text.latin import LETTERS
 from malsori.text.numbers import cardinal, find_counter
 from malsori.text.readers import NUMBER, after, before, gap, measured, reads
 from malsori.text.tables import choice
@@ -54,6 +55,17 @@ def power(match: re.Match[str], text: str) -> str:
         called = {"2": "제곱", "3": "세제곱"}.get(digits, called)
     sign = {"⁻": "마이너스 ", "⁺": ""}.get(match["sign"], "")
     return ("의 " if sign or before(match, text)[-1].isdigit() else " ") + sign + called
+
+
+@reads(r"=(?!=)\s?")
+def equals(match: re.Match[str], text: str) -> str:
+    """Return '=' as the particle of what stands before it ('x=3' is '엑스는 삼'), as a pause between two Korean words."""
+    last = before(match, text).rstrip()[-1:]
+    if is_syllable(last or " ") and is_syllable(after(match, text)[:1] or " "):
+        return ", "
+    read = {**LETTERS, **dict(zip("0123456789", "영일이삼사오육칠팔구", strict=True))}.get(last.upper(), last)
+    closed = is_syllable(read[-1:] or " ") and decompose(read[-1])[2]
+    return "은 " if closed else "는 "
 
 
 @reads(r"(?P<left>NUMBER)\s?(?P<sign>[<>≤≥])\s?(?P<right>NUMBER)")

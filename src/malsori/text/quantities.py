@@ -112,8 +112,12 @@ def sign(match: re.Match[str], text: str) -> str:
 
 
 @reads(r"(?P<amount>NUMBER)(?P<scale>SCALE)?(?P<unit>UNIT)")
-def measure(match: re.Match[str], text: str) -> str:
-    """Return a number with its unit: '60km/h' is '시속 육십 킬로미터'."""
+def measure(match: re.Match[str], text: str) -> str | None:
+    """Return a number with its unit: '60km/h' is '시속 육십 킬로미터'; the A of a seat 14A is none."""
+    if match["unit"].isupper() and re.search(
+        r"(?:좌석|자리|게이트|탑승구|출구|블록|타입|유형)\s?$", before(match, text)
+    ):
+        return None
     unit = read_unit(match["unit"])
     lead = "" if before(match, text).rstrip().endswith(unit.lead) else unit.lead
     following = after(match, text)
