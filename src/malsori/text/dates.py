@@ -108,7 +108,7 @@ def half_day_before(match: re.Match[str], text: str) -> str | None:
 )
 def half_day_after(match: re.Match[str], text: str) -> str | None:
     """Return '3:15 PM' as '오후 세 시 십오 분'; '2PM' and '2AM' are names."""
-    if match[0] in ("2PM", "2AM"):
+    if match[0].upper() in ("2PM", "2AM"):
         return None
     said = re.search("오[전후]\\s?$", before(match, text)) is not None
     return _half_day(match["half"], match["hour"], match["minute"]).removeprefix(

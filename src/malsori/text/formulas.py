@@ -59,7 +59,7 @@ def power(match: re.Match[str], text: str) -> str:
 
 @reads(r"=(?!=)\s?")
 def equals(match: re.Match[str], text: str) -> str:
-    """Return '=' as the particle of what stands before it ('x=3' is '엑스는 삼'), as a pause between two Korean words."""
+    """Return '=' as the particle of what stands before it ('x=3' is '엑스는 삼'), between Korean words as a pause."""
     last = before(match, text).rstrip()[-1:]
     if is_syllable(last or " ") and is_syllable(after(match, text)[:1] or " "):
         return ", "

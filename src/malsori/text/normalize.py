@@ -45,7 +45,7 @@ _SILENT |= frozenset(
 _PLAIN = re.compile(r"(?:[가-힣\s,?!…]|\.(?![A-Za-z]))++")  # a dot before a letter may belong to the name of a file
 _TIDY = re.compile(r"[가-힣]+(?:,? [가-힣]+)*[.,?!…]?")
 _READING = re.compile("[(（]([가-힣]+)[)）]")
-_WORD = re.compile("(?:[-−+(]|[A-Z]{0,2}[$€£¥₩])?([0-9가-힣]{1,20})")
+_WORD = re.compile(r"(?:[-−+]|\((?=\d+\))|[A-Z]{0,2}[$€£¥₩])?([0-9가-힣]{1,20})")
 #: A hyphen that stands for 'from ... to', between two numbers with the same counter: 7시-9시.
 _SPAN = re.compile(r"[-–]\s?\d+\s?([시일월년분층급차회세명개도호번])")
 _JAMO = re.compile("[ㄱ-ㅎ]+|[ㅏ-ㅣ]+")

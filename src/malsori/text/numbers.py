@@ -110,7 +110,8 @@ class Counter:
 
 
 #: What numbers things: 제 as a word of its own (제 5장), a kind of school (중2병), a series (시즌3).
-_NUMBERED = re.compile(r"(?:^|[^가-힣])(?:제\s|[초중고])$|(?:시즌|파트|버전|시리즈)\s?$")
+_NUMBERED = re.compile(r"(?:^|[^가-힣])(?:제\s|[초중고])$")
+_SERIES = re.compile(r"(?:시즌|파트|버전|시리즈)\s?$")
 _ENGLISH = ("제로", "원", "투", "쓰리", "포", "파이브")
 #: What may not follow 월 after a number: 월드컵, 월요일.
 _NOT_MONTH = re.compile("월(?:드|급|세|요|계|남)")
@@ -147,7 +148,7 @@ def _stands_alone(counter: str, system: str, after: str) -> bool:
     """Return whether a counter is one whatever follows it: a native one of two syllables or more, 월 but for 월드컵."""
     if counter == "월":
         return _NOT_MONTH.match(after) is None
-    return system == "native" and len(counter) > 1
+    return system == "native" and len(counter) > 1 and counter not in ("부부", "모자", "모녀")
 
 
 def count(value: int, counter: Counter | None, before: str, after: str) -> str:
@@ -157,6 +158,8 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     ('삼', '세')
     """
     if counter is None or value == 0 or before.endswith("제") or _NUMBERED.search(before):
+        return sino(value)
+    if _SERIES.search(before) and counter.name not in ("번째", "개", "가지", "명"):
         return sino(value)
     system = counter.system
     if re.match(r"\s?(?:판\s?\d\s?승|권\s?\d+\s?장)", after):  # 3판 2승제, 2권 5장
