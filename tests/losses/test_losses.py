@@ -295,8 +295,16 @@ def test_the_multi_resolution_loss_is_scipys_spectra_compared():
 
 def test_the_mel_loss_is_the_mean_distance_of_log_mels():
     waves = tensor(RANDOM.normal(size=(2, 2, 4096)).astype(np.float32) * 0.1)
-    expected = (log_mel(waves[0], AudioConfig()) - log_mel(waves[1], AudioConfig())).abs().mean()
+    whole = AudioConfig(max_hz=11025.0)
+    expected = (log_mel(waves[0], whole) - log_mel(waves[1], whole)).abs().mean()
     assert mel_loss(waves[0], waves[1], AudioConfig()).item() == pytest.approx(expected.item())
+
+
+def test_the_mel_loss_hears_a_whistle_above_the_vocoders_mels():
+    audio = AudioConfig()
+    noise = tensor(RANDOM.normal(size=(1, 8192)).astype(np.float32) * 0.01)
+    whistle = 0.1 * torch.sin(2 * torch.pi * 9700 / audio.sample_rate * torch.arange(8192))
+    assert mel_loss(noise + whistle, noise, audio).item() > 0.03
 
 
 def padded(array, more, value):

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
+from malsori.models.vits import VitsConfig, VitsDecoder
+
+CONVOLUTIONS = torch.nn.Conv1d | torch.nn.ConvTranspose1d
 
 #: Table 5 of the paper.
 V1 = HifiganConfig()
@@ -52,6 +55,27 @@ def test_a_wave_has_a_hop_of_samples_for_each_frame(config: HifiganConfig) -> No
     hop = torch.tensor(config.upsample_rates).prod().item()
     wave = network.infer(torch.randn(2, 5, config.mel_channels)).wave
     assert wave.shape == (2, 5 * hop) and wave.abs().max() <= 1
+
+
+def test_convolutions_begin_as_the_authors_do() -> None:
+    torch.manual_seed(0)
+    sizes = {"resblock_dilations": ((1, 3, 5), (1, 3, 5), (1, 3, 5)), "channels": 128}
+    for network in (
+        Hifigan(HifiganConfig(**sizes)),
+        VitsDecoder(VitsConfig(decoder=HifiganConfig(mel_channels=192, **sizes))),
+    ):
+        layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, CONVOLUTIONS)]
+        assert len(layers) > 70
+        for name, layer in layers:
+            fan_in = layer.weight[0].numel() if isinstance(layer, torch.nn.Conv1d) else layer.weight.shape[1:].numel()
+            assert layer.weight.std().item() == pytest.approx((3 * fan_in) ** -0.5, rel=0.25), name  # U(±1/√fan_in)
+
+
+def test_a_new_network_answers_to_its_mel() -> None:
+    torch.manual_seed(0)
+    network = Hifigan(V2).eval()
+    first, second = (network.infer(torch.randn(1, 20, 80)).wave for _ in range(2))
+    assert (first - second).std() > 0.1 * first.std()  # near zero at the start it was 0.011
 
 
 def test_a_frame_is_heard_where_it_stands() -> None:

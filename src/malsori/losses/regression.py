@@ -94,14 +94,18 @@ def mel_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean absolute difference of the waves' log-mels, over frames that see real samples only.
 
+    The mels reach to half the sample rate, whatever a vocoder is given: a whistle above its mels' range is heard.
+
     Args:
+        audio: how the mels are made, but for max_hz.
         lengths: real samples of each wave (batch,); None when all are, and then every frame counts.
-    Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), eq. 3.
+    Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), eq. 3, and the authors' code ("fmax_for_loss": null).
 
     >>> silent, faint = torch.zeros(1, 4096), torch.full((1, 4096), 1e-9)
     >>> mel_loss(silent, faint, AudioConfig()).item()
     0.0
     """
+    audio = audio.model_copy(update={"max_hz": audio.sample_rate / 2})
     ours, theirs = log_mel(predicted, audio), log_mel(target, audio)
     if lengths is None:
         return l1_loss(ours, theirs)

@@ -202,7 +202,6 @@ class VitsDecoder(Hifigan):
     def __init__(self, config: VitsConfig) -> None:
         super().__init__(config.decoder)
         last = nn.Conv1d(config.decoder.channels >> len(config.decoder.upsample_rates), 1, 7, padding=3, bias=False)
-        nn.init.normal_(last.weight, 0.0, 0.01)
         self.conv_out = weight_norm(last)
         if config.speaker_embedding_size:
             self.speaker = nn.Conv1d(config.speaker_embedding_size, config.decoder.channels, 1)
