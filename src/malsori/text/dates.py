@@ -10,13 +10,17 @@ _WEEKDAY = r"\s?\((?P<weekday>[월화수목금토일]|[月火水木金土日])(?
 _HANJA_WEEKDAYS = dict(zip("月火水木金土日", "월화수목금토일", strict=True))
 _MONTH, _DAY = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 #: Words that tell a day written 3/15 from a fraction: those after it, and those before it.
-_HOLIDAY = r"\(?[가-힣]{0,4}(?:의 날|절(?![가-힣])|데이|[념충]일|[글설]날|새해|성탄|크리스마스|추석)"
+_HOLIDAY = r"\(?[가-힣]{0,4}(?:의 날|절(?![가-힣])|데이|[념충]일|[글설이]날|새해|성탄|크리스마스|추석)"
 _DAY_AFTER = re.compile(
     rf"(?:\s?(?:{_HOLIDAY}|{choice('day_after')}|자\b|\d{{1,2}}:\d\d|\d{{1,2}}시)"
     r"|\s?[~∼〜～–-]\s?\d{1,2}/\d{1,2}(?![\d/]))"
 )
 _DAY_BEFORE = re.compile(
     r"(?:일시|일자|날짜|기간|기한|마감|마감일|시험일|생일|지난|오는|[~∼〜～]|\d/\d{1,2}\s?[-–~]|일까지)[은는이:：]?\s?$"
+)
+#: What makes 9/1 a day, as no fraction is so: a word that it is not a part of, or the last day of a span.
+_WORD_AFTER = re.compile(
+    r"\s(?!박자|만점|점|개|명|통과|성공|정도|수준|배|컵|크기|지점)[가-힣]{2}|[~∼〜～]\d{1,2}(?![\d/.])"
 )
 _FRACTIONS_AFTER = re.compile(r"\s?[~∼〜～–-]\s?\d{1,2}/\d{1,2}\s?(?:컵|정도|수준|가량|큰술|스푼|개|배|[A-Za-z㎖㎏])")
 _HALVES = {"a": "오전", "p": "오후"}
@@ -65,7 +69,12 @@ def slash_date(match: re.Match[str], text: str) -> str | None:
     certain = named or match["month"][0] == "0" or day[0] == "0"
     small = match["dotted"] is None and int(match["month"]) < int(day) < 6 and re.match("부터|까지", following)
     fraction = small or preceding.rstrip().endswith("의") or _FRACTIONS_AFTER.match(following)
-    if not certain and (fraction or not (_DAY_AFTER.match(following) or _DAY_BEFORE.search(preceding))):
+    improper = int(match["month"]) >= int(day) and _WORD_AFTER.match(following) is not None
+    if (
+        not certain
+        and not (improper and not fraction)
+        and (fraction or not (_DAY_AFTER.match(following) or _DAY_BEFORE.search(preceding)))
+    ):
         return None
     joined = re.match(r"[^가-힣]|$|부터|까지|에|은|는|이|의|로|자", following)
     return _month_and_day(match["month"], day) + _on(named) + ("" if joined else " ")

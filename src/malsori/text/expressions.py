@@ -22,6 +22,7 @@ _ORDER: tuple[Expression, ...] = (
     dates.clock_time,
     money.before_amount,
     money.after_amount,
+    money.multiplied,
     formulas.power,
     formulas.formula,
     formulas.equals,

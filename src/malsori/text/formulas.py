@@ -13,7 +13,7 @@ from malsori.text.units import read_unit, unit_pattern
 _OPERATORS = dict.fromkeys("×*xX", "곱하기") | {"+": "더하기", "-": "빼기", "−": "빼기", "÷": "나누기", "/": "나누기"}
 #: Words that make two numbers a score: a victory after them, the word score before them.
 _PLAYED_AFTER = re.compile(
-    r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|압승|참패|역전|신승|석패|리드|제압|격파"
+    r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|대파|우위|승부(?!차기)|셧아웃|[가-힣]{1,2}승(?=[을를으로,.!?\s]|했|$)|압승|참패|역전|신승|석패|리드|제압|격파"
     r"|영봉|콜드)|(?:인\s?|이던\s?|\s)상황|까지\s?(?:쫓|따라|추격)|이\s?(?:됐|되|된)|의\s?(?:완|승|패|대승|역전|스코어|무승)"
     r"|,\s?\d{1,2}-\d{1,2}\s?(?:으?로|승|완승|패)|으?로\s?(?:이기|이겼|이긴|이길|지고|졌|진|질|지는|누르|눌|꺾|물리|비기|비겼|비긴|앞서|앞섰|앞선|뒤지|뒤졌|뒤진|끝|마치|마쳤|마친|마무리|내주|내줬|내준"
     r"|따내|따낸|가져|달아|쫓|따라|밀리|밀렸|이끌|균형|아쉽|크게|가볍|전반|후반))"
@@ -82,7 +82,11 @@ def score(match: re.Match[str], text: str) -> str | None:
     following, preceding = after(match, text), before(match, text)
     played = bool(_PLAYED_AFTER.match(following) or _PLAYED_BEFORE.search(preceding))
     between_names = re.search(r"[가-힣A-Z]\s$", preceding) and re.fullmatch(r"\s[가-힣A-Z]{2,6}[.!?]?", following)
-    if not played and match["mark"] != ":" and (between_names or re.match(r"으?로(?![가-힣])", following)):
+    if (
+        not played
+        and match["mark"] != ":"
+        and (between_names or re.match(r"(?:으?로|이다)(?![가-힣])|입니다", following))
+    ):
         played = not _is_numbered(preceding)
     if not played:
         return None
@@ -120,7 +124,7 @@ def scale(match: re.Match[str], text: str) -> str | None:
 
 
 @reads(
-    r"(?:(?<![\d/.])(?:(?P<whole>\d+)\s)?(?P<top>\d+)/(?P<bottom>\d+)(?![\d/])|(?:(?<![\d/.])(?P<before>\d+)\s?)?(?P<sign>[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]))"
+    r"(?:(?<![\d/.])(?:(?P<whole>\d+)\s)?(?P<top>\d+)/(?P<bottom>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?![\d/])|(?:(?<![\d/.])(?P<before>\d+)\s?)?(?P<sign>[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]))"
     r"(?P<unit>UNIT)?"
 )
 def fraction(match: re.Match[str], text: str) -> str | None:

@@ -16,14 +16,14 @@ _PLATE = "가나다라마거너더러머버서어저고노도로모보소오조�
 @reads(
     r"(?<![\d-])(?:\+82[- ]?\(?0?\)?\d{1,2}[- ]\d{3,4}[- ]\d{4}|\(?0\d{1,3}\)?[-. ]?\s?\d{3,4}[-. ]\d{4}"
     r"|1[3-9]\d\d-\d{4}|\d{6}-[1-8]\d{6}|\d{2,6}(?:-\d{2,6}){2,6}"
-    r"|\+\d{1,3}(?:[-. ]?\(\d{1,4}\))?(?:[-. ]\d{1,4}){1,5}|\(\d{3}\)\s?\d{3}[-. ]\d{4}|[01]-\d{3}-\d{3}-\d{4}"
+    r"|\+\d{1,3}(?:[-. ]?\(\d{1,4}\))?(?:[-. ]\d{1,6}){1,5}|\(\d{3}\)\s?\d{3}[-. ]\d{4}|[01]-\d{3}-\d{3}-\d{4}"
     r"|00\d{1,4}(?:-\d{1,4}){2,5})"
     r"(?![\d-])"
 )
 def telephone(match: re.Match[str], text: str) -> str | None:
     """Return a telephone or registration number digit by digit; '+3.5' is none."""
     digits = re.sub(r"\D", "", match[0])
-    if len(digits) < 6:
+    if len(digits) < (8 if match[0][0] == "+" else 6):
         return None
     return ("플러스 " if match[0].startswith("+") else "") + digit_by_digit(digits)
 

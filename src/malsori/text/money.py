@@ -37,6 +37,12 @@ def before_amount(match: re.Match[str], text: str) -> str | None:
     return _sum(match["sum"], match["multiple"], name) + gap(after(match, text))
 
 
+@reads(rf"(?P<sum>NUMBER)(?P<multiple>{_MULTIPLE})\s?(?P<currency>달러|유로|파운드|엔|위안|원)")
+def multiplied(match: re.Match[str], text: str) -> str:
+    """Return '3.5M 달러' as '삼백오십만 달러'."""
+    return _sum(match["sum"], match["multiple"], match["currency"]) + gap(after(match, text))
+
+
 @reads(rf"(?P<sum>NUMBER)(?P<multiple>SCALE|{_MULTIPLE})?\s?(?P<currency>[A-Z]{{3}}(?![A-Za-z])|{_SIGN}(?!\s?\d))")
 def after_amount(match: re.Match[str], text: str) -> str | None:
     """Return '9,900 KRW' as '구천구백 원'."""

@@ -162,7 +162,7 @@ def count(value: int, counter: Counter | None, before: str, after: str) -> str:
     if _SERIES.search(before) and counter.name not in ("번째", "개", "가지", "명"):
         return sino(value)
     system = counter.system
-    if re.match(r"\s?(?:판\s?\d\s?승|권\s?\d+\s?장)", after):  # 3판 2승제, 2권 5장
+    if re.match(r"\s?(?:판\s?\d\s?승|권\s?\d+\s?장|세트[를은는에서\s]*\d+\s?[-:])", after):  # 3판 2승제, 1세트 25-20
         return sino(value)
     if system == "context":
         system = "native" if _counts_things(value, counter.name, before, after.lstrip()) else "sino"
