@@ -21,6 +21,11 @@ SOUND = np.random.default_rng(0).normal(0, 0.01, 4000).astype(np.float32)
 OUT_OF_BOUNDS = {
     "vad": ("perhaps",),
     "vad_threshold": (0.1, 1.0, float("nan")),
+    "prompt": ("", "가" * 2001),
+    "hotwords": ((), ("!",), "말소리"),
+    "hotword_bonus": (-1.0, float("nan")),
+    "condition_on_previous_text": ("perhaps",),
+    "best_of": (0, "many"),
     "beam": (-3, 0, 1.5, "many"),
     "language": ("",),
     "task": ("sing",),
@@ -53,6 +58,10 @@ def test_an_unknown_option_is_told_with_the_nearest_one() -> None:
 def test_options_that_do_not_agree_are_refused() -> None:
     with pytest.raises(OptionError, match="beam 4 is for temperature 0, which temperatures does not hold"):
         DecodingOptions(beam=4, temperatures=(0.5,))
+    with pytest.raises(OptionError, match="hotword_bonus is for hotwords"):
+        DecodingOptions(hotword_bonus=2.0)
+    with pytest.raises(OptionError, match="best_of 3 is for temperatures above 0"):
+        DecodingOptions(best_of=3, temperatures=(0.0,))
     with pytest.raises(OptionError, match="vad_threshold is for what vad=False leaves out"):
         DecodingOptions(vad=False, vad_threshold=0.3)
     assert DecodingOptions(beam=1, temperatures=(0.5,)).given() == {"beam": 1, "temperatures": (0.5,)}
@@ -66,6 +75,9 @@ def test_every_option_is_some_systems_and_every_systems_is_an_option() -> None:
 
 
 CTC_REFUSES = {
+    "prompt": "말소리",
+    "condition_on_previous_text": True,
+    "best_of": 2,
     "timestamps": True,
     "temperatures": (0.0,),
     "logprob_threshold": -1.0,
@@ -88,12 +100,21 @@ def test_a_value_that_a_system_cannot_serve_is_refused() -> None:
     for options, told in (
         (DecodingOptions(task="translate"), "task 'translate': a conformer transcribes only"),
         (DecodingOptions(language="en"), "language 'en': this recognizer knows ko"),
+        (DecodingOptions(beam=1, hotwords=("말소리",)), "hotwords: beam 1 takes the best letter"),
         (DecodingOptions(beam=1, language_weight=0.5), "language_weight: beam 1 takes the best letter"),
     ):
         with pytest.raises(OptionError, match=told):
             recognizer.transcribe(SOUND, options, sample_rate=16000)
-    served = DecodingOptions(language="ko", task="transcribe", beam=2, language_weight=0.1, token_bonus=0.0)
-    assert recognizer.transcribe(SOUND, served, sample_rate=16000).language == "ko"
+    for language in ("ko", "auto"):
+        served = DecodingOptions(
+            language=language,
+            task="transcribe",
+            beam=2,
+            language_weight=0.1,
+            token_bonus=0.0,
+            hotwords=("3호선", "KBS"),
+        )
+        assert recognizer.transcribe(SOUND, served, sample_rate=16000).language == "ko"
 
 
 def test_the_command_line_has_every_option_and_says_so() -> None:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from torch import Tensor, nn
 
+from malsori.asr.longform import SpeechWindow, WindowPiece
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.asr.whisper import _reference_states
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
-from malsori.decode.transcript import Transcript
+from malsori.decode.transcript import Transcript, TranscriptWord
 from malsori.errors import ModelError, OptionError
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
@@ -31,8 +33,6 @@ WORDS_HZ = {"나무": 900.0, "하늘": 2500.0}
 
 def timed_files() -> dict[str, bytes]:
     """An alphabet of jamo with the times of half a minute behind it."""
-    import tokenizers
-
     files = jamo_files()
     pieces = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
     pieces.add_tokens([f"<|{index * 0.02:.2f}|>" for index in range(1501)])
@@ -183,6 +183,60 @@ def test_times_that_the_decoder_writes_itself_bound_its_words() -> None:
     found = times(recognizer(timestamps=True).transcribe(wave, whole(timestamps=True), sample_rate=RATE))
     assert [word for word, _, _ in found] == ["나무", "하늘"]
     np.testing.assert_allclose([row[1:] for row in found], [(0.4, 1.0), (1.5, 2.1)], atol=0.05)
+
+
+def test_a_silence_between_two_words_belongs_to_none_of_them() -> None:
+    """The window holds what a detector has found; the times are the sound's."""
+    pieces = (WindowPiece(0.0, 1.2, 5.0, 0.3, 0.9), WindowPiece(1.2, 2.4, 65.0, 1.5, 2.1))
+    wave = np.concatenate([silence(0.3), tone("나무"), silence(0.6), tone("하늘"), silence(0.3)])
+    window = SpeechWindow(wave, pieces)
+    one = recognizer()
+    segments = list(window.segments(one.decoder.decode(window, DecodingOptions())))
+    found = [(word.text, word.start, word.end) for segment in segments for word in segment.words]
+    assert [word for word, _, _ in found] == ["나무", "하늘"] and len(segments) == 2
+    np.testing.assert_allclose([row[1:] for row in found], [(5.3, 5.9), (66.5, 67.1)], atol=0.08)
+
+
+def test_what_came_before_and_hotwords_are_read_before_the_sound_is_heard() -> None:
+    one = recognizer()
+    wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5)])
+    with pytest.raises(OptionError, match="prompt: this whisper has no token for a text that came before"):
+        one.transcribe(wave, whole(prompt="하늘"), sample_rate=RATE)
+    pieces = tokenizers.Tokenizer.from_str(FILES["tokenizer.json"].decode())
+    pieces.add_special_tokens(["<|startofprev|>"])
+    before = Tokenizer(FILES | {"tokenizer.json": pieces.to_str().encode()})
+    one.decoder.tokenizer = before
+    constraints = one.decoder._constraints(DecodingOptions(prompt="하늘", hotwords=("나무", "바다")))
+    assert constraints.prefix[0] == before.special("<|startofprev|>")
+    assert constraints.prefix[constraints.start :] == before.prefix("ko")
+    assert before.decode(constraints.prefix).strip() == "나무 바다 하늘"
+    long = one.decoder._constraints(DecodingOptions(prompt="하늘 " * 100 + "끝"))
+    assert len(long.prefix) < 30 and before.decode(long.prefix).endswith("끝") and long.max_new_tokens > 10
+
+
+def test_the_recognizer_says_which_language_it_hears_where_it_is_asked_to() -> None:
+    one = recognizer()
+    wave = np.concatenate([silence(0.4), tone("나무"), silence(0.5)])
+    transcript = one.transcribe(wave, whole(language="auto"), sample_rate=RATE)
+    assert transcript.language == "ko" and transcript.text == "나무"
+    assert one.transcribe(NOTHING["silence"], DecodingOptions(language="auto"), sample_rate=RATE).language == "ko"
+
+
+def test_what_was_written_is_read_before_the_next_window_only_where_that_is_wanted(monkeypatch) -> None:
+    one, asked = recognizer(), []
+    wave = np.concatenate([piece for word in ("나무", "하늘") * 3 for piece in (tone(word, 0.8), silence(2.0))])
+
+    def decode(window: SpeechWindow, options: DecodingOptions) -> tuple[TranscriptWord, ...]:
+        asked.append(options.prompt)
+        return (TranscriptWord(f"말{len(asked)}", 0.5, 1.0, 0.9),)
+
+    monkeypatch.setattr(one.decoder, "decode", decode)
+    monkeypatch.setattr(one.decoder, "check", lambda options: None)
+    one.transcribe(wave, whole(), sample_rate=RATE)
+    assert asked == [None, None]
+    asked.clear()
+    one.transcribe(wave, whole(condition_on_previous_text=True, prompt="처음"), sample_rate=RATE)
+    assert asked == ["처음", "처음 말1"]
 
 
 def music(seconds: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from malsori.decode.seq2seq import (
     compression_ratio,
     decode_with_fallback,
     greedy_search,
+    language_probabilities,
     rejection_reason,
     speech_log_likelihood_ratio,
 )
@@ -177,8 +178,36 @@ def test_a_doubtful_text_is_tried_again_by_chance_until_it_is_sure() -> None:
             return likes(1) + likes(2, strength=5.0) if len(tried) % 4 else likes(2, strength=20.0)
         return likes(END, strength=20.0) if said[1] == 2 else torch.zeros(VOCAB)  # sure of 2 alone
 
-    result = decode_with_fallback(Planted(speak), CONSTRAINTS, FallbackOptions(beam=1), read)
+    result = decode_with_fallback(Planted(speak), CONSTRAINTS, FallbackOptions(beam=1, best_of=1), read)
     assert result.ids == (2,) and 1 < len(tried) <= 4
+
+
+def test_of_several_texts_sampled_at_a_temperature_the_most_probable_is_taken() -> None:
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        return torch.tensor([2.0, 1.0, 0, 0, 0, -30, 0, 0]) if len(said) == 1 else likes(END, strength=30.0)
+
+    options = FallbackOptions(temperatures=(1.0,), best_of=20, compression_ratio_threshold=100.0)
+    assert decode_with_fallback(Planted(speak), CONSTRAINTS, options, read).ids == (0,)
+    one = FallbackOptions(temperatures=(1.0,), best_of=1, compression_ratio_threshold=100.0)
+    (drawn,) = greedy_search(Planted(speak), CONSTRAINTS, temperature=1.0)
+    assert decode_with_fallback(Planted(speak), CONSTRAINTS, one, read).ids == drawn.ids
+
+
+def test_what_came_before_stands_in_front_of_the_start_which_says_whether_anybody_speaks() -> None:
+    def speak(_sound: int, said: tuple[int, ...]) -> Tensor:
+        return likes(NO_SPEECH if said[-1] == START else END if said[-1] == 2 else 2, strength=9.0)
+
+    behind = DecodingConstraints((1, 3, START), END, 6, (START, NO_SPEECH), no_speech=NO_SPEECH, start=2)
+    (found,) = greedy_search(Planted(speak), behind)
+    assert found.no_speech_prob > 0.9
+    (wrong,) = greedy_search(Planted(speak), DecodingConstraints((1, START), END, 6, no_speech=NO_SPEECH))
+    assert wrong.no_speech_prob < 0.1
+
+
+def test_the_language_is_what_the_token_behind_the_start_names() -> None:
+    spoken = Planted(lambda _sound, said: likes(2, strength=3.0) if said == (START,) else likes(3))
+    found = language_probabilities(spoken, START, {"ko": 2, "en": 3})
+    assert found["ko"] > 0.9 and sum(found.values()) == pytest.approx(1.0)
 
 
 def test_a_loop_is_tried_again_and_rejected_when_it_goes_on() -> None:

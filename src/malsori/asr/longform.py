@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from malsori.asr.encode import checked_seconds
 from malsori.asr.vad import (
@@ -56,6 +56,14 @@ class SpeechWindow:
     def end(self) -> float:
         """Where in the sound the window ends, seconds."""
         return self.pieces[-1].end + self.pieces[-1].offset
+
+    def is_speech(self, times: Float[np.ndarray, " times"]) -> Bool[np.ndarray, " times"]:
+        """Return at which times of the window somebody speaks, or may: a frame at each end of speech is spared."""
+        found = np.zeros(len(times), dtype=bool)
+        for piece in self.pieces:
+            first, last = piece.speech_start - FRAME_SECONDS, piece.speech_end + FRAME_SECONDS
+            found |= (times >= max(first, piece.start)) & (times < min(last, piece.end))
+        return found
 
     def segments(self, words: Iterable[TranscriptWord]) -> Iterator[Segment]:
         """Yield a segment for each piece in which words lie, their times moved from the window to the sound.

@@ -17,12 +17,12 @@ from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
 from malsori.asr.encode import phoneme_encoder
 from malsori.asr.longform import SpeechWindow, SpeechWindows
-from malsori.asr.options import DecodingOptions
+from malsori.asr.options import AUTO, DecodingOptions
 from malsori.asr.vad import THRESHOLD
 from malsori.audio.io import stream_audio
 from malsori.audio.resampling import resample
 from malsori.decode.ngram import NgramModel, load_ngram
-from malsori.decode.transcript import Segment, Transcript
+from malsori.decode.transcript import Segment, Transcript, TranscriptWord
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
@@ -34,6 +34,7 @@ from malsori.text.userwords import LexiconSource, user_lexicon
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
 
+_PROMPT_CHARACTERS = 2000  # more of what came before no decoder has room for
 _KEPT = 3  # recognizers that `shared_recognizer` holds
 _lock = threading.Lock()  # two threads that ask for one model load it once
 
@@ -56,8 +57,11 @@ class SegmentDecoder(Protocol):
     def check(self, options: DecodingOptions) -> None:
         """Refuse what cannot be served. Raises: OptionError naming the option and the system."""
 
-    def decode(self, wave: Float[np.ndarray, " samples"], offset: float, options: DecodingOptions) -> Segment:
-        """Return the words of one piece of sound at the model's rate, which begins `offset` seconds into the whole."""
+    def detect_language(self, window: SpeechWindow) -> str:
+        """Return the language that is most probably spoken in a window."""
+
+    def decode(self, window: SpeechWindow, options: DecodingOptions) -> tuple[TranscriptWord, ...]:
+        """Return the words of one window of sound at the model's rate; their times are the window's."""
 
 
 class Recognizer:
@@ -108,12 +112,13 @@ class Recognizer:
         self.decoder.check(options)
         speech = self._speech(options)
         spoken: list[Segment] = []
-        for window in speech.windows(self._parts(sound, sample_rate)):
-            spoken += self._segments(window, options)
+        language = self.languages[0] if options.language in (None, AUTO) else options.language
+        for window, segments, heard in self._decoded(speech.windows(self._parts(sound, sample_rate)), options):
+            spoken, language = spoken + segments, heard
             if on_progress:
                 on_progress(window.end)
         text = " ".join(segment.text for segment in spoken)
-        return Transcript(text, options.language or self.languages[0], speech.seconds, tuple(spoken))
+        return Transcript(text, language, speech.seconds, tuple(spoken))
 
     def stream(
         self,
@@ -129,7 +134,7 @@ class Recognizer:
         options = options or DecodingOptions()
         self.decoder.check(options)
         windows = self._speech(options).windows(self._parts(sound, sample_rate))
-        return (segment for window in windows for segment in self._segments(window, options))
+        return (segment for _, segments, _ in self._decoded(windows, options) for segment in segments)
 
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
@@ -154,9 +159,19 @@ class Recognizer:
         threshold = None if options.vad is False else options.vad_threshold or THRESHOLD
         return SpeechWindows(self.model.facts.audio.sample_rate, self.decoder.max_seconds, threshold)
 
-    def _segments(self, window: SpeechWindow, options: DecodingOptions) -> Iterator[Segment]:
-        """Yield what is said in a window of a sound."""
-        return window.segments(self.decoder.decode(window.wave, 0.0, options).words)
+    def _decoded(
+        self, windows: Iterable[SpeechWindow], options: DecodingOptions
+    ) -> Iterator[tuple[SpeechWindow, list[Segment], str]]:
+        """Yield the windows of a sound, each with what is said in it and in which language; the first decides that."""
+        language, before = options.language or self.languages[0], options.prompt or ""
+        for window in windows:
+            if language == AUTO:
+                language = self.decoder.detect_language(window)
+            asked = {"language": language, "prompt": before[-_PROMPT_CHARACTERS:] or None}
+            segments = list(window.segments(self.decoder.decode(window, options.model_copy(update=asked))))
+            if options.condition_on_previous_text:
+                before = " ".join([before, *(segment.text for segment in segments)])
+            yield window, segments, language
 
     def _parts(self, sound: Any, sample_rate: int | None) -> Iterable[np.ndarray]:
         """Return a sound at the model's rate, part by part as a file is read; a wave is one part."""

@@ -6,6 +6,7 @@ import math
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from malsori.asr.encode import checked_seconds
-from malsori.asr.options import DecodingOptions, checked_language, refuse_unsupported
+from malsori.asr.longform import SpeechWindow
+from malsori.asr.options import DecodingOptions, check_language, refuse_unsupported
 from malsori.asr.short_window import MARGIN_SECONDS, SilentWindow
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import AudioConfig
@@ -27,11 +29,12 @@ from malsori.decode.seq2seq import (
     SequenceDecoder,
     constraints_from_tokenizer,
     decode_with_fallback,
+    language_probabilities,
     rejection_reason,
     speech_log_likelihood_ratio,
-    token_starts,
 )
-from malsori.decode.transcript import Segment, TranscriptWord
+from malsori.decode.transcript import TranscriptWord
+from malsori.decode.word_times import token_steps
 from malsori.errors import OptionError
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.folder import SavedModel
@@ -43,6 +46,8 @@ log = logging.getLogger("malsori")
 _DEFAULT_LANGUAGE = "ko"
 _REFERENCE_SECONDS = 3.0  # of silence, noise and a chord, where no window is to be filled
 _REFERENCES = 3
+_TOKENS_PER_SECOND = 30  # ten syllables a second, three letters each
+_READ_BEFORE = ("prompt", "hotwords", "condition_on_previous_text")
 #: Network → its state under sounds without speech; a network that is let go takes its state along.
 _reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.WeakKeyDictionary()
 _reference_lock = threading.Lock()
@@ -53,7 +58,8 @@ class WhisperSegmentDecoder:
 
     supported_options = frozenset(
         {"language", "task", "beam", "timestamps", "temperatures", "logprob_threshold", "compression_ratio_threshold"}
-        | {"no_speech_threshold", "min_log_likelihood_ratio"}
+        | {"no_speech_threshold", "min_log_likelihood_ratio", "best_of", "prompt", "hotwords"}
+        | {"condition_on_previous_text"}
     )
 
     def __init__(
@@ -75,40 +81,41 @@ class WhisperSegmentDecoder:
     def check(self, options: DecodingOptions) -> None:
         """Refuse what this recognizer cannot serve. Raises: OptionError naming the option and the system."""
         refuse_unsupported(options, self.system, self.supported_options)
-        checked_language(options, self.languages)
+        check_language(options, self.languages)
         if options.task == "translate" and not self.tokenizer.multilingual:
             raise OptionError(f"task 'translate': this {self.system} knows English alone and cannot be asked to")
         if options.timestamps and self.config.vocab <= self.tokenizer.first_timestamp:
             raise OptionError(f"timestamps: this {self.system} has no tokens for times")
+        read = next((name for name in _READ_BEFORE if getattr(options, name)), None)
+        if read and not self.tokenizer.has_previous:
+            raise OptionError(f"{read}: this {self.system} has no token for a text that came before")
 
-    def decode(self, wave: Float[np.ndarray, " samples"], offset: float, options: DecodingOptions) -> Segment:
-        """Return the words of one piece of sound at the model's rate; none where nobody speaks.
+    def detect_language(self, window: SpeechWindow) -> str:
+        """Return the language that is most probably spoken in a window."""
+        codes = self.tokenizer.language_ids
+        if len(codes) < 2:
+            return self.languages[0]
+        with self.runtime.inference():
+            found = language_probabilities(self._start(window.wave[None]), self.tokenizer.start, codes)
+        return max(found, key=lambda code: found[code])
+
+    def decode(self, window: SpeechWindow, options: DecodingOptions) -> tuple[TranscriptWord, ...]:
+        """Return the words of one window of sound at the model's rate; none where nobody speaks.
 
         The sounds without speech that a text is compared with are encoded once a network, when a text first passes
         the cheap rules: three windows, so three times as long as encoding one piece of sound takes.
         """
-        seconds = checked_seconds(wave, self.audio.sample_rate)
+        seconds = checked_seconds(window.wave, self.audio.sample_rate)
         with self.runtime.inference():
-            words = tuple(self._decode(wave, (offset, seconds), options))
-        return Segment(offset, offset + seconds, " ".join(word.text for word in words), words)
-
-    def _decode(
-        self, wave: np.ndarray, piece: tuple[float, float], options: DecodingOptions
-    ) -> Iterator[TranscriptWord]:
-        """Yield the words that are accepted.
-
-        Args:
-            piece: where it begins in the whole, and how long it lasts, in seconds.
-        """
-        constraints, fallback = self._constraints(options), _fallback(options)
-        state = self._start(wave[None])
-        result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
-        text = self.tokenizer.decode(result.ids)
-        why = rejection_reason(result, text.strip(), lambda: self._ratio(state, constraints, result), fallback)
-        if why:
-            log.info("from %.1f s: %r is rejected: %s", piece[0], text, why)
-        else:
-            yield from self._words(result, state, constraints, piece)
+            constraints, fallback = self._constraints(options, seconds), _fallback(options)
+            state = self._start(window.wave[None])
+            result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
+            text = self.tokenizer.decode(result.ids)
+            why = rejection_reason(result, text.strip(), lambda: self._ratio(state, constraints, result), fallback)
+            if not why:
+                return tuple(self._words(result, state, constraints, window))
+        log.info("from %.1f s: %r is rejected: %s", window.pieces[0].offset, text, why)
+        return ()
 
     def _start(self, waves: Float[np.ndarray, "batch samples"]) -> DecoderState:
         """Return the decoder's state under sounds; short ones are encoded without the silence that fills the window."""
@@ -123,10 +130,15 @@ class WhisperSegmentDecoder:
     def _silent_window(self) -> SilentWindow:
         return SilentWindow.of(cast(Whisper, self.network))
 
-    def _constraints(self, options: DecodingOptions) -> DecodingConstraints:
+    def _constraints(self, options: DecodingOptions, seconds: float = 0.0) -> DecodingConstraints:
         config, language, task = self.config, options.language or self.languages[0], options.task or "transcribe"
         sizes = config.vocab, config.decoder_positions
-        return constraints_from_tokenizer(self.tokenizer, *sizes, language, task, bool(options.timestamps))
+        before = " ".join(filter(None, (*(options.hotwords or ()), options.prompt)))
+        found = constraints_from_tokenizer(
+            self.tokenizer, *sizes, language, task, bool(options.timestamps), previous=before
+        )
+        spoken = round(_TOKENS_PER_SECOND * (1 + seconds))  # nobody speaks faster, and a loop should not go on for long
+        return replace(found, max_new_tokens=min(found.max_new_tokens, spoken))
 
     def _ratio(self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult) -> float:
         """Return for how much of its tokens' likelihood the sound is needed; the sounds without speech are kept."""
@@ -137,40 +149,40 @@ class WhisperSegmentDecoder:
         return speech_log_likelihood_ratio(state, without, _REFERENCES, constraints, result.ids)
 
     def _words(
-        self, result: DecodingResult, state: DecoderState, constraints: DecodingConstraints, piece: tuple[float, float]
+        self, result: DecodingResult, state: DecoderState, constraints: DecodingConstraints, window: SpeechWindow
     ) -> Iterator[TranscriptWord]:
-        """Yield the words with their times, between the timestamps that were decoded, if any were.
-
-        Args:
-            piece: as for `_decode`.
-        """
-        offset, seconds = piece
-        starts = self._starts(result.ids, state, constraints, seconds)
+        """Yield the words with their times, between the timestamps that were decoded, if any were."""
+        seconds = len(window.wave) / self.audio.sample_rate
+        times = self._token_times(result.ids, state, constraints, window)
         first = constraints.first_timestamp
         for text, places in self.tokenizer.words(result.ids):
             low, high = 0.0, seconds
             if first is not None:
-                times = [(place, (index - first) * TIMESTAMP_SECONDS) for place, index in enumerate(result.ids)]
-                told = [(place, time) for place, time in times if time >= 0]
+                marks = [(place, (index - first) * TIMESTAMP_SECONDS) for place, index in enumerate(result.ids)]
+                told = [(place, time) for place, time in marks if time >= 0]
                 low = max([time for place, time in told if place < places[0]], default=0.0)
                 high = min([time for place, time in told if place > places[-1]], default=seconds)
-            start, end = np.clip([starts[places[0]], starts[places[-1] + 1]], low, min(high, seconds)).tolist()
+            bounds = [times[places[0], 0], times[places[-1], 1]]
+            start, end = np.clip(bounds, low, max(low, min(high, seconds))).tolist()
             confidence = math.exp(sum(result.log_probs[place] for place in places) / len(places))
-            yield TranscriptWord(text, offset + start, offset + end, confidence)
+            yield TranscriptWord(text, start, end, confidence)
 
-    def _starts(
-        self, ids: tuple[int, ...], state: DecoderState, constraints: DecodingConstraints, seconds: float
-    ) -> np.ndarray:
-        """Return when each token begins, and when the last one ends, in seconds (tokens + 1,)."""
+    def _token_times(
+        self, ids: tuple[int, ...], state: DecoderState, constraints: DecodingConstraints, window: SpeechWindow
+    ) -> Float[np.ndarray, "tokens 2"]:
+        """Return when each token begins and ends, in seconds of the window."""
         config, prefix = self.config, constraints.prefix
         upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
         every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
         attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0].float().cpu()
-        step = config.frame_stride * self.audio.frame_seconds
-        real = min(attention.shape[2], math.ceil(seconds / step))
-        starts = token_starts(attention[:, len(prefix) - 1 :, :real])
-        return np.linspace(0, seconds, len(ids) + 1) if starts is None else starts * step
+        step, seconds = config.frame_stride * self.audio.frame_seconds, len(window.wave) / self.audio.sample_rate
+        middles = (np.arange(min(attention.shape[2], math.ceil(seconds / step))) + 0.5) * step
+        steps = token_steps(attention[:, len(prefix) - 1 :, : len(middles)], window.is_speech(middles))
+        if steps is None:
+            edges = np.linspace(0, seconds, len(ids) + 1)
+            return np.stack([edges[:-1], edges[1:]], axis=1)
+        return steps * step
 
 
 def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:

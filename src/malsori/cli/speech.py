@@ -55,11 +55,16 @@ def transcribe(
     vad: decoding.Vad = None,
     vad_threshold: decoding.VadThreshold = None,
     language: decoding.Language = None,
+    prompt: decoding.Prompt = None,
+    hotwords: decoding.Hotwords = None,
+    hotword_bonus: decoding.HotwordBonus = None,
+    condition_on_previous_text: decoding.ConditionOnPreviousText = None,
     task: decoding.Task = None,
     beam: decoding.Beam = None,
     language_weight: decoding.LanguageWeight = None,
     token_bonus: decoding.TokenBonus = None,
     timestamps: decoding.Timestamps = None,
+    best_of: decoding.BestOf = None,
     temperatures: decoding.Temperatures = None,
     logprob_threshold: decoding.LogprobThreshold = None,
     compression_ratio_threshold: decoding.CompressionRatioThreshold = None,
@@ -73,7 +78,7 @@ def transcribe(
 
     An option that the recognizer does not support is refused.
 
-    Example: malsori transcribe talk.m4a --format srt
+    Example: malsori transcribe talk.m4a --format srt --hotwords 말소리,김나무
     """
     options = decoding.decoding_options(locals())
     asked = _asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text

@@ -102,12 +102,13 @@ def prefix_beam_search(
     language_model: LanguageModel | None = None,
     blank: int = 0,
     results: int = 1,
+    hotwords: LanguageModel | None = None,
 ) -> list[Hypothesis]:
     """Return the best texts, best first; a text's score sums all its paths, where greedy sees only one.
 
-    A text's score is  log P(text | sound) + language_weight * log P(text) + token_bonus * tokens. With a beam as
-    wide as there are prefixes, and no floor, it is exact. Of equal scores the text found first stands first: at a
-    frame, kept prefixes in their order, then their extensions by rising id.
+    A text's score is  log P(text | sound) + language_weight * log P(text) + token_bonus * tokens + hotwords. With a
+    beam as wide as there are prefixes, and no floor, it is exact. Of equal scores the text found first stands first:
+    at a frame, kept prefixes in their order, then their extensions by rising id.
 
     Args:
         log_probs: a score for each symbol and frame.
@@ -115,12 +116,14 @@ def prefix_beam_search(
         language_model: asked for each token once a prefix.
         blank: the blank's id.
         results: how many texts to return at most.
+        hotwords: what is added for them, letter by letter (`decode.hotwords.Hotwords`).
     Source: A. Hannun et al. 2014, First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional
         Recurrent DNNs (arXiv:1408.2873), algorithm 1.
     """
     options = options or BeamOptions()
-    search = _Search(options, language_model)
-    beam = {_Prefix(state=language_model.start() if language_model else None): _Paths(0.0, -math.inf)}
+    weighted = ((language_model, options.language_weight), (hotwords, 1.0))
+    search = _Search(options, tuple((scorer, weight) for scorer, weight in weighted if scorer))
+    beam = {_Prefix(states=tuple(scorer.start() for scorer, _ in search.scorers)): _Paths(0.0, -math.inf)}
     for row in log_probs.astype(np.float64):
         beam = search.advance(beam, row, blank)
     finals = [(search.final_score(prefix, paths), prefix) for prefix, paths in beam.items()]
@@ -146,8 +149,8 @@ class _Prefix:
 
     parent: "_Prefix | None" = None
     token: int = -1
-    prior: float = 0.0  # the language model's and the bonus's share of the score
-    state: Any = None
+    prior: float = 0.0  # the scorers' and the bonus's share of the score
+    states: tuple[Any, ...] = ()  # of each scorer
     children: dict[int, "_Prefix"] = field(default_factory=dict)
 
     def ids(self) -> list[int]:
@@ -163,7 +166,7 @@ class _Search:
     """One frame's work, with what it needs to know."""
 
     options: BeamOptions
-    language_model: LanguageModel | None
+    scorers: tuple[tuple[LanguageModel, float], ...]  # with the weight of each
 
     def advance(self, beam: dict[_Prefix, _Paths], row: np.ndarray, blank: int) -> dict[_Prefix, _Paths]:
         """Return the beam after one more frame."""
@@ -189,17 +192,18 @@ class _Search:
 
     def final_score(self, prefix: _Prefix, paths: _Paths) -> float:
         """Return what a prefix is worth as a whole text."""
-        ending = self.language_model.finish(prefix.state) if self.language_model else 0.0
-        return paths.total + prefix.prior + self.options.language_weight * ending
+        pairs = zip(self.scorers, prefix.states, strict=True)
+        return paths.total + prefix.prior + sum(weight * scorer.finish(state) for (scorer, weight), state in pairs)
 
     def _extend(self, prefix: _Prefix, token: int) -> _Prefix:
         child = prefix.children.get(token)
         if child is None:
-            prior, state = prefix.prior + self.options.token_bonus, None
-            if self.language_model:
-                log_prob, state = self.language_model.step(prefix.state, token)
-                prior += self.options.language_weight * log_prob
-            child = prefix.children[token] = _Prefix(prefix, token, prior, state)
+            prior, states = prefix.prior + self.options.token_bonus, []
+            for (scorer, weight), before in zip(self.scorers, prefix.states, strict=True):
+                gain, state = scorer.step(before, token)
+                prior += weight * gain
+                states.append(state)
+            child = prefix.children[token] = _Prefix(prefix, token, prior, tuple(states))
         return child
 
 

@@ -17,17 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from malsori.alignment.monotonic import align_monotonic
 from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer
 
-_MEDIAN_STEPS = 7
-_UNSEEN = 0.1  # deviations above the mean: where no token is looked from more than so, the first has not begun yet
 _FIRST_TIMESTAMPS = 50  # a text begins within its first second (the authors' max_initial_timestamp)
 
 
@@ -62,7 +58,7 @@ class DecodingConstraints:
     """Which tokens may stand where.
 
     Attributes:
-        prefix: ids that every text begins with.
+        prefix: ids that every text begins with; a text that came before may stand in front of <|startoftranscript|>.
         end: id that ends it.
         max_new_tokens: tokens behind the prefix at most.
         suppress_tokens, begin_suppress_tokens: ids that stand nowhere, and that do not stand first.
@@ -77,6 +73,7 @@ class DecodingConstraints:
     begin_suppress_tokens: tuple[int, ...] = ()
     no_speech: int | None = None
     first_timestamp: int | None = None
+    start: int = 0  # where <|startoftranscript|> stands in the prefix
 
     def apply(self, logits: Float[Tensor, "rows vocab"], texts: Sequence[Sequence[int]]) -> Float[Tensor, "rows vocab"]:
         """Return log-probabilities of what may follow each text, the rest at -inf."""
@@ -97,11 +94,13 @@ def constraints_from_tokenizer(
     language: str = "ko",
     task: str = "transcribe",
     timestamps: bool = False,
+    previous: str = "",
 ) -> DecodingConstraints:
     """Return the constraints that a checkpoint's own files set.
 
     Args:
         vocab, positions: tokens that the decoder knows, and has positions for.
+        previous: a text that came before; what does not fit into half of the positions is left out at its beginning.
     Raises: TextError as `Tokenizer.prefix`, or if timestamps are asked of a model that has none; ModelError if the
         tokenizer is none of this decoder's.
     """
@@ -109,7 +108,8 @@ def constraints_from_tokenizer(
         raise ModelError(f"the decoder knows {vocab} tokens, its tokenizer more: they do not belong together")
     if timestamps and vocab <= tokenizer.first_timestamp:
         raise TextError("the model has no tokens for times; ask it for a text without timestamps")
-    prefix, suppressed_ids = tokenizer.prefix(language, task, timestamps), tokenizer.suppressed_ids
+    before = tokenizer.previous(previous, positions // 2 - 1) if previous else ()
+    prefix, suppressed_ids = (*before, *tokenizer.prefix(language, task, timestamps)), tokenizer.suppressed_ids
     behind = range(min(tokenizer.start, tokenizer.end), vocab)  # the special tokens, and the times unless asked for
     spared = behind[tokenizer.first_timestamp - behind.start :] if timestamps else ()
     steering = tuple(index for index in behind if index != tokenizer.end and index not in spared)
@@ -121,7 +121,21 @@ def constraints_from_tokenizer(
         begin_suppress_tokens=suppressed_ids("begin_suppress_tokens"),
         no_speech=tokenizer.no_speech,
         first_timestamp=tokenizer.first_timestamp if timestamps else None,
+        start=len(before),
     )
+
+
+def language_probabilities(state: DecoderState, start: int, languages: dict[str, int]) -> dict[str, float]:
+    """Return the probability of each language of a sound, of those whose ids are given.
+
+    Args:
+        state: of one sound, before the first token.
+        start: id of <|startoftranscript|>.
+    Source: Whisper, 2.3: the token behind <|startoftranscript|> names the language.
+    """
+    logits, _ = state.step(torch.tensor([[start]]))
+    found = logits[0, -1, list(languages.values())].softmax(-1).tolist()
+    return dict(zip(languages, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,7 @@ class FallbackOptions:
     Attributes:
         beam: hypotheses kept at temperature 0; 1 takes the most probable next token.
         temperatures: tried one after the other while a result is doubtful; above 0 tokens are sampled.
+        best_of: texts that are sampled at a temperature, of which the best is taken.
         logprob_threshold: a mean log-probability below it is doubtful.
         compression_ratio_threshold: a text's bytes over those it compresses to; above it is a loop.
         no_speech_threshold: a probability above it, of a doubtful result, says that nobody speaks.
@@ -165,6 +180,7 @@ class FallbackOptions:
 
     beam: int = 5
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    best_of: int = 5
     logprob_threshold: float = -1.0
     compression_ratio_threshold: float = 2.4
     no_speech_threshold: float = 0.6
@@ -184,20 +200,25 @@ def decode_with_fallback(
     Args:
         text_of: gives the text of tokens.
     """
-    attempts: list[tuple[bool, float, DecodingResult]] = []
+
+    def worth(result: DecodingResult) -> tuple[bool, float]:
+        is_text = compression_ratio(text_of(result.ids)) <= options.compression_ratio_threshold
+        return is_text, result.mean_log_prob
+
+    attempts: list[DecodingResult] = []
     for temperature in options.temperatures:
-        if temperature or options.beam == 1:
-            (result,) = greedy_search(state, constraints, temperature=temperature)
+        if temperature:
+            result = max(greedy_search(state, constraints, options.best_of, temperature), key=worth)
+        elif options.beam == 1:
+            (result,) = greedy_search(state, constraints)
         else:
             result = beam_search(state, constraints, options.beam)[0]
-        doubtful = result.mean_log_prob < options.logprob_threshold
-        if result.no_speech_prob > options.no_speech_threshold and doubtful:
-            return result  # it is not the words that are in doubt
-        is_text = compression_ratio(text_of(result.ids)) <= options.compression_ratio_threshold
-        if is_text and not doubtful:
-            return result
-        attempts.append((is_text, result.mean_log_prob, result))
-    return max(attempts, key=lambda attempt: attempt[:2])[2]
+        is_text, score = worth(result)
+        doubtful = score < options.logprob_threshold
+        if (is_text and not doubtful) or (doubtful and result.no_speech_prob > options.no_speech_threshold):
+            return result  # where nobody may speak, it is not the words that are in doubt
+        attempts.append(result)
+    return max(attempts, key=worth)
 
 
 def rejection_reason(
@@ -230,26 +251,6 @@ def speech_log_likelihood_ratio(
     """
     without = _log_likelihood(no_speech, kinds, constraints, ids).max()
     return (_log_likelihood(state, 1, constraints, ids)[0] - without).item() / (len(ids) + 1)
-
-
-def token_starts(attention: Float[Tensor, "heads tokens time"]) -> Int[np.ndarray, " tokens"] | None:
-    """Return the step at which each token begins, by where the decoder attends before it; None if too few steps.
-
-    Args:
-        attention: from the token before each one, over the real steps of the sound.
-    Source: the authors' code (timing.py): heads are brought to mean 0 and deviation 1 over the tokens, smoothed by a
-        median over 7 steps and averaged. The path through them is ours: the best monotonic one, which begins with what
-        no token looks at more than the others do.
-    """
-    tokens, time = attention.shape[1:]
-    if time < max(tokens + 1, _MEDIAN_STEPS):
-        return None
-    deviation = attention.std(1, correction=0, keepdim=True).clamp(min=1e-9)
-    standard = (attention - attention.mean(1, keepdim=True)) / deviation
-    padded = torch.nn.functional.pad(standard, (_MEDIAN_STEPS // 2, _MEDIAN_STEPS // 2), mode="reflect")
-    smooth = padded.unfold(-1, _MEDIAN_STEPS, 1).median(-1).values.mean(0)
-    lasts = align_monotonic(torch.cat([torch.full((1, time), _UNSEEN), smooth]).T.double().numpy())
-    return np.cumsum(lasts[:-1])
 
 
 def compression_ratio(text: str) -> float:
@@ -345,7 +346,7 @@ def _prefill(
     logits, state = state.step(prefix)
     no_speech = [0.0] * rows
     if constraints.no_speech is not None:
-        no_speech = logits[:, 0].softmax(-1)[:, constraints.no_speech].tolist()
+        no_speech = logits[:, constraints.start].softmax(-1)[:, constraints.no_speech].tolist()
     return logits[:, -1], no_speech, state
 
 

@@ -26,6 +26,7 @@ TIMESTAMP_SECONDS = 0.02
 MAX_TIMESTAMPS = 1501
 
 _START, _END, _NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
+_PREVIOUS = "<|startofprev|>"
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
 
 
@@ -65,6 +66,23 @@ class Tokenizer:
         names = (self._pieces.id_to_token(index) or "" for index in range(self.start + 1, self.no_timestamps))
         codes = tuple(name[2:-2] for name in names if name.startswith("<|") and 2 <= len(name) - 4 <= 3)
         return codes or ("en",)
+
+    @property
+    def has_previous(self) -> bool:
+        """Whether a text that came before can be given."""
+        return self.is_token(_PREVIOUS)
+
+    @property
+    def language_ids(self) -> dict[str, int]:
+        """Return the id of each language's token; none where no language can be asked for."""
+        return {code: self.special(f"<|{code}|>") for code in self.languages} if self.multilingual else {}
+
+    def previous(self, text: str, max_tokens: int) -> tuple[int, ...]:
+        """Return the ids that put a text before what is to be written, its last tokens if they are too many.
+
+        Raises: ModelError if the alphabet has no token for that (`has_previous`); TextError if it cannot write it.
+        """
+        return (self.special(_PREVIOUS), *self.encode(f" {text.strip()}")[-max_tokens:])
 
     def special(self, name: str) -> int:
         """Return the id of a special token. Raises: ModelError if there is none."""
