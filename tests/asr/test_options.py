@@ -89,7 +89,7 @@ CTC_REFUSES = {
 
 @pytest.mark.parametrize("name", CTC_REFUSES)
 def test_the_built_in_recognizer_refuses_what_only_a_whisper_has(name: str) -> None:
-    with pytest.raises(OptionError, match=f"{name}: a conformer has no such option; it has beam, language"):
+    with pytest.raises(OptionError, match=f"{name}: a conformer has no such option; it has beam, hotword_bonus"):
         load_recognizer("conformer-ko").transcribe(
             SOUND, DecodingOptions(**{name: CTC_REFUSES[name]}), sample_rate=16000
         )

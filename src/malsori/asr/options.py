@@ -119,4 +119,4 @@ def check_language(options: DecodingOptions, languages: tuple[str, ...]) -> None
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(value) if isinstance(value, tuple) else (value,) if isinstance(value, float) else ()
+    return tuple(one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, float))
