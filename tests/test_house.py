@@ -42,11 +42,11 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (12, 1120),
-    "asr": (10, 800),
+    "asr": (10, 870),
     "audio": (17, 1480),
-    "cli": (11, 1180),
+    "cli": (11, 1200),
     "corpus": (13, 1830),
-    "decode": (5, 490),
+    "decode": (7, 580),
     "losses": (5, 290),
     "malsori": (10, 600),
     "metrics": (13, 1190),
@@ -55,7 +55,7 @@ ROOMS = {
     "pretrained": (10, 1500),
     "report": (13, 1440),
     "runtime": (2, 70),
-    "text": (29, 2520),
+    "text": (29, 2530),
     "train": (21, 2310),
     "tts": (11, 770),
 }
