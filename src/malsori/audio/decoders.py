@@ -25,6 +25,9 @@ SAMPLE_RATES = (1_000, 1_000_000)
 #: Containers that hold no length, for which FFmpeg guesses one from the bit rate.
 _LENGTH_GUESSED = {"aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "dts", "loas", "mp3", "mpeg", "mpegts"}
 
+#: What a library raises besides its own errors where a damaged file makes it stumble.
+_GIVEN_UP = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+
 _UNKNOWN_SAMPLES = 1 << 40  # libsndfile says 2**63 - 1 of what does not tell its length
 _DENSEST = 4096  # samples to a byte: FLAC's silence
 _BLOCK_VALUES = 1 << 22  # samples times channels that are held at once
@@ -71,7 +74,7 @@ def decode(source: PartFile, seconds: float, outcome: Outcome) -> Iterator[Block
                 outcome.found += len(channels) / stream.samplerate
                 yield channels, stream.samplerate
         return
-    except (soundfile.SoundFileError, ValueError):
+    except (soundfile.SoundFileError, *_GIVEN_UP):
         outcome.faults += [f"unreadable at {outcome.found:.2f} s"] if done else []
     try:
         import_extra("av", "damaged, or not WAV, FLAC, Ogg, Opus, MP3 or AIFF; any other kind of sound")
@@ -95,7 +98,7 @@ def length(source: PartFile) -> tuple[int, int, int] | None:
         with _Stream(source) as stream:
             known = 0 < stream.frames < _UNKNOWN_SAMPLES and stream.frames <= _DENSEST * size
             return (stream.frames, stream.channels, stream.samplerate) if known else None
-    except (soundfile.SoundFileError, ValueError):
+    except (soundfile.SoundFileError, *_GIVEN_UP):
         return None
 
 
@@ -143,7 +146,7 @@ def _by_ffmpeg(source: PartFile, seconds: float, outcome: Outcome) -> Iterator[B
                 bad += packet.is_corrupt
                 for frame in frames:
                     yield from waiting.add(_samples(frame), frame.sample_rate)
-    except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+    except (av.FFmpegError, *_GIVEN_UP) as error:
         bad += 1
         if not packets:
             outcome.faults.append(f"nothing decodes it ({getattr(error, 'strerror', None) or error})")
