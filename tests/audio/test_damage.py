@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from malsori.audio.io import audio_info, load_audio, read_sound, stream_audio
+from malsori.audio.mpeg import mpeg_parts
+from malsori.audio.ogg import ogg_parts
+from malsori.audio.stretches import Window
 from malsori.errors import AudioError, SoundWarning
 
 from .damage import (
@@ -296,6 +299,18 @@ def test_what_is_no_file_is_told_and_never_waited_for(tmp_path: Path, plant) -> 
 def test_a_name_that_no_disk_takes_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(AudioError, match="cannot be opened"):
         load_audio(tmp_path / name)
+
+
+def test_a_file_that_holds_less_than_its_size_says_is_not_waited_for(tmp_path: Path) -> None:
+    """As files in /sys are, and those that are shortened while they are read."""
+    for kind in ("mp3", "ogg", "aac", "wav", "m4a"):
+        (tmp_path / "a").write_bytes(content := written(kind, speechlike()))
+        with (tmp_path / "a").open("rb") as file:
+            window = Window(file, 0, 10 * len(content))
+            assert window.find(b"never there", 0) == -1 and window.end == len(content)
+            window = Window(file, 0, 10 * len(content))
+            list(mpeg_parts(window)), list(ogg_parts(window))
+            assert window.end == len(content)
 
 
 def tried(path: Path) -> str:

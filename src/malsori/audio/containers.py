@@ -39,7 +39,7 @@ def _next_parts(window: Window) -> tuple[list[Part], int]:
         behind = sound.end if _begins_recording(window, sound.end) else window.end
         first = sound.body if sound.head else window.begin
         return [Part(((first, behind),), sound.head, share=sound.share, exact=True)], behind
-    if head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return [Part(((window.begin, window.end),), faults=_torn_adts(window))], window.end
     if not _SIGNATURES.get(_signature(window, window.begin)) and is_mpeg(window):
         return mpeg_parts(window), window.end
@@ -49,7 +49,7 @@ def _next_parts(window: Window) -> tuple[list[Part], int]:
 def _torn_adts(window: Window) -> tuple[str, ...]:
     """Return in words if the last frame of bare AAC (ADTS) is not whole; of any other fault the decoder tells."""
     place = window.begin
-    while window.end - place > 1 and window.bytes_at(place, 2)[0] == 0xFF:
+    while window.end - place > 1 and window.bytes_at(place, 1) == b"\xff":
         head = window.bytes_at(place, 7)
         size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5 if len(head) == 7 else window.end
         if place + max(size, 7) > window.end:

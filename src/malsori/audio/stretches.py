@@ -46,7 +46,10 @@ class Window:
         count = max(0, min(count, self.end - place))
         if not self._at <= place <= place + count <= self._at + len(self._held):
             self.file.seek(place)
-            self._at, self._held = place, self.file.read(min(max(count, _WINDOW), self.end - place))
+            wanted = min(max(count, _WINDOW), self.end - place)
+            self._at, self._held = place, self.file.read(wanted)
+            if len(self._held) < wanted:  # it was shortened meanwhile, or never held what its size says, as in /sys
+                self.end = place + len(self._held)
         return self._held[place - self._at : place - self._at + count]
 
     def find(self, pattern: bytes, place: int) -> int:
