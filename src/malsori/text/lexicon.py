@@ -16,6 +16,9 @@ from malsori.text.userwords import UserLexicon
 #: Characters before a homograph that may tell it apart.
 _CONTEXT = 60
 
+#: The patterns of a homograph's last row, which fits whatever stands around it.
+_ANYWHERE = "(?:)$"
+
 
 @dataclass(frozen=True)
 class LexiconEntry:
@@ -32,11 +35,12 @@ class LexiconEntry:
 
 @dataclass(frozen=True)
 class Match:
-    """An entry found in a text, from one offset to another."""
+    """An entry found in a text, from one offset to another; `certain` if what stands around it says so."""
 
     start: int
     end: int
     entry: LexiconEntry
+    certain: bool = False
 
 
 class Lexicon:
@@ -96,7 +100,7 @@ class Lexicon:
             word = text[start:end]
             for entry, before, after in self._homographs.get(word, ()):
                 if before.search(text[max(0, start - _CONTEXT) : start].rstrip()) and after.match(text, end):
-                    return Match(start, end, entry)
+                    return Match(start, end, entry, certain=before.pattern + after.pattern != _ANYWHERE)
             if word in self._entries:
                 return Match(start, end, self._entries[word])
         return None

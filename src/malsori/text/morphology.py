@@ -16,7 +16,6 @@ from malsori.text.pronounce import (
     CONTENT,
     FIXED,
     INSERT,
-    NASAL,
     STEM,
     TENSE_ADNOMINAL,
     TENSE_COMPOUND,
@@ -33,12 +32,27 @@ _ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
 _HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
 _ADVERBS = frozenset(("못", "잘"))
 _MAX_PART = 1000  # characters that Kiwi is given at once: its time grows faster than a text without an end
+#: They begin Sino-Korean nouns before which no ㄴ is inserted (등장인물), unless the word is native (물이끼).
+_SINO_I = frozenset("이익인일임입잉")
 _SINO_NUMERAL = re.compile(r"[영공일이삼사오육칠팔구십백천만억조]+$")
 #: Stems in ㄴ and ㅁ, for a word cited alone, where nothing tells Kiwi that 감다 is not 가 + -ㅁ다.
 _CITED = re.compile(
     r"(?<![가-힣])(?:껴안|끌어안|얼싸안|[가-힣]{0,3}넘|감|휘감|남|살아남|담|뿜|삼|숨|심|참|품|검|더듬|쓰다듬|가다듬|보듬|머금|굶|젊|닮"
     r"|곪|옮|짊|삶|신|뽐)(?=다(?![가-힣])|습니[다까]|도록|든지|더니|더라)"
 )
+
+
+#: 없 and 있 are words of their own after any noun (버릇없다 버르덥따), but for 맛있다 and 멋있다, said either way;
+#: so are 원숭이 and kin in names of animals and plants (제15항).
+_OWN_WORD = re.compile(
+    "(?<=[가-힣])[가-힣](?=없)|(?![맛멋])[가-힣](?=있)"
+    "|[가-힣](?=원숭이|원추리|올빼미|엉겅퀴|애벌레|앵무새|우렁이|오소리|알락|아재비)"
+)
+#: Prefixes in an obstruent: before a vowel they keep to themselves (첫인상, 헛웃음, 겉옷), not to be linked (제15항).
+_PREFIXES = "첫헛홑풋웃윗덧겉핫뭇맏숫옛"
+_PREFIXED = re.compile(f"[{_PREFIXES}](?=[아-앟애-앻어-엏에-엫오-옿와-왛외-욓우-웋워-웧위-윟]|인|임)")
+#: A leaf brings its ㄴ along (제29항 and 제30항), and so does work after 사이시옷.
+_LEAF = re.compile("[가-힣](?=잎|윷)|[뱃훗뒷윗](?=일(?![가-힣]{2}))")
 
 
 @dataclass(frozen=True)
@@ -115,15 +129,19 @@ def mark(text: str, tokens: Sequence[Token]) -> Marks:
         marks.put(match.end() - 1, {"ten": TENSE_SINO, "count": TENSE_COMPOUND}.get(sort or "", INSERT))
     for match in _CITED.finditer(text):
         marks.put(match.end() - 1, STEM)
+    for pattern, mark_ in ((_OWN_WORD, CONTENT), (_LEAF, INSERT), (_prices(), TENSE_LEXICAL)):
+        for match in pattern.finditer(text):
+            marks.put(match.end() - 1, mark_)
     for index, token in enumerate(tokens):
         following = tokens[index + 1] if index + 1 < len(tokens) else None
         sort = token.tag[0]
         if sort == "V" and following and following.tag[0] == "E":
             _stem(marks, token, following, tokens[index + 2] if index + 2 < len(tokens) else None)
         elif sort == "E":
-            _adnominal(marks, token)
+            _adnominal(marks, token, following)
         if sort in "NX" or token.tag in ("MAG", "MM"):
             _inside(marks, token)
+            _prefixed(marks, token)
         if following and following.start >= token.end:
             _between(marks, token, following)
     return marks
@@ -139,9 +157,14 @@ def _stem(marks: Marks, stem: Token, ending: Token, after: Token | None) -> None
         marks.put(stem.end - 1, STEM)
 
 
-def _adnominal(marks: Marks, ending: Token) -> None:
-    """Mark -(으)ㄹ before what it modifies, and inside the endings that begin with it (제27항)."""
-    if ending.form[0] not in "ᆯ을":
+def _adnominal(marks: Marks, ending: Token, after: Token | None) -> None:
+    """Mark -(으)ㄹ before what it modifies, and inside the endings that begin with it (제27항).
+
+    A verb in ㄹ cited alone is cut before its -다 (되사 + ㄹ + 다) and stays lax.
+    """
+    if ending.form == "ᆷ다":
+        marks.put(ending.start, STEM)
+    if ending.form[0] not in "ᆯ을" or (after and after.form == "다" and after.start == ending.end):
         return
     if ending.tag == "ETM":
         marks.put(ending.end - 1, TENSE_ADNOMINAL)
@@ -150,7 +173,7 @@ def _adnominal(marks: Marks, ending: Token) -> None:
 
 
 def _inside(marks: Marks, token: Token) -> None:
-    """Mark Sino-Korean ㄹ + ㄷㅅㅈ (제26항) and ㄴ + 력, 론, 로 ... (제20항 다만) inside one noun."""
+    """Mark Sino-Korean ㄹ + ㄷㅅㅈ inside one noun (제26항)."""
     text = marks.text
     sino, initial = words("sino_l"), words("sino_l_initial")
     for offset in range(token.start, token.end - 1):
@@ -158,17 +181,16 @@ def _inside(marks: Marks, token: Token) -> None:
         last_of_many = offset + 2 == token.end and token.end - token.start > 2
         if last_of_many and second in words("lax_last"):
             continue
-        if second in _sino_lenis() and first != second:
-            if first in sino or (first in initial and offset == token.start):
-                marks.put(offset, TENSE_SINO)
-        elif second in _SUFFIXES_IN_L and offset > token.start and offset + 2 == token.end:
-            _nasal(marks, offset)
+        alike = first == second or second not in _sino_lenis()
+        if not alike and (first in sino or (first in initial and offset == token.start)):
+            marks.put(offset, TENSE_SINO)
 
 
-def _nasal(marks: Marks, offset: int) -> None:
-    """Mark the junction of a noun in ㄴ and a suffix in ㄹ, unless the two make a noun of their own."""
-    if _coda(marks.text[offset]) == "ㄴ" and marks.text[offset : offset + 2] not in words("lateral"):
-        marks.put(offset, NASAL)
+def _prefixed(marks: Marks, token: Token) -> None:
+    """Mark a prefix in an obstruent before the vowel of its noun (제15항); a particle after it begins a morpheme."""
+    match = _PREFIXED.match(marks.text, token.start, token.end + 1)
+    if match and token.end - token.start > 1:
+        marks.put(match.start(), CONTENT)
 
 
 def _between(marks: Marks, token: Token, following: Token) -> None:
@@ -187,8 +209,6 @@ def _between(marks: Marks, token: Token, following: Token) -> None:
             marks.put(offset, CONTENT)
     elif adjoining and following.form == "적" and following.tag == "XSN" and len(token.form) == 1:
         marks.put(offset, TENSE_LEXICAL)
-    elif adjoining and following.form in _SUFFIXES_IN_L and len(token.form) > 1 and following.tag in ("NNG", "XSN"):
-        _nasal(marks, offset)
 
 
 def _is_content(token: Token, following: Token) -> bool:
@@ -203,6 +223,10 @@ def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool
     if adjoining:
         if following.tag == "XSN":
             return following.form == "용" and coda not in "ㅇㄹ"
+        if (following.form[0] in _SINO_I or len(token.form + following.form) == 2) and following.form not in words(
+            "native_i"
+        ):
+            return False
         return token.tag in ("NNG", "NNP", "XPN", "MAG", "NR") and following.tag in ("NNG", "NR", "NNP")
     if token.tag == "NR" and _SINO_NUMERAL.match(token.form) and following.tag != "NNG":
         return False
@@ -217,6 +241,14 @@ def _numerals() -> re.Pattern[str]:
         r"(?P<six>[십백천만](?=육))|(?P<native>(?:열|스물|서른|마흔|쉰|예순|일흔|여든|아흔)(?=여섯|여덟))"
         rf"|(?P<ten>[칠팔](?=십))|(?P<count>(?:(?<![가-힣])열|여덟)(?={tensed}))"
     )
+
+
+@cache
+def _prices() -> re.Pattern[str]:
+    """Return the pattern of prices in -가 and departments in -과 before what shows that no particle is meant."""
+    price = rf"{choice('priced')}(?=가(?:$|[,.!?]|{choice('after_price')}))"
+    department = rf"(?<![가-힣])(?:부인|산)(?=과(?:$|[,.!?]| ?{choice('after_department')}))"
+    return re.compile(f"{price}|{department}")
 
 
 @cache

@@ -1,15 +1,19 @@
 """What pronunciation must know of a sentence before its rules run: respelled words and marks on junctions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from malsori.text.elements import elements_pattern, mark_elements
 from malsori.text.hangul import CODAS, ONSETS, is_syllable
-from malsori.text.lexicon import Lexicon, LexiconEntry
+from malsori.text.lexicon import Lexicon, LexiconEntry, Match
 from malsori.text.morphology import Marks, Token, mark
-from malsori.text.pronounce import STEM
+from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_SINO
 
 _EOJEOL = re.compile(r"[가-힣]+")
+#: What the lexicon gives as article where a coda stands before a content word, and for loan words.
+CONTENT_ARTICLE, LOAN = "15", "외래어"
 #: Stems in ㄺ, ㄼ, ㄾ: before an ending they behave unlike the nouns 닭, 흙, 여덟 (제11항 다만, 제25항).
 _CLUSTER_STEM = re.compile("[맑밝읽긁늙묽붉굵갉얽낡옭핥훑넓떫얇짧엷섧]")
 #: 밟- keeps ㅂ before every consonant, 넓- in 넓적하다, 넓죽하다, 넓둥글다 (제10항 다만).
@@ -38,19 +42,24 @@ def _coda_in(code: int, codas: str) -> bool:
 
 #: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda
 #: before 이, 야, 여, 요, 유 or before the vowel of what may be a word of its own, a one-syllable word before -적.
-_UNDECIDED = re.compile(
+_UNDECIDED = (
     f"[{_syllables(codas='ㄴㄵㅁㄻ')}][{_syllables('ㄱㄷㅅㅈ')}]"
     f"|[{_syllables(codas='ㄹ')}] ?[{_syllables('ㄱㄷㅂㅅㅈ')}]"
     f"|[{_syllables(codas='ㄴ')}][{_syllables('ㄹ')}]|[{_syllables(codas=CODAS)}] ?[야-얳여-옇예-옣요-욯유-윻잂-잎]"
     f"|[{_syllables(codas=CODAS)}](?: [이-잏]|이(?=[가-힣])(?![다며고나라니었에지란든야죠기자면는네군]))"
     f"|[{_syllables(codas='ㄱㄲㄷㅂㅅㅈㅊㅋㅌㅍㅎㄳㄺㅄ')}](?![아어았었으은을이에의였여있])[{_syllables('ㅇ')}]"
-    "|(?<![가-힣])[가-힣]적"
+    "|(?<![가-힣])[가-힣]적|[첫헛홑풋웃윗덧겉핫뭇맏숫옛][아-윟]"
 )
+
+
+@cache
+def _undecided() -> re.Pattern[str]:
+    return re.compile(f"{_UNDECIDED}|{elements_pattern()}")
 
 
 def needs_morphemes(text: str, lexicon: Lexicon) -> bool:
     """Return whether morphemes could change how a normalized text is said."""
-    return _UNDECIDED.search(text) is not None or lexicon.may_find(text)
+    return _undecided().search(text) is not None or lexicon.may_find(text)
 
 
 @dataclass(frozen=True)
@@ -80,19 +89,24 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
         fixed: where the text begins and ends that is its own pronunciation.
     """
     marks = mark(text, tokens)
+    mark_elements(marks, tokens)
     spelled = list(text)
     offsets = [offset for offset, character in enumerate(text) if is_syllable(character)]
     place = {offset: index for index, offset in enumerate(offsets)}
     starts, ends = _analyzed_offsets(text, tokens) if tokens else _unanalyzed_offsets(text)
+    inside = _inside_nouns(tokens)
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
     words = _mark_clusters(text, spelled, marks, place)
-    for match in lexicon.find(text, starts, ends):
-        if not particles.isdisjoint(range(match.start + 1, match.end)) and not match.entry.fixed:
+    for match in lexicon.find(text, starts | inside.keys(), ends | inside.keys()):
+        cut = not (match.certain or match.entry.fixed or particles.isdisjoint(range(match.start + 1, match.end)))
+        if cut or not _stands(match, starts, ends, inside):
             continue
         marks.clear(match.start, match.end)
         if match.entry.fixed:
             marks.fix(match.start, match.end)
-        if match.entry.spoken != match.entry.word:
+        if match.entry.article == CONTENT_ARTICLE:
+            _mark_codas(marks, match)
+        elif match.entry.spoken != match.entry.word:
             spelled[match.start : match.end] = match.entry.spoken
             words.append(PlannedWord(place[match.start], place[match.end - 1] + 1, match.entry))
     for start, end in fixed:
@@ -104,6 +118,13 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
         tuple([marks.at.get(offset, "") for offset in offsets]),
         tuple(words),
     )
+
+
+def _mark_codas(marks: Marks, match: Match) -> None:
+    """Mark the junctions at which a word of the lexicon keeps a coda to itself (제15항)."""
+    for offset, (written, spoken) in enumerate(zip(match.entry.word, match.entry.spoken, strict=True), match.start):
+        if written != spoken:
+            marks.put(offset, CONTENT)
 
 
 def _mark_clusters(text: str, spelled: list[str], marks: Marks, place: dict[int, int]) -> list[PlannedWord]:
@@ -119,17 +140,37 @@ def _mark_clusters(text: str, spelled: list[str], marks: Marks, place: dict[int,
 
 
 def _analyzed_offsets(text: str, tokens: Sequence[Token]) -> tuple[set[int], set[int]]:
-    """Return where words may begin and end: at morphemes, and within long nouns anywhere."""
+    """Return where words may begin and end: at morphemes."""
     starts = {token.start for token in tokens}
     ends = {token.end for token in tokens}
     for match in _EOJEOL.finditer(text):
         starts.add(match.start())
         ends.add(match.end())
-    for token in tokens:
-        if token.tag[0] == "N" and token.end - token.start >= 4:
-            starts.update(range(token.start, token.end))
-            ends.update(range(token.start + 1, token.end + 1))
     return starts, ends
+
+
+def _inside_nouns(tokens: Sequence[Token]) -> dict[int, Token]:
+    """Return the offsets inside nouns that may be compounds, and the noun of each."""
+    nouns = (token for token in tokens if token.tag[0] == "N" and token.end - token.start >= 3)
+    return {offset: token for token in nouns for offset in range(token.start + 1, token.end)}
+
+
+def _stands(match: Match, starts: Container[int], ends: Container[int], inside: Mapping[int, Token]) -> bool:
+    """Return whether a word found may be meant where it stands.
+
+    Inside a noun it must leave no single syllable over that may belong to it (무인기 holds no 인기), unless it is long,
+    or Sino-Korean in ㄹ, which tenses wherever it is cut. Loan words are never meant there (마다가스카르).
+    """
+    if match.start in starts and match.end in ends:
+        return True
+    noun = inside[match.end if match.start in starts else match.start]
+    if match.start < noun.start or match.end > noun.end or match.entry.article == LOAN:
+        return False
+    if match.end - match.start > 2 or (
+        match.entry.article == TENSE[TENSE_SINO] and match.entry.spoken != match.entry.word
+    ):
+        return True
+    return noun.end - noun.start > 3 and 1 not in (match.start - noun.start, noun.end - match.end)
 
 
 def _unanalyzed_offsets(text: str) -> tuple[set[int], set[int]]:
