@@ -1,6 +1,7 @@
 """The front-end against tables of words: its own, and the exams and recordings where they are at hand."""
 
 import re
+import runpy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,23 @@ def test_the_exam_of_pronunciation_is_passed(exams: Path) -> None:
 def test_the_exam_of_normalization_is_passed(exams: Path) -> None:
     shares, report = examine(exams / "normalisation.tsv", "normalized")
     assert shares["all"] >= 0.96, f"{shares}\n{report}"
+
+
+@pytest.mark.data
+def test_words_of_wiktionary_are_said_as_it_says(exams: Path) -> None:
+    tool = exams.parent / "tools" / "wikipron.py"
+    if not tool.is_file():
+        pytest.skip(f"no comparison at {tool}")
+    compare = runpy.run_path(str(tool))
+    said: dict[str, set[str]] = {}
+    for line in (exams / "wikipron.tsv").read_text(encoding="utf-8").splitlines():
+        word, ipa = line.split("\t")
+        sounds = compare["theirs"](ipa)
+        if sounds and re.fullmatch("[가-힣 ]+", word):
+            said.setdefault(word, set()).add(compare["loose"](sounds))
+    ours = {word: compare["loose"](compare["ours"](frontend.read(word).pronounced)) for word in said}
+    wrong = [word for word in said if ours[word] not in said[word]]
+    assert len(wrong) <= 0.015 * len(said), f"{len(wrong)} of {len(said)}: {' '.join(wrong)}"
 
 
 @pytest.mark.data

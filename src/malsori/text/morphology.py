@@ -26,8 +26,6 @@ from malsori.text.tables import choice, table, words
 
 log = logging.getLogger("malsori")
 
-#: Suffixes whose ㄹ turns to ㄴ after a noun in ㄴ: 결단력, 등산로, 이원론 (제20항 다만).
-_SUFFIXES_IN_L = frozenset("력란론로량령료례류")
 _ATTRIBUTIVE = frozenset(("NNG", "NNP", "NR", "SN", "XSN", "MM", "ETM", "NNB"))
 _HEADS = frozenset(("NNG", "NNP", "NR", "VV", "VA", "VV-R", "VV-I", "VA-R", "VA-I"))
 _ADVERBS = frozenset(("못", "잘"))
@@ -181,7 +179,7 @@ def _inside(marks: Marks, token: Token) -> None:
         last_of_many = offset + 2 == token.end and token.end - token.start > 2
         if last_of_many and second in words("lax_last"):
             continue
-        alike = first == second or second not in _sino_lenis()
+        alike = first == second or second == "다" or second not in _sino_lenis()  # 다: a verb cited alone
         if not alike and (first in sino or (first in initial and offset == token.start)):
             marks.put(offset, TENSE_SINO)
 
