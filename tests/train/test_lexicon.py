@@ -11,7 +11,8 @@ from malsori.pretrained.folder import SavedModel, open_model, save_model, saved_
 from malsori.text.frontend import Frontend
 from malsori.text.userwords import user_lexicon
 from malsori.train.conformer import listening_target
-from malsori.train.recipe import read_recipe
+from malsori.train.recipe import FrontendConfig, read_recipe
+from malsori.train.setup import training_lexicon
 from malsori.train.systems import parse_recipe, set_up
 
 from ..corpus.conftest import write_emotiontts
@@ -41,7 +42,7 @@ def without_morphology(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("malsori.train.conformer.Frontend", lambda words: Frontend(words, morphology=False))
 
 
-SIZES = ["model.hidden_size=16", "model.num_layers=1", "model.num_heads=2", "model.kernel_size=5"]
+SIZES = ["model.hidden_size=16", "model.num_layers=2", "model.phoneme_ctc_layer=1", "model.num_heads=2"]
 
 
 def test_a_corpus_keeps_the_words_it_was_prepared_with(prepared: Path, lexicon: Path, tmp_path: Path) -> None:
@@ -54,8 +55,7 @@ def test_a_corpus_keeps_the_words_it_was_prepared_with(prepared: Path, lexicon: 
 def test_the_front_end_of_training_is_the_one_that_is_saved_and_spoken_with(prepared: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.tsv"
     own.write_text("커피\t가배\n", encoding="utf-8")
-    settings = [*SIZES, f"frontend.lexicon={own}", "audio.sample_rate=22050"]
-    recipe = parse_recipe(read_recipe("conformer-small", settings[:-1]), "conformer-small")
+    recipe = parse_recipe(read_recipe("conformer-small", [*SIZES, f"frontend.lexicon={own}"]), "conformer-small")
     corpus = load_corpus(prepared)
     setup = set_up(recipe.model_copy(update={"audio": corpus.audio}), corpus)
     words = saved_lexicon(setup.facts)
@@ -77,7 +77,9 @@ def test_a_voice_is_not_trained_by_words_that_its_corpus_was_prepared_without(pr
     own.write_text("커피\t가배\n", encoding="utf-8")
     recipe = parse_recipe(read_recipe("fastspeech2-small", [f"frontend.lexicon={own}"]), "fastspeech2-small")
     with pytest.raises(ConfigError, match=r"reads '커피' as '가배', .* was prepared without"):
-        set_up(recipe, load_corpus(prepared))
+        training_lexicon(recipe, load_corpus(prepared))
+    known = recipe.model_copy(update={"frontend": FrontendConfig()})
+    assert training_lexicon(known, load_corpus(prepared)) == load_corpus(prepared).lexicon
 
 
 def test_a_wrong_row_ends_the_set_up_with_file_and_line(prepared: Path, tmp_path: Path) -> None:
