@@ -313,6 +313,14 @@ def test_a_file_that_holds_less_than_its_size_says_is_not_waited_for(tmp_path: P
             assert window.end == len(content)
 
 
+def test_frames_of_too_many_planes_are_not_touched(tmp_path: Path, monkeypatch) -> None:
+    """A damaged AAC stream said 14 channels, and PyAV read past its planes: the process ended."""
+    (tmp_path / "a").write_bytes(written("aac", speechlike()))
+    monkeypatch.setattr("malsori.audio.decoders._MOST_PLANES", 0)
+    with pytest.raises(AudioError, match="nothing in it can be decoded"):
+        load_audio(tmp_path / "a")
+
+
 def tried(path: Path) -> str:
     """Return what came of reading a file: 'read', 'told' or 'refused'. Anything else raises."""
     try:

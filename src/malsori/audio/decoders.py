@@ -31,6 +31,7 @@ _GIVEN_UP = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError,
 _UNKNOWN_SAMPLES = 1 << 40  # libsndfile says 2**63 - 1 of what does not tell its length
 _DENSEST = 4096  # samples to a byte: FLAC's silence
 _BLOCK_VALUES = 1 << 22  # samples times channels that are held at once
+_MOST_PLANES = 8  # PyAV 18 counts the planes of more by reading on to a null pointer: the process may end
 _UNREAD = np.float32(-3e38)
 _SLACK_SECONDS = 0.12  # a codec's delay and its last frame: FFmpeg's lengths are no closer
 
@@ -145,6 +146,9 @@ def _by_ffmpeg(source: PartFile, seconds: float, outcome: Outcome) -> Iterator[B
                     bad += not packet.is_corrupt
                 bad += packet.is_corrupt
                 for frame in frames:
+                    if frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES:
+                        bad += 1
+                        continue
                     yield from waiting.add(_samples(frame), frame.sample_rate)
     except (av.FFmpegError, *_GIVEN_UP) as error:
         bad += 1
