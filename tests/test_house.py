@@ -43,7 +43,7 @@ FLOORS = (
 ROOMS = {
     "alignment": (12, 1120),
     "asr": (10, 870),
-    "audio": (17, 1480),
+    "audio": (17, 1490),
     "cli": (11, 1200),
     "corpus": (13, 1830),
     "decode": (7, 580),
