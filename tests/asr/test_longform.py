@@ -117,6 +117,13 @@ def test_windows_hold_all_speech_and_no_long_silence(
     assert not len(silence) or np.minimum(nearest, before).max() <= 0.7 * RATE  # 0.3 s, or within a short pause
 
 
+def test_each_span_has_a_window_of_its_own_where_they_are_not_packed() -> None:
+    wave = np.concatenate([part for _ in range(3) for part in (np.full(RATE, 0.3), np.zeros(2 * RATE))])
+    for packs, count in ((True, 1), (False, 3)):
+        found = list(SpeechWindows(RATE, 10.0, 0.5, packs).windows([wave.astype(np.float32)]))
+        assert len(found) == count and sum(len(window.pieces) for window in found) == 3
+
+
 def test_where_nobody_speaks_there_is_no_window() -> None:
     found, seconds = windows([np.zeros(5 * RATE, np.float32)], 10.0, 0.5)
     assert found == [] and seconds == 5.0

@@ -31,6 +31,7 @@ class CtcSegmentDecoder:
 
     languages: tuple[str, ...] = ("ko",)
     max_seconds: float = WINDOW_SECONDS
+    packs_speech: bool = False  # its attention learnt from one utterance at a time
     output_is_normalized: bool = True
     supported_options = frozenset(
         {"language", "task", "beam", "language_weight", "token_bonus", "hotwords", "hotword_bonus"}

@@ -101,9 +101,11 @@ class SpeechWindows:
         sample_rate: of the sound.
         max_seconds: no window lasts longer.
         threshold: a probability from which on somebody speaks; None takes all of the sound for speech.
+        packs: put into one window what pauses part, as much as there is room for; otherwise each span has its own.
     """
 
-    def __init__(self, sample_rate: int, max_seconds: float, threshold: float | None) -> None:
+    def __init__(self, sample_rate: int, max_seconds: float, threshold: float | None, packs: bool = True) -> None:
+        self.packs = packs
         self.rate, self.longest = sample_rate, int(max_seconds * sample_rate)
         #: How much of the sound has come.
         self.seconds = 0.0
@@ -149,7 +151,7 @@ class SpeechWindows:
         for span in spans:
             first, last = self._edges(span)
             at = sum(len(wave) for wave, _ in self._filled)
-            if at and at + last - first > self.longest:
+            if at and not (self.packs and at + last - first <= self.longest):
                 yield from self._flush()
                 at = 0
             wave = self._held[first - self._begin : last - self._begin].copy()

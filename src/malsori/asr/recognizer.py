@@ -45,12 +45,14 @@ class SegmentDecoder(Protocol):
     Attributes:
         languages: codes of the languages it can write; the first is what it writes unless asked.
         max_seconds: no piece of sound should last longer.
+        packs_speech: it hears spans of speech no worse when they are joined, whoever speaks in each.
         output_is_normalized: it writes Hangul as it is spoken; otherwise digits and punctuation too, as in texts.
         supported_options: the names of the options that it can serve.
     """
 
     languages: tuple[str, ...]
     max_seconds: float
+    packs_speech: bool
     output_is_normalized: bool
     supported_options: frozenset[str]
 
@@ -157,7 +159,8 @@ class Recognizer:
 
     def _speech(self, options: DecodingOptions) -> SpeechWindows:
         threshold = None if options.vad is False else options.vad_threshold or THRESHOLD
-        return SpeechWindows(self.model.facts.audio.sample_rate, self.decoder.max_seconds, threshold)
+        rate, decoder = self.model.facts.audio.sample_rate, self.decoder
+        return SpeechWindows(rate, decoder.max_seconds, threshold, decoder.packs_speech)
 
     def _decoded(
         self, windows: Iterable[SpeechWindow], options: DecodingOptions

@@ -56,6 +56,7 @@ _reference_lock = threading.Lock()
 class WhisperSegmentDecoder:
     """A sequence decoder's text, given out only where the sound speaks for it (`decode.seq2seq`)."""
 
+    packs_speech: bool = True  # it learnt from half minutes of anything
     supported_options = frozenset(
         {"language", "task", "beam", "timestamps", "temperatures", "logprob_threshold", "compression_ratio_threshold"}
         | {"no_speech_threshold", "min_log_likelihood_ratio", "best_of", "prompt", "hotwords"}
@@ -205,7 +206,11 @@ def _log_mel(waves: Float[np.ndarray, "batch samples"], audio: AudioConfig, wind
 
 
 def _fallback(options: DecodingOptions) -> FallbackOptions:
-    """Return the options as the search knows them; what was not given stays as it is there."""
-    return FallbackOptions(
-        **{name: value for name, value in options.given().items() if name in FallbackOptions.__dataclass_fields__}
-    )
+    """Return the options as the search knows them; what was not given stays as it is there.
+
+    Where a detector has found speech, the decoder's own doubt whether anybody speaks rejects nothing unless asked to.
+    """
+    found = {name: value for name, value in options.given().items() if name in FallbackOptions.__dataclass_fields__}
+    if options.vad is not False:
+        found.setdefault("no_speech_threshold", 1.0)
+    return FallbackOptions(**found)
