@@ -36,7 +36,7 @@ class DemoSentence:
         return {"heard" if name == "hypothesis" else name: value for name, value in asdict(self).items()}
 
 
-def run_demo(out: Path, device: str = "auto", precision: str = "float32") -> list[DemoSentence]:
+def run_demo(out: Path, device: str = "auto", precision: str = "auto") -> list[DemoSentence]:
     """Write OUT/report.html, OUT/report.json and the sound files; return what was measured.
 
     Args:

@@ -113,7 +113,7 @@ def evaluate(
     recognizer: str | None = None,
     progress: Progress = iter,
     device: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     lexicon: LexiconSource = None,
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.

@@ -141,4 +141,4 @@ def test_the_help_names_what_is_accepted():
     from malsori.cli import options
 
     metavars = [option.__metadata__[0].metavar for option in (options.DeviceOption, options.PrecisionOption)]
-    assert metavars == ["|".join(DEVICES), "|".join(PRECISIONS)]
+    assert metavars == ["|".join(DEVICES), "|".join(["auto", *PRECISIONS])]

@@ -18,6 +18,7 @@ from malsori.alignment.spans import Alignment
 from malsori.asr.encode import phoneme_encoder
 from malsori.asr.longform import SpeechWindow, SpeechWindows
 from malsori.asr.options import AUTO, DecodingOptions
+from malsori.asr.streaming import LiveSession, StreamOptions
 from malsori.asr.vad import THRESHOLD
 from malsori.audio.io import stream_audio
 from malsori.audio.resampling import resample
@@ -138,6 +139,20 @@ class Recognizer:
         windows = self._speech(options).windows(self._parts(sound, sample_rate))
         return (segment for _, segments, _ in self._decoded(windows, options) for segment in segments)
 
+    def stream_live(
+        self, options: DecodingOptions | None = None, *, sample_rate: int, stream: StreamOptions | None = None
+    ) -> LiveSession:
+        """Return a session that takes samples as they come and gives partial and final results.
+
+        Args:
+            sample_rate: of the samples that will be pushed.
+            stream: when results come.
+        Raises: OptionError naming an option that the recognizer, or a stream, does not support.
+        """
+        options = options or DecodingOptions()
+        self.decoder.check(options)
+        return LiveSession(self.decoder, sample_rate, self.model.facts.audio.sample_rate, options, stream)
+
     def align(
         self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
     ) -> Alignment:
@@ -187,7 +202,7 @@ class Recognizer:
 
 
 def load_recognizer(
-    name: str | None = None, device: str = "auto", precision: str = "float32", lexicon: LexiconSource = None
+    name: str | None = None, device: str = "auto", precision: str = "auto", lexicon: LexiconSource = None
 ) -> Recognizer:
     """Return a recognizer, with the language model that lies in its folder, if one does.
 
@@ -199,14 +214,14 @@ def load_recognizer(
         TextError naming a row of the lexicon.
     """
     words = user_lexicon(lexicon)
-    runtime = resolve_runtime(device, precision)
+    runtime = resolve_runtime(device, precision, int8=True)
     name = name or DEFAULT_MODELS["recognizer"]
     counted = resolve(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime, words)
 
 
 def load_aligner(
-    name: str | None = None, device: str = "auto", precision: str = "float32", lexicon: LexiconSource = None
+    name: str | None = None, device: str = "auto", precision: str = "auto", lexicon: LexiconSource = None
 ) -> Recognizer:
     """Return a recognizer that can lay a text over its sound.
 
@@ -222,7 +237,7 @@ def _kept_recognizer(name: str | None, device: str, precision: str) -> Recognize
     return load_recognizer(name, device, precision)
 
 
-def shared_recognizer(name: str | None = None, device: str = "auto", precision: str = "float32") -> Recognizer:
+def shared_recognizer(name: str | None = None, device: str = "auto", precision: str = "auto") -> Recognizer:
     """Return what `load_recognizer` does, loaded once for all callers and threads; the last few are kept.
 
     It is shared: its weights must stay as they are. A run that goes on to train is seen as it was when first loaded.

@@ -18,7 +18,9 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        "--precision", metavar="float32|bfloat16|float16", help="Numbers to compute in; half of them is for GPUs."
+        "--precision",
+        metavar="auto|float32|bfloat16|float16|int8",
+        help="Numbers to compute in. auto: float32, on a CPU int8 in Whisper's decoder; half precision is for GPUs.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -33,6 +35,6 @@ def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[st
     """
     from malsori.runtime.device import resolve_runtime, use_threads
 
-    resolve_runtime(device, precision)
+    resolve_runtime(device, precision, int8=True)
     use_threads(threads)
     return {"device": device, "precision": precision}

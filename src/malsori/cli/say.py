@@ -59,7 +59,7 @@ def say(
     play: _Play = False,
     listing: _List = False,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Speak a text, with marks in it such as [pause:0.5] and {COEX|코엑스} (docs/speaking.md).

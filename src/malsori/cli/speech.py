@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from malsori.cli import decoding
+from malsori.cli import decoding, live
 from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.cli.terminal import sound_input, sound_progress, text_of, write
 from malsori.errors import OptionError
@@ -15,6 +15,8 @@ from malsori.extras import require
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
+    from malsori.asr.options import DecodingOptions
+    from malsori.asr.recognizer import Recognizer
     from malsori.decode.transcript import Transcript
 
 app = typer.Typer()
@@ -42,16 +44,24 @@ class TranscriptForm(enum.StrEnum):
     textgrid = "textgrid"
 
 
+_Sounds = Annotated[
+    list[Path], typer.Argument(help="Sound files of any format, rate and length; - for standard input.")
+]
+_TranscriptFormat = Annotated[
+    TranscriptForm | None, typer.Option("--format", help="How to write the transcript. [default: text]")
+]
+
+
 @app.command("transcribe")
 def transcribe(
-    files: Annotated[
-        list[Path], typer.Argument(help="Sound files of any format, rate and length; - for standard input.")
-    ],
+    files: _Sounds,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
-    form: Annotated[
-        TranscriptForm | None, typer.Option("--format", help="How to write the transcript. [default: text]")
-    ] = None,
+    form: _TranscriptFormat = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    stream: live.Stream = False,
+    rate: live.Rate = None,
+    chunk_seconds: live.ChunkSeconds = None,
+    pause_seconds: live.PauseSeconds = None,
     vad: decoding.Vad = None,
     vad_threshold: decoding.VadThreshold = None,
     language: decoding.Language = None,
@@ -71,24 +81,37 @@ def transcribe(
     no_speech_threshold: decoding.NoSpeechThreshold = None,
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
-    An option that the recognizer does not support is refused.
+    An option that the recognizer does not support is refused. With --stream standard input is a WAV, or raw samples:
+    signed 16-bit little-endian ones of one channel.
 
-    Example: malsori transcribe talk.m4a --format srt --hotwords 말소리,김나무
+    Examples: malsori transcribe talk.m4a --format srt --hotwords 말소리,김나무
+
+    arecord -q -f S16_LE -r 16000 -t raw | malsori transcribe --stream - --json
     """
     options = decoding.decoding_options(locals())
     asked = _asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text
+    source = live.live_source(locals(), asked)
     from malsori.asr.recognizer import load_recognizer
 
     recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
+    if source:
+        return live.transcribe_live(recognizer, source, options)
+    _transcribe_files(recognizer, files, options, asked)
+
+
+def _transcribe_files(
+    recognizer: "Recognizer", files: list[Path], options: "DecodingOptions", form: "TranscriptForm"
+) -> None:
+    """Print the transcript of each file."""
     for path in files:
         with sound_input(path) as sound, sound_progress(sound) as done:
             transcript = recognizer.transcribe(sound, options, on_progress=done)
-        print(_transcript_as(asked, path, transcript), end="")
+        print(_transcript_as(form, path, transcript), end="")
 
 
 def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript") -> str:
@@ -117,7 +140,7 @@ def align_text(
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     lexicon: LexiconOption = None,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds.
@@ -160,7 +183,7 @@ def alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page, the numbers and the sounds.")] = Path("demo"),
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Speak, listen and measure with the built-in models; writes report.html and report.json.

@@ -112,7 +112,7 @@ def evaluate_model(
     lexicon: LexiconOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Measure a voice, a vocoder or a recognizer on a split of a corpus.

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
+from malsori.nn.transformer import TiedEmbedding
 from malsori.shapes import length_mask
 
 _STRIDE = 2  # mel frames to one step of the encoder
@@ -233,7 +234,7 @@ class WhisperDecoder(nn.Module):
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.vocab, config.hidden_size)
+        self.embedding = TiedEmbedding(config.vocab, config.hidden_size)
         self.positions = nn.Parameter(torch.empty(config.decoder_positions, config.hidden_size))
         for weight in (self.embedding.weight, self.positions):
             nn.init.normal_(weight, std=0.02)
@@ -266,7 +267,7 @@ class WhisperDecoder(nn.Module):
         for block, cache in zip(self.layers, caches, strict=True):
             hidden, cache = block.step(hidden, cache, masks)
             extended.append(cache)
-        return self.norm(hidden) @ self.embedding.weight.T, extended
+        return self.embedding.logits(self.norm(hidden)), extended
 
     def cross_attention(
         self,
@@ -297,6 +298,9 @@ class WhisperDecoder(nn.Module):
 
 class Whisper(nn.Module):
     """The recogniser's network: log-mel and tokens in, logits of the next tokens out."""
+
+    #: A decoding step is bound by how fast these weights come from memory; int8 in others gains little, or loses words.
+    INT8_LAYERS = ("decoder.blocks.*.feed_in", "decoder.blocks.*.feed_out", "decoder.embedding")
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()

@@ -36,6 +36,14 @@ def rotate_by_position(parts: Float[Tensor, "batch heads time size"]) -> Float[T
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
+class TiedEmbedding(nn.Embedding):
+    """Token vectors that are the output layer too (Press and Wolf 2016, arXiv:1608.05859)."""
+
+    def logits(self, hidden: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
+        """Return each token's score: the product of its vector with the hidden state."""
+        return nn.functional.linear(hidden, self.weight)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over real positions only.
 

@@ -11,11 +11,17 @@ from torch import nn
 
 from malsori.config import nearest
 from malsori.errors import DeviceError
+from malsori.runtime.quantize import Int8, prepared, serves_int8
 
 #: What `--device` accepts; one GPU of several is "cuda:1".
 DEVICES = ("auto", "cpu", "cuda", "mps")
-#: What `--precision` accepts. Weights stay float32; half precision is autocast's.
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: What `--precision` accepts beside "auto". Weights stay float32; half precision is autocast's.
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.float32,  # of what is no linear layer
+}
 #: The order in which "auto" looks.
 _ACCELERATORS = ("cuda", "mps")
 
@@ -29,14 +35,16 @@ class Runtime:
     Attributes:
         device: holds the weights.
         dtype: of matrix products and convolutions.
+        int8: which linear layers compute in int8; None for none.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    int8: Int8 | None = None
 
     def place(self, network: Network) -> Network:
-        """Return the network, its weights on the device."""
-        return network.to(self.device)
+        """Return the network with its weights on the device, prepared to infer; the given one keeps its layers."""
+        return prepared(network.to(self.device), self.int8)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -52,22 +60,28 @@ def runtime_of(network: nn.Module) -> Runtime:
     return Runtime() if weight is None else Runtime(weight.device)
 
 
-def resolve_runtime(device: str = "auto", precision: str = "float32") -> Runtime:
+def resolve_runtime(device: str = "auto", precision: str = "auto", int8: bool = False) -> Runtime:
     """Return where and in which numbers to compute.
 
     Args:
         device: one of DEVICES; "auto" is CUDA, else MPS, else the CPU.
-        precision: one of PRECISIONS.
+        precision: one of PRECISIONS; "auto" is float32, but on a CPU int8 for those layers that a network gains by it
+            without writing other words, where `int8` allows it. "int8" is of all linear layers.
+        int8: the network may compute in int8.
     Raises: DeviceError if the machine has no such device, or the device cannot compute in that precision, saying
         which there are.
     """
-    if precision not in PRECISIONS:
-        raise DeviceError(f"no precision '{precision}'.{nearest(precision, list(PRECISIONS))}")
+    if precision != "auto" and precision not in PRECISIONS:
+        raise DeviceError(f"no precision '{precision}'.{nearest(precision, ['auto', *PRECISIONS])}")
     found = resolve_device(device)
-    served = supported_precisions(found)
+    served = tuple(name for name in supported_precisions(found) if int8 or name != "int8")
+    if precision == "auto":
+        return Runtime(found, int8="gaining" if "int8" in served else None)
+    if precision == "int8" and not int8:
+        raise DeviceError(f"int8 is for recognizers; a voice computes in {', '.join(served)}")
     if precision not in served:
         raise DeviceError(f"{found} does not compute in {precision} here; it does in {', '.join(served)}")
-    return Runtime(found, PRECISIONS[precision])
+    return Runtime(found, PRECISIONS[precision], "all" if precision == "int8" else None)
 
 
 def resolve_device(name: str = "auto", accelerators: Sequence[str] = _ACCELERATORS) -> torch.device:
@@ -100,7 +114,9 @@ def supported_precisions(device: torch.device) -> tuple[str, ...]:
     if device.type == "cuda":
         bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("float32", "bfloat16", "float16") if bfloat16 else ("float32", "float16")
-    return ("float32", "bfloat16") if device.type == "cpu" else ("float32", "float16")
+    if device.type == "cpu":
+        return ("float32", "bfloat16", "int8") if serves_int8() else ("float32", "bfloat16")
+    return ("float32", "float16")
 
 
 def use_threads(count: int | None) -> None:

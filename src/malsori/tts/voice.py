@@ -192,7 +192,7 @@ def load_voice(
     name: str | None = None,
     vocoder: str | None = None,
     device: str = "auto",
-    precision: str = "float32",
+    precision: str = "auto",
     lexicon: LexiconSource = None,
 ) -> Voice:
     """Return a voice, ready to speak.
