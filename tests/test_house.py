@@ -48,16 +48,17 @@ ROOMS = {
     "corpus": (13, 1830),
     "decode": (7, 580),
     "losses": (5, 290),
-    "malsori": (10, 600),
+    "malsori": (10, 610),
     "metrics": (13, 1190),
     "models": (13, 1900),
     "nn": (6, 610),
     "pretrained": (10, 1500),
     "report": (13, 1440),
     "runtime": (3, 150),
+    "serve": (19, 1480),
     "text": (30, 2660),
     "train": (21, 2310),
-    "tts": (11, 770),
+    "tts": (11, 780),
 }
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 40, 12  # without the docstring

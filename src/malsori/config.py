@@ -109,7 +109,7 @@ def digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def explain(cls: type[Config], error: ValidationError) -> str:
+def explain(cls: type[BaseModel], error: ValidationError) -> str:
     """Return pydantic's first complaint in one line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]

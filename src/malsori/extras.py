@@ -11,12 +11,18 @@ from malsori.errors import MissingExtraError
 EXTRAS = {
     "av": "ffmpeg",
     "espeakng_loader": "espeak",
+    "fastapi": "serve",
+    "fastapi_offline": "serve",
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "parselmouth": "praat",
+    "prometheus_client": "serve",
+    "pydantic_settings": "serve",
+    "python_multipart": "serve",
     "sounddevice": "play",
     "tensorboard": "tensorboard",
     "uroman": "mms",
+    "uvicorn": "serve",
 }
 
 

@@ -22,6 +22,8 @@ _BLOCK = (
     1 << 16
 )  # samples handed over at a time: libsndfile's Vorbis keeps a block on the stack, and an hour breaks that
 
+_STEADY = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # 80 kbit/s at 22.05 kHz
+
 
 @dataclass(frozen=True)
 class OutputFormat:
@@ -127,7 +129,7 @@ def _encode_parts(
         yield _endless_wav_header(rate) if found.container else b""
         yield from map(_pcm, waves)
         return
-    encoder = _encoder(found, rate)
+    encoder = _encoder(found, rate, streamed=True)
     yield from map(encoder.write, waves)
     yield encoder.close()
 
@@ -157,11 +159,14 @@ def _endless_wav_header(rate: int) -> bytes:
 class _SndfileEncoder:
     """Writes into `buffer` by libsndfile; each call returns the bytes that it added behind the others."""
 
-    def __init__(self, found: OutputFormat, rate: int) -> None:
+    def __init__(self, found: OutputFormat, rate: int, streamed: bool = False) -> None:
         import soundfile
 
         self.buffer, self._returned, self._subtype = io.BytesIO(), 0, found.subtype
-        self._file = soundfile.SoundFile(self.buffer, "w", rate, 1, format=found.container, subtype=found.subtype)
+        # Nobody goes back to write a streamed MP3's length: players take it from the first frames' rate, so keep that.
+        steady: Any = _STEADY if streamed and found.container == "MP3" else {}
+        form, subtype = found.container, found.subtype
+        self._file = soundfile.SoundFile(self.buffer, "w", rate, 1, format=form, subtype=subtype, **steady)
 
     def write(self, wave: np.ndarray) -> bytes:
         data = _quantized(wave) if self._subtype == "PCM_16" else wave.clip(-1.0, 1.0)
@@ -183,7 +188,7 @@ class _SndfileEncoder:
 class _AvEncoder(_SndfileEncoder):
     """The same by FFmpeg's libraries."""
 
-    def __init__(self, found: OutputFormat, rate: int) -> None:
+    def __init__(self, found: OutputFormat, rate: int, streamed: bool = False) -> None:
         import av
 
         self.buffer, self._returned, self._rate = io.BytesIO(), 0, rate
@@ -214,5 +219,5 @@ class _AvEncoder(_SndfileEncoder):
             self._file.mux(self._stream.encode(frame))
 
 
-def _encoder(found: OutputFormat, rate: int) -> _SndfileEncoder:
-    return (_AvEncoder if found.codec else _SndfileEncoder)(found, rate)
+def _encoder(found: OutputFormat, rate: int, streamed: bool = False) -> _SndfileEncoder:
+    return (_AvEncoder if found.codec else _SndfileEncoder)(found, rate, streamed)

@@ -120,7 +120,7 @@ def explain(
     """Show every stage of a text: normalized, the rules that applied, phonemes, ids, the shapes a model sees."""
     frontend = _frontend(lexicon, morphology)
     reading = frontend.read(text)
-    stages = _stages(reading, frontend.ids(reading))
+    stages = reading.as_json() | {"ids": frontend.ids(reading)}
     if as_json:
         print(json.dumps(stages, ensure_ascii=False))
         return
@@ -131,18 +131,6 @@ def explain(
     count = len(reading.phonemes)
     print(f"ids         {' '.join(map(str, stages['ids']))}")
     print(f"shape       ids (tokens = {count}) → embedding (tokens = {count}, features)")
-
-
-def _stages(reading: "Reading", ids: list[int]) -> dict:
-    """Return the object that --json prints."""
-    return {
-        "written": reading.written,
-        "normalized": reading.normalized,
-        "pronounced": reading.pronounced,
-        "rules": [{"from": hit.source, "to": hit.target, "article": hit.article} for hit in reading.rules],
-        "phonemes": list(reading.phonemes),
-        "ids": ids,
-    }
 
 
 def _frontend(lexicon: list[Path] | None, morphology: bool) -> "Frontend":

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from malsori.text.cleaning import clean
 from malsori.text.hangul import SILENT, compose, is_syllable
@@ -56,6 +57,16 @@ class Reading:
     unreadable: tuple[Unreadable, ...] = ()
     breaks: tuple[str, ...] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """Return {"written", "normalized", "pronounced", "rules": [{"from", "to", "article"}], "phonemes"}."""
+        return {
+            "written": self.written,
+            "normalized": self.normalized,
+            "pronounced": self.pronounced,
+            "rules": [{"from": hit.source, "to": hit.target, "article": hit.article} for hit in self.rules],
+            "phonemes": list(self.phonemes),
+        }
+
 
 class Frontend:
     """Reads Korean text. Cheap to make; tables and the morphological analyzer are loaded when a text first needs them.
@@ -70,6 +81,12 @@ class Frontend:
     def __init__(self, lexicon: LexiconSource = None, morphology: bool = True) -> None:
         self.lexicon = user_lexicon(lexicon)
         self._analyzer = MorphologicalAnalyzer() if morphology else None
+
+    def with_lexicon(self, lexicon: LexiconSource) -> "Frontend":
+        """Return a front-end that knows more words of a user's, and shares this one's morphological analyzer."""
+        more = Frontend(self.lexicon + user_lexicon(lexicon), morphology=False)
+        more._analyzer = self._analyzer
+        return more
 
     @cached_property
     def _lexicon(self) -> Lexicon:

@@ -1,5 +1,6 @@
 """Speech synthesis: text → Speech. The command line, the server and Python all come through `Voice.say`."""
 
+import copy
 import logging
 import time
 from collections.abc import Iterator
@@ -104,6 +105,12 @@ class Voice:
     def speakers(self) -> tuple[str, ...]:
         """The names that `SayOptions.speaker` accepts."""
         return self.acoustic.facts.speakers
+
+    def with_lexicon(self, lexicon: LexiconSource) -> "Voice":
+        """Return the same voice, its networks shared, that reads more words of a user's. Raises: TextError."""
+        more = copy.copy(self)
+        more.frontend = self.frontend.with_lexicon(lexicon)
+        return more
 
     def say(self, text: str, options: SayOptions | None = None) -> Speech:
         """Return the speech of a text of any length; it is spoken sentence by sentence.
