@@ -19,6 +19,7 @@ EXTRAS = {
     "prometheus_client": "serve",
     "pydantic_settings": "serve",
     "python_multipart": "serve",
+    "starlette": "serve",
     "sounddevice": "play",
     "tensorboard": "tensorboard",
     "uroman": "mms",
