@@ -20,7 +20,7 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         metavar="auto|float32|bfloat16|float16|int8",
-        help="Numbers to compute in. auto: float32, on a CPU int8 in Whisper's decoder; half precision is for GPUs.",
+        help="Numbers to compute in. auto: float32, on a CPU int8 in Whisper's output layer; half is for GPUs.",
     ),
 ]
 ThreadsOption = Annotated[
