@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from malsori.alignment.spans import join_lines, subtitles
-from malsori.asr.options import DecodingOptions
+from malsori.asr.options import AUTO, DecodingOptions
 from malsori.asr.recognizer import Recognizer
 from malsori.decode.seq2seq import compression_ratio
 from malsori.decode.transcript import Segment, Transcript
@@ -102,6 +102,12 @@ class _Listening:
             self.duration, self.language = len(wave) / rate, self.options.language or recognizer.languages[0]
             self.facts["sound_seconds"] = round(self.duration, 3)
             self.server.metrics.sound_seconds.labels("recognized").inc(self.duration)
+            if self.options.language == AUTO:  # what is heard first says it: known at the end
+                whole = await jobs.run(partial(recognizer.transcribe, wave, self.options, sample_rate=rate))
+                self.language = whole.language
+                for segment in whole.segments:
+                    yield segment
+                return
             stream = await jobs.run(partial(recognizer.stream, wave, self.options, sample_rate=rate))
             async for segment in jobs.iterate(stream):
                 yield segment
@@ -129,12 +135,10 @@ class _Listening:
 
 
 def _options(asked: TranslationForm, task: Literal["transcribe", "translate"], language: str | None) -> DecodingOptions:
-    """Return the options of decoding. Raises: OptionError for one that is not known, or out of its bounds."""
-    given: dict[str, Any] = {"language": language, "prompt": asked.prompt, "hotwords": asked.hotwords}
+    """Return the options of decoding. Raises: OptionError for one that is out of its bounds."""
+    hotwords = tuple(word.strip() for word in (asked.hotwords or "").split(",") if word.strip())
+    given: dict[str, Any] = {"language": language, "prompt": asked.prompt, "hotwords": hotwords}
     given = {name: value for name, value in given.items() if value}
-    for name in given:
-        if name not in DecodingOptions.model_fields:
-            raise HttpError(400, f"{name}: is not served; leave it out", "unsupported_parameter", name)
     if asked.temperature:
         given["temperatures"] = (asked.temperature,)
     return DecodingOptions(task=task if task == "translate" else None, **given)
