@@ -253,6 +253,24 @@ def test_a_corpus_of_another_rate_or_source_is_not_overwritten(emotiontts: Path,
         prepare(write_emotiontts(tmp_path / "others"), tmp_path / "out", ALONE)
 
 
+def test_another_folder_of_the_same_name_loses_nothing(emotiontts: Path, tmp_path: Path, contents: Contents) -> None:
+    prepare(emotiontts, tmp_path / "out", ALONE)
+    before = contents(tmp_path / "out")
+    fewer = write_emotiontts(tmp_path / "b" / "recordings", SENTENCES[:3])
+    alike = write_emotiontts(tmp_path / "c" / "recordings", SENTENCES[::-1])  # the same ids, other texts and sounds
+    for other, why in ((fewer, "is not there, and 9 of 12"), (alike, "is another recording or text there, and 12 of")):
+        with pytest.raises(CorpusError, match=f"not of {other}: .* {why}"):
+            prepare(other, tmp_path / "out", ALONE)
+        assert contents(tmp_path / "out") == before
+
+
+def test_a_source_that_was_moved_goes_on(emotiontts: Path, tmp_path: Path) -> None:
+    prepare(emotiontts, tmp_path / "out", ALONE)
+    (tmp_path / "elsewhere").mkdir()
+    moved = emotiontts.rename(tmp_path / "elsewhere" / "recordings")
+    assert prepare(moved, tmp_path / "out", ALONE).reused == len(SENTENCES)
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [("lmy01001", True), ("a.b-c_D", True), ("가나다", False), ("a/b", False), (".x", False), ("x" * 300, False)],

@@ -25,12 +25,13 @@ from malsori.audio.io import read_sound, save_audio
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
 from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus import folder
+from malsori.corpus.claim import claim, lexicon_of, tracker_of
 from malsori.corpus.folder import OLD_TRACKER
 from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
-from malsori.files import read_json, write_json
-from malsori.text.userwords import UserLexicon, lexicon_of_rows, user_lexicon
+from malsori.files import write_json
+from malsori.text.userwords import UserLexicon, user_lexicon
 
 if TYPE_CHECKING:
     from lhotse import MonoCut
@@ -54,8 +55,6 @@ SILENT_DB_FULL_SCALE = -60.0
 
 #: No Korean sentence is spoken in less.
 SHORTEST_SECONDS = 0.2
-
-_ELSEWHERE = "give a folder that is new or empty"
 
 _LEVEL_SECONDS = 0.01  # length of the pieces whose loudness is compared
 
@@ -148,15 +147,17 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     Args:
         source: folder in one of the layouts of `malsori.corpus.layouts`; it is only read.
         out: folder to make, or to go on with.
-    Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else.
+    Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else: another
+        source's corpus is never gone on with (`malsori.corpus.claim`).
     """
     options = options or PrepareOptions()
-    words = user_lexicon(options.lexicon) if options.lexicon else _lexicon_of(out)
+    words = user_lexicon(options.lexicon) if options.lexicon else lexicon_of(out)
     listing = read_layout(source, options.layout)
-    tracker = options.pitch_tracker or _tracker_of(out)
-    origin = _claim(source, out, options.audio, tracker) | ({"lexicon": words.as_rows()} if words.words else {})
-    write_json(out / folder.MARKER, origin)
+    tracker = options.pitch_tracker or tracker_of(out)
     jobs = [_Job(item, out, options.audio, tracker, words, safe_name(item.id)) for item in listing.utterances]
+    origin = claim(source, out, options.audio, tracker, lambda: {job.file_id: _key(job) for job in jobs})
+    origin |= {"lexicon": words.as_rows()} if words.words else {}
+    write_json(out / folder.MARKER, origin)
     results = list(run_in_order(_make, jobs, options.workers, "preparing"))
     made = [item for item in results if isinstance(item, _Made)]
     refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
@@ -285,53 +286,6 @@ def _key(job: _Job) -> str:
     tracker = "" if job.tracker == OLD_TRACKER else f"{job.tracker} "  # the first one, once the only one: no trace
     settings = f"{tracker}{job.audio.fingerprint()} {trim} {job.utterance.spoken}"
     return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
-
-
-def _tracker_of(out: Path) -> PitchTracker:
-    """Return the pitch tracker that a corpus folder was begun with; our own for a new one."""
-    for place in (out / folder.MARKER, out / "corpus.json"):
-        if place.is_file():
-            return read_json(place).get("pitch_tracker", OLD_TRACKER)
-    return DEFAULT_TRACKER
-
-
-def _lexicon_of(out: Path) -> UserLexicon:
-    """Return the user's words that a corpus folder was begun with."""
-    for place in (out / folder.MARKER, out / "corpus.json"):
-        if place.is_file():
-            return lexicon_of_rows(read_json(place).get("lexicon", []), str(place))
-    return UserLexicon()
-
-
-def _claim(source: Path, out: Path, audio: AudioConfig, tracker: PitchTracker) -> dict[str, Any]:
-    """Mark `out` as being made from this source, and return what the mark says.
-
-    Raises: CorpusError if it holds anything else.
-    """
-    if out.resolve() == source.resolve():
-        raise CorpusError(f"{out}: is the source itself; {_ELSEWHERE}")
-    wanted = {"source": source.resolve().name, "audio": audio.model_dump(mode="json"), "pitch_tracker": tracker}
-    marker, facts = out / folder.MARKER, out / "corpus.json"
-    if marker.is_file() or facts.is_file():
-        found = read_json(marker if marker.is_file() else facts)
-        if found.get("source") != wanted["source"]:
-            raise CorpusError(
-                f"{out}: holds a corpus of '{found.get('source')}', not '{wanted['source']}'; {_ELSEWHERE}"
-            )
-        if found.get("audio") != wanted["audio"]:
-            rate = found.get("audio", {}).get("sample_rate")
-            raise CorpusError(
-                f"{out}: was made at {rate} Hz, not {audio.sample_rate}, or with other bands; {_ELSEWHERE}"
-            )
-        if (before := _tracker_of(out)) != tracker:
-            raise CorpusError(
-                f"{out}: its pitch is by '{before}', not '{tracker}': leave the tracker out, or {_ELSEWHERE}"
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CorpusError(f"{out}: exists and is not a corpus; {_ELSEWHERE}")
-    write_json(marker, wanted)
-    facts.unlink(missing_ok=True)
-    return wanted
 
 
 def _finish(summary: Summary, made: list[_Made], origin: dict[str, Any], audio: AudioConfig) -> None:
