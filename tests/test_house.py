@@ -23,6 +23,7 @@ FLOORS = (
     {"report"},
     {"train"},
     {"corpus"},
+    {"readers"},
     {"asr", "tts"},
     {"runtime"},
     {"pretrained"},

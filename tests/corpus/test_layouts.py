@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from malsori.audio.io import save_audio
-from malsori.corpus.layouts import detect_layout, read_layout, split_by_text, text_key
+from malsori.corpus.layouts import detect_layout, read_layout, split_by_text
 from malsori.errors import CorpusError
+from malsori.readers.records import text_key
 
 from .conftest import RATE, SENTENCES, buzz, write_text
 
@@ -163,7 +164,7 @@ def test_splits_of_a_handful(size: int, expected: set[str]) -> None:
 
 
 def test_a_folder_of_no_layout_says_what_is_expected(tmp_path: Path) -> None:
-    write_text(tmp_path / "notes.txt", "a|b")
+    write_text(tmp_path / "notes.txt", "a, b")
     with pytest.raises(CorpusError, match="no known layout; expected wav/ beside transcript/"):
         detect_layout(tmp_path)
 
@@ -171,13 +172,13 @@ def test_a_folder_of_no_layout_says_what_is_expected(tmp_path: Path) -> None:
 def test_a_missing_folder_and_an_unknown_layout_are_errors(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such folder"):
         read_layout(tmp_path / "nowhere")
-    with pytest.raises(CorpusError, match="layout 'kaldi' is not known; give auto, emotiontts"):
+    with pytest.raises(CorpusError, match="layout 'kaldi' is not known; give auto, folders"):
         read_layout(tmp_path, "kaldi")
 
 
 def test_a_folder_of_two_layouts_asks_which(emotiontts: Path) -> None:
-    write_text(emotiontts / "metadata.csv", "a|b")
-    with pytest.raises(CorpusError, match="could be emotiontts or ljspeech; say which with --layout"):
+    write_text(emotiontts / "metadata.csv", "kim00000|다른 글")
+    with pytest.raises(CorpusError, match="could be folders or table; say which with --layout"):
         detect_layout(emotiontts)
     assert len(read_layout(emotiontts, "emotiontts").utterances) == len(SENTENCES)
 
@@ -185,7 +186,7 @@ def test_a_folder_of_two_layouts_asks_which(emotiontts: Path) -> None:
 @pytest.mark.data
 def test_the_real_corpora_are_read_whole(data_folder: Path) -> None:
     for name, layout, utterances, speakers in (
-        ("emotiontts", "emotiontts", 1083, 32),
+        ("emotiontts", "folders", 1083, 32),
         ("tedxkr", "librispeech", 2387, 32),
     ):
         found = read_layout(data_folder / name)

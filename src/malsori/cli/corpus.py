@@ -25,6 +25,12 @@ VOICE_RATE = 22050
 _SHOWN = 10
 
 
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(help="What each column of a table is: path,speaker,_,text; also spoken, split. [default: looks]"),
+]
+
+
 class AlignFrom(enum.StrEnum):
     """What durations begin from."""
 
@@ -41,7 +47,8 @@ app.add_typer(corpus_app, name="corpus")
 def prepare_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts; it is only read.")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to make, or to go on with.")],
-    layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
+    layout: Annotated[str, typer.Option(help="folders, flat, librispeech or table; auto looks.")] = "auto",
+    columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     pitch: Annotated[
@@ -72,7 +79,7 @@ def prepare_corpus(
     scratch = align_from is AlignFrom.scratch
     if scratch and align_with is not None:
         raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
-    values = {"layout": layout, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
+    values = {"layout": layout, "columns": columns, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
     values["lexicon"] = tuple(str(path) for path in lexicon or ())
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
@@ -102,8 +109,8 @@ def synthesize_corpus(
 
     Example: malsori corpus synthesize work/oracle --sentences 200
     """
-    from malsori.corpus.layouts import read_text
     from malsori.corpus.synthesis import MAX_SENTENCES_PER_HOUR, SynthesisOptions, synthesize
+    from malsori.readers.files import read_text
 
     limit = sentences or (math.ceil(hours * MAX_SENTENCES_PER_HOUR) if hours else None)
     values = {"hours": hours, "sentences": limit, "voices": _split(voices), "speeds": _split(speeds)}
@@ -120,7 +127,8 @@ def _split(values: str | None) -> list[str] | None:
 @corpus_app.command("check")
 def check_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts, or a prepared corpus.")],
-    layout: Annotated[str, typer.Option(help="emotiontts, librispeech or ljspeech; auto looks.")] = "auto",
+    layout: Annotated[str, typer.Option(help="folders, flat, librispeech or table; auto looks.")] = "auto",
+    columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
     whisper: Annotated[str | None, typer.Option(help="The Whisper it is for: counts its tokens too.")] = None,
@@ -146,7 +154,7 @@ def check_corpus(
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model else None
     found = check.check_corpus(
-        source, audio_at(rate), workers, layout, tokenizer=tokenizer, recognizer=recognizer, progress=watched
+        source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )
     if html:
         from malsori.report.check_page import save_check_page

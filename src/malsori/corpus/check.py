@@ -9,6 +9,7 @@ and the measure.
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,14 +25,17 @@ from malsori.corpus import folder
 from malsori.corpus.audio_quality import measure_audio_quality, text_fit
 from malsori.corpus.check_rules import CHECKS, CheckLimits, UtteranceStats
 from malsori.corpus.ground_truth import reading, usable_wave
-from malsori.corpus.layouts import Refusal, Utterance, read_layout
+from malsori.corpus.layouts import read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import CorpusError, TextError
+from malsori.readers.records import Refusal, Utterance
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from malsori.pretrained.folder import SavedModel
+
+logger = logging.getLogger(__name__)
 
 #: From the gravest on.
 SEVERITIES = ("fault", "warning", "note")
@@ -122,6 +126,7 @@ def check_corpus(
     audio: AudioConfig | None = None,
     workers: int = 0,
     layout: str = "auto",
+    columns: str | None = None,
     limits: CheckLimits | None = None,
     tokenizer: Tokenizer | None = None,
     recognizer: "SavedModel | None" = None,
@@ -133,6 +138,7 @@ def check_corpus(
         source: folder in one of the layouts, or with a corpus.json.
         audio: what it is to be used with; a prepared corpus brings its own.
         workers: processes; 0 is one for each processor.
+        layout, columns: as in `malsori.corpus.layouts.read_layout`.
         tokenizer: of the Whisper that is to be trained on it.
         recognizer: with a phoneme output; measures how well each text fits its sound, as slowly as it transcribes.
         progress: wraps the list of what is transcribed, to show progress.
@@ -145,7 +151,9 @@ def check_corpus(
         audio = corpus.audio
         utterances, refused = _prepared_utterances(corpus), list(_damaged_truths(corpus))
     else:
-        listing = read_layout(source, layout)
+        listing = read_layout(source, layout, columns)
+        for note in listing.notes:
+            logger.info("%s", note)
         utterances, refused = list(listing.utterances), list(listing.refused)
     jobs = [(item, audio or AudioConfig()) for item in utterances]
     results = list(run_in_order(_measure_utterance, jobs, workers, "checking"))

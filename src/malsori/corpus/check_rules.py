@@ -9,8 +9,9 @@ import numpy as np
 
 from malsori.config import RECOGNITION_AUDIO, Config
 from malsori.corpus.audio_quality import AudioQuality
-from malsori.corpus.layouts import SPLITS, Utterance, text_key
+from malsori.corpus.layouts import SPLITS
 from malsori.models.conformer import FRAME_STRIDE
+from malsori.readers.records import Utterance, text_key
 
 
 class CheckLimits(Config):

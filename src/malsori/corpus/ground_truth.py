@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,10 +27,11 @@ from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
 from malsori.corpus import folder
 from malsori.corpus.claim import claim, lexicon_of, tracker_of
 from malsori.corpus.folder import OLD_TRACKER
-from malsori.corpus.layouts import SPLITS, Refusal, Utterance, read_layout
+from malsori.corpus.layouts import SPLITS, read_layout
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
 from malsori.files import write_json
+from malsori.readers.records import Refusal, Utterance
 from malsori.text.userwords import UserLexicon, user_lexicon
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class PrepareOptions(Config):
     lexicon: tables of a user's words that texts are read by; none goes on with those that the corpus has.
     """
 
-    layout: Literal["auto", "emotiontts", "librispeech", "ljspeech"] = "auto"
+    layout: str = "auto"  # or a name of layouts.LAYOUTS
+    columns: str | None = None  # of a table, such as "path,speaker,_,text"; None looks
     audio: AudioConfig = AudioConfig()
     pitch_tracker: PitchTracker | None = None
     lexicon: tuple[str, ...] = ()
@@ -152,7 +154,9 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     """
     options = options or PrepareOptions()
     words = user_lexicon(options.lexicon) if options.lexicon else lexicon_of(out)
-    listing = read_layout(source, options.layout)
+    listing = read_layout(source, options.layout, options.columns)
+    for note in listing.notes:
+        logger.info("%s", note)
     tracker = options.pitch_tracker or tracker_of(out)
     jobs = [_Job(item, out, options.audio, tracker, words, safe_name(item.id)) for item in listing.utterances]
     origin = claim(source, out, options.audio, tracker, lambda: {job.file_id: _key(job) for job in jobs})

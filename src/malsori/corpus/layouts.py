@@ -1,22 +1,28 @@
-"""Folders of recordings as people keep them: who says what in which file, and what belongs to which split.
+"""Folders of recordings as people keep them: how each is read, which one a folder is, and what belongs to which split.
 
-    emotiontts    any folder with wav/ and transcript/ beside each other (script/ too, where what is written differs)
-    librispeech   *.trans.txt with a line `ID text` each, the sound files of any kind beside it
-    ljspeech      metadata.csv or transcript*.txt, a line `FILE|written|spoken|...` each, as LJSpeech and KSS have them
+    folders      wav/ beside transcript/ (emotiontts) or txt/ (VCTK), a text file for each recording
+    flat         a text file beside each recording
+    librispeech  *.trans.txt with a line `ID text` each, the sound files of any kind beside it
+    table        CSV, TSV, `FILE|text`, filelists: a line names a sound file and its text (LJSpeech, KSS, Piper ...)
 
-Nothing is dropped silently: what cannot be an utterance comes back as a `Refusal` with its reason.
+The readers are in `malsori.readers`. Nothing is dropped silently: what cannot be an utterance comes back as a `Refusal`
+with its reason, and how the folder was read as notes.
 """
 
 import hashlib
-import os
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from malsori.audio.io import SOUND_SUFFIXES, sound_files
+from malsori.audio.io import SOUND_SUFFIXES
 from malsori.errors import CorpusError
+from malsori.readers.columns import parse_columns
+from malsori.readers.files import Tree, head_of, lines_of, read_text, walk
+from malsori.readers.librispeech import read_librispeech, trans_files
+from malsori.readers.records import Found, Note, Refusal, Utterance, text_key, to_nfc
+from malsori.readers.siblings import flat_texts, paired_folders, read_flat, read_paired_folders
+from malsori.readers.tables import read_tables, table_files
 
 #: The three parts of a corpus, by the names that split files, recipes and reports use.
 SPLITS = ("train", "dev", "test")
@@ -26,58 +32,57 @@ HELD_OUT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One recording with its text; texts are NFC, their spaces single."""
+class Layout:
+    """A kind of folder: what says that a folder is one, and what reads it."""
 
-    id: str
-    audio_path: Path
-    written: str
-    spoken: str
-    speaker: str
-    split: str = ""
+    evidence: Callable[[Tree], Iterable[object]]
+    read: Callable[[Tree], Found]
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Something in the source that cannot be used: its id, the reason (one of few), and the particulars."""
+#: Every kind of folder, by name.
+LAYOUTS: dict[str, Layout] = {
+    "folders": Layout(paired_folders, read_paired_folders),
+    "librispeech": Layout(trans_files, read_librispeech),
+    "table": Layout(table_files, read_tables),
+    "flat": Layout(flat_texts, read_flat),
+}
 
-    id: str
-    reason: str
-    detail: str
+#: What two of them were called before.
+OLD_NAMES = {"emotiontts": "folders", "ljspeech": "table"}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source folder holds, in the order of ids."""
+    """What a source folder holds, in the order of ids, and in words how it was read."""
 
     layout: str
     utterances: tuple[Utterance, ...]
     refused: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()
 
 
-Found = Iterator[Utterance | Refusal]
-
-
-def read_layout(source: Path, layout: str = "auto") -> Listing:
+def read_layout(source: Path, layout: str = "auto", columns: str | None = None) -> Listing:
     """Return the utterances of a source folder, each in a split, and what was refused.
 
     Args:
         source: folder of recordings and texts.
         layout: "auto", or a name of `LAYOUTS`.
+        columns: what each column of its tables is, such as "path,speaker,_,text"; None looks.
     Raises: CorpusError if the folder is missing, of no known layout, or holds no utterance at all.
     """
-    layout = detect_layout(source) if layout == "auto" else layout
-    if layout not in LAYOUTS:
-        raise CorpusError(f"layout '{layout}' is not known; give auto, {', '.join(LAYOUTS)}")
-    found = list(LAYOUTS[layout](_existing(source)))
-    refused = [item for item in found if isinstance(item, Refusal)]
-    utterances, twice = _with_unique_ids(source, [item for item in found if isinstance(item, Utterance)])
-    empty = [Refusal(item.id, "empty transcript", str(item.audio_path)) for item in utterances if not item.spoken]
-    utterances, unlisted = _with_splits(source, [item for item in utterances if item.spoken])
-    refused += twice + empty + unlisted
-    if not utterances and not refused:
-        raise CorpusError(f"{source}: no utterance found for layout '{layout}'; {_EXPECTED}")
-    return Listing(layout, tuple(sorted(utterances, key=lambda item: item.id)), tuple(sorted(refused, key=_by_id)))
+    layout = OLD_NAMES.get(layout, layout)
+    if layout not in ("auto", *LAYOUTS):
+        raise CorpusError(f"layout '{layout}' is not known; give auto, {', '.join((*LAYOUTS, *OLD_NAMES))}")
+    if columns is not None and layout not in ("auto", "table"):
+        raise CorpusError(f"columns '{columns}': the layout '{layout}' has none; leave the layout out, or give 'table'")
+    tree = _tree(source)
+    if columns is not None or layout == "table":
+        layout, found = "table", list(read_tables(tree, parse_columns(columns) if columns else None, any_name=True))
+    elif layout == "auto":
+        layout, found = _detected(tree)
+    else:
+        found = list(LAYOUTS[layout].read(tree))
+    return _listing(tree, layout, found)
 
 
 def detect_layout(source: Path) -> str:
@@ -85,29 +90,7 @@ def detect_layout(source: Path) -> str:
 
     Raises: CorpusError if it is missing, has none, or more than one.
     """
-    _existing(source)
-    if (source / "corpus.json").is_file():
-        raise CorpusError(f"{source}: is a corpus already prepared; give the folder it was prepared from")
-    evidence: dict[str, Iterable[object]] = {
-        "emotiontts": _emotiontts_folders(source),
-        "librispeech": _files(source, _is_trans),
-        "ljspeech": _files(source, _is_table),
-    }
-    fitting = [name for name, found in evidence.items() if next(iter(found), None) is not None]
-    if not fitting:
-        raise CorpusError(f"{source}: no known layout; {_EXPECTED}")
-    if len(fitting) > 1:
-        raise CorpusError(f"{source}: could be {' or '.join(fitting)}; say which with --layout")
-    return fitting[0]
-
-
-def text_key(text: str) -> str:
-    """Return a text reduced to its letters and digits: two that differ only in spaces, marks or case are one text.
-
-    >>> text_key("네, 그래요!") == text_key("네 그래요.")
-    True
-    """
-    return "".join(sign for sign in unicodedata.normalize("NFC", text).casefold() if sign.isalnum())
+    return _detected(_tree(source))[0]
 
 
 def split_by_text(texts: Iterable[str]) -> dict[str, str]:
@@ -125,142 +108,72 @@ def split_by_text(texts: Iterable[str]) -> dict[str, str]:
     return {text: "test" if rank < tests else "dev" if rank < held_out else "train" for rank, text in enumerate(ranked)}
 
 
-def read_text(path: Path) -> str:
-    """Return a text file's content without a byte-order mark. Raises: CorpusError if it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path}: byte {error.start} is not UTF-8; convert it, for instance with 'iconv -f cp949 -t utf-8'"
-        ) from error
+def _tree(source: Path) -> Tree:
+    tree = walk(source)
+    if (source / "corpus.json").is_file():
+        raise CorpusError(f"{source}: is a corpus already prepared; give the folder it was prepared from")
+    return tree
 
 
-def _emotiontts(source: Path) -> Found:
-    for folder in _emotiontts_folders(source):
-        speaker = unicodedata.normalize("NFC", folder.name)
-        recorded = {path.stem for path in sound_files(folder / "wav")}
-        for path in sound_files(folder / "wav"):
-            yield _from_siblings(folder, path, speaker)
-        for path in sorted((folder / "transcript").glob("*.txt")):
-            if path.stem not in recorded:
-                yield Refusal(path.stem, "no recording", f"{path}: wav/ has no '{path.stem}'")
+def _detected(tree: Tree) -> tuple[str, list[Utterance | Refusal | Note]]:
+    """Return the layout of a folder and what it was read as. Raises: CorpusError as `detect_layout`."""
+    fitting = [name for name, layout in LAYOUTS.items() if next(iter(layout.evidence(tree)), None) is not None]
+    if not fitting:
+        raise CorpusError(f"{tree.root}: no known layout; {_EXPECTED}; {_what_is_there(tree)}")
+    attempts, faults = {}, []
+    for name in fitting:
+        try:
+            attempts[name] = list(LAYOUTS[name].read(tree))
+        except CorpusError as error:
+            faults.append(error)
+    fruitful = {name: found for name, found in attempts.items() if any(isinstance(item, Utterance) for item in found)}
+    if len({_told(found) for found in fruitful.values()}) > 1:
+        raise CorpusError(f"{tree.root}: could be {' or '.join(fruitful)}; say which with --layout")
+    if not fruitful and faults:
+        raise faults[0]
+    return next(iter((fruitful or attempts).items()))
 
 
-def _from_siblings(folder: Path, path: Path, speaker: str) -> Utterance | Refusal:
-    """Return the utterance of wav/ID.* with transcript/ID.txt (as spoken) and script/ID.txt (as written)."""
-    transcript, script = (folder / kind / f"{path.stem}.txt" for kind in ("transcript", "script"))
-    if not transcript.is_file():
-        return Refusal(path.stem, "no transcript", f"{path}: {transcript} is missing")
-    try:
-        spoken = read_text(transcript)
-        written = read_text(script) if script.is_file() else spoken
-    except CorpusError as error:
-        return Refusal(path.stem, "text is not UTF-8", str(error))
-    return _utterance(path, written, spoken, speaker)
+def _told(found: list[Utterance | Refusal | Note]) -> frozenset[tuple[Path, str]]:
+    """Return which recording says what: two layouts that agree in it are one."""
+    return frozenset((item.audio_path, text_key(item.spoken)) for item in found if isinstance(item, Utterance))
 
 
-def _librispeech(source: Path) -> Found:
-    for table in _files(source, _is_trans):
-        folders = table.parent.relative_to(source).parts
-        # SPEAKER/CHAPTER/*.trans.txt, perhaps inside train-clean-100 and the like.
-        speaker = folders[-2] if len(folders) > 1 else folders[0] if folders else source.resolve().name
-        sounds = {path.stem: path for path in sound_files(table.parent)}
-        for line in _lines(table):
-            if isinstance(line, Refusal):
-                yield line
-                continue
-            name, _, text = line.strip().partition(" ")
-            if name in sounds:
-                yield _utterance(sounds[name], text, text, speaker)
-            else:
-                yield Refusal(name, "no recording", f"{table}: no sound file '{name}' beside it")
+def _listing(tree: Tree, layout: str, found: list[Utterance | Refusal | Note]) -> Listing:
+    refused = [item for item in found if isinstance(item, Refusal)]
+    known = {item.id for item in refused}
+    refused += [item for item in tree.refused if item.id not in known]
+    utterances, twice = _with_unique_ids(tree.root, [item for item in found if isinstance(item, Utterance)])
+    empty = [Refusal(item.id, "empty transcript", str(item.audio_path)) for item in utterances if not item.spoken]
+    utterances, unlisted = _with_splits(tree.root, [item for item in utterances if item.spoken])
+    refused += twice + empty + unlisted
+    if not utterances and not refused:
+        raise CorpusError(f"{tree.root}: no utterance found for layout '{layout}'; {_EXPECTED}; {_what_is_there(tree)}")
+    notes = tuple(item.text for item in found if isinstance(item, Note))
+    ordered = sorted(refused, key=lambda item: (item.id, item.reason))
+    return Listing(layout, tuple(sorted(utterances, key=lambda item: item.id)), tuple(ordered), notes)
 
-
-def _ljspeech(source: Path) -> Found:
-    for table in _files(source, _is_table):
-        speaker = unicodedata.normalize("NFC", table.resolve().parent.name)
-        places = [table.parent, *sorted(path for path in table.parent.iterdir() if path.is_dir())]
-        for number, line in enumerate(_lines(table), start=1):
-            if isinstance(line, Refusal):
-                yield line
-                continue
-            columns = [column.strip() for column in line.split("|")]
-            if not 2 <= len(columns) <= 6:
-                detail = f"{table}:{number}: {len(columns)} columns between '|'; 2 to 6 are accepted"
-                yield Refusal(f"{table.name}:{number}", "not a table line", detail)
-            elif path := _sound_named(columns[0], places):
-                # The third column is the text as read out, where there is one; the second as written.
-                yield _utterance(path, columns[1], columns[2] if columns[2:3] > [""] else columns[1], speaker)
-            else:
-                yield Refusal(Path(columns[0]).stem, "no recording", f"{table}:{number}: no sound file '{columns[0]}'")
-
-
-#: How each layout is read.
-LAYOUTS: dict[str, Callable[[Path], Found]] = {
-    "emotiontts": _emotiontts,
-    "librispeech": _librispeech,
-    "ljspeech": _ljspeech,
-}
 
 _EXPECTED = (
-    "expected wav/ beside transcript/ (emotiontts), *.trans.txt (librispeech), "
-    "or metadata.csv or transcript*.txt with '|' between columns (ljspeech)"
+    "expected wav/ beside transcript/ or txt/ (folders), a.wav beside a.txt (flat), *.trans.txt (librispeech), "
+    "or a table such as metadata.csv whose lines name a sound file and its text (table)"
 )
 
 
-def _utterance(path: Path, written: str, spoken: str, speaker: str) -> Utterance:
-    written, spoken = (" ".join(unicodedata.normalize("NFC", text).split()) for text in (written, spoken))
-    return Utterance(unicodedata.normalize("NFC", path.stem), path, written or spoken, spoken, speaker)
-
-
-def _lines(table: Path) -> Iterator[str | Refusal]:
-    """Yield the lines that hold something, or one refusal where the file is not text."""
-    try:
-        yield from (line for line in read_text(table).splitlines() if line.strip())
-    except CorpusError as error:
-        yield Refusal(table.name, "text is not UTF-8", str(error))
-
-
-def _sound_named(name: str, places: list[Path]) -> Path | None:
-    """Return the sound file of a table's first column: a path with or without its ending, in any of the places."""
-    endings = [""] if Path(name).suffix.lower() in SOUND_SUFFIXES else list(SOUND_SUFFIXES)
-    tried = (place / (name + ending) for place in places for ending in endings)
-    return next((path for path in tried if path.is_file()), None)
-
-
-def _existing(source: Path) -> Path:
-    if not source.is_dir():
-        raise CorpusError(f"{source}: no such folder; give a folder of recordings")
-    return source
-
-
-def _files(source: Path, fits: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield the fitting files anywhere below a folder, in order of name."""
-    for folder, folders, names in os.walk(source, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "splits")
-        yield from (path for name in sorted(names) if fits(path := Path(folder, name)))
-
-
-def _emotiontts_folders(source: Path) -> Iterator[Path]:
-    for folder, folders, _ in os.walk(source, followlinks=True):
-        folders.sort()
-        if {"wav", "transcript"} <= set(folders):
-            yield Path(folder)
-
-
-def _is_trans(path: Path) -> bool:
-    return path.name.endswith(".trans.txt")
-
-
-def _is_table(path: Path) -> bool:
-    if path.name != "metadata.csv" and not (path.name.startswith("transcript") and path.suffix == ".txt"):
-        return False
-    with path.open("rb") as file:
-        return b"|" in file.read(4096)
-
-
-def _by_id(item: Refusal) -> tuple[str, str]:
-    return item.id, item.reason
+def _what_is_there(tree: Tree) -> str:
+    """Return in words what a folder holds that no layout fits, and which option would read it."""
+    count = len(tree.sounds)
+    said = [f"it has {count} sound files" + (f", such as {next(tree.sounds.paths()).name}" if count else "")]
+    texts = (
+        (path, head_of(path, 2048)) for path in tree.files if path.suffix.lower() not in (*SOUND_SUFFIXES, ".py", ".md")
+    )
+    path, head = next(((path, head) for path, head in texts if head.strip()), (None, ""))
+    if path:
+        rows = " / ".join(line.strip()[:60] for line in lines_of(head) if line.strip())[:200]
+        said.append(f"{path.relative_to(tree.root)} begins '{rows}': if it is a table, --columns path,text reads it")
+    elif count:
+        said.append("and no texts: write a.txt beside a.wav, or a table metadata.csv with a line 'a.wav|text' each")
+    return ", ".join(said)
 
 
 def _with_unique_ids(source: Path, utterances: list[Utterance]) -> tuple[list[Utterance], list[Refusal]]:
@@ -270,7 +183,9 @@ def _with_unique_ids(source: Path, utterances: list[Utterance]) -> tuple[list[Ut
     refused = []
     for item in utterances:
         if seen[item.id] > 1:
-            folders = [part for part in item.audio_path.relative_to(source).parts[:-1] if part != "wav"]
+            inside = item.audio_path.is_relative_to(source)
+            place = item.audio_path.relative_to(source if inside else item.audio_path.anchor)
+            folders = [to_nfc(part) for part in place.parts[:-1] if part != "wav"]
             item = replace(item, id="-".join([*folders, item.id]))
         if item.id in unique:
             refused.append(Refusal(item.id, "same id twice", f"{item.audio_path}: as {unique[item.id].audio_path}"))
@@ -280,8 +195,10 @@ def _with_unique_ids(source: Path, utterances: list[Utterance]) -> tuple[list[Ut
 
 
 def _with_splits(source: Path, utterances: list[Utterance]) -> tuple[list[Utterance], list[Refusal]]:
-    """Return utterances with their split: from splits/*.txt where there, else by the hash of the text."""
+    """Return utterances with their split: from splits/*.txt where there, else the source's, else by the text's hash."""
     listed = _listed_splits(source)
+    if not listed and len({item.split for item in utterances} - {""}) > 1:
+        return [replace(item, split=item.split or "train") for item in utterances], []
     if not listed:
         by_text = split_by_text({text_key(item.spoken) for item in utterances})
         return [replace(item, split=by_text[text_key(item.spoken)]) for item in utterances], []
@@ -298,7 +215,7 @@ def _listed_splits(source: Path) -> dict[str, str]:
     for split in SPLITS:
         path = source / "splits" / f"{split}.txt"
         for name in read_text(path).split() if path.is_file() else []:
-            name = unicodedata.normalize("NFC", name)
+            name = to_nfc(name)
             if listed.setdefault(name, split) != split:
                 raise CorpusError(f"{path}: '{name}' stands in splits/{listed[name]}.txt too; keep it in one of them")
     return listed

@@ -26,10 +26,12 @@ from malsori.alignment.textgrid import load_textgrid, save_textgrid
 from malsori.audio.io import save_audio
 from malsori.config import Config
 from malsori.corpus.espeak import SpokenText, check_voice, speak
-from malsori.corpus.layouts import SPLITS, read_text, text_key
+from malsori.corpus.layouts import SPLITS
 from malsori.corpus.pool import run_in_order
 from malsori.errors import AlignmentError, CorpusError, TextError
 from malsori.files import read_json, write_json, write_text
+from malsori.readers.files import read_text
+from malsori.readers.records import text_key
 from malsori.text.frontend import Frontend, Reading
 
 #: The shortest sentences last about a second: an hour of speech is asked for with no more than these.
