@@ -79,11 +79,11 @@ def prepare_corpus(
     scratch = align_from is AlignFrom.scratch
     if scratch and align_with is not None:
         raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
-    values = {"layout": layout, "columns": columns, "audio": audio_at(rate), "workers": workers, "pitch_tracker": pitch}
-    values["lexicon"] = tuple(str(path) for path in lexicon or ())
+    values = {"layout": layout, "columns": columns, "audio": audio_at(rate), "pitch_tracker": pitch}
+    options = values | {"workers": workers, "lexicon": tuple(str(path) for path in lexicon or ())}
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
-    summary = prepare(source, out, PrepareOptions.parse(values, "malsori corpus prepare"))
+    summary = prepare(source, out, PrepareOptions.parse(options, "malsori corpus prepare"))
     unaligned = add_durations(load_corpus(out), aligner, watched) if aligns else {}
     if as_json:
         print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))

@@ -22,7 +22,7 @@ _BAR = "\ue000"  # stands for a bar that is text; private use, in no corpus
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of a table: where it begins, and its cells."""
 
     number: int
@@ -34,7 +34,7 @@ class Rows:
     """The rows of a table, those lines that are none, and what was done that a reader should know."""
 
     separator: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -73,7 +73,7 @@ def read_rows(table: Path, is_sound: Callable[[str], bool]) -> Rows:
     if separator == "|" and _bars_are_text(lines):
         lines = [_BAR_IN_TEXT.sub(_BAR, line) for line in lines]
         notes.append("bars with spaces around them are text")
-    rows = (Row(number, _cells(line, separator)) for number, line in enumerate(lines, 1) if line.strip())
+    rows = (TableRow(number, _cells(line, separator)) for number, line in enumerate(lines, 1) if line.strip())
     return Rows(separator, tuple(rows), (), tuple(notes))
 
 
@@ -86,19 +86,19 @@ def _quoted_rows(table: Path, text: str, separator: str) -> Rows:
     rows, refused = [], []
     for number, line in enumerate(lines_of(text), start=1):
         try:
-            rows += [Row(number, row.cells) for row in _parsed(line, separator)]
+            rows += [TableRow(number, row.cells) for row in _parsed(line, separator)]
         except csv.Error as error:
             detail = f"{table}:{number}: {error}: {line:.60}"
             refused.append(Refusal(f"{table.name}:{number}", "not a table line", detail))
     return Rows(separator, tuple(rows), tuple(refused), ("its quotes do not pair: read line by line",))
 
 
-def _parsed(text: str, separator: str) -> Iterator[Row]:
+def _parsed(text: str, separator: str) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     number = 1
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            yield Row(number, tuple(cells))
+            yield TableRow(number, tuple(cells))
         number = reader.line_num + 1
 
 

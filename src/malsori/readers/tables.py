@@ -17,7 +17,7 @@ from malsori.errors import CorpusError
 from malsori.readers.columns import SPLIT_NAMES, Columns, decide_columns, header_roles, is_reading
 from malsori.readers.files import SoundIndex, Tree, head_of, lines_of, why_unread
 from malsori.readers.records import Found, Note, Refusal, Utterance, to_nfc, utterance
-from malsori.readers.rows import SEPARATORS, Row, Rows, find_separator, read_rows
+from malsori.readers.rows import SEPARATORS, Rows, TableRow, find_separator, read_rows
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".list", ".lst", ".psv", ".tab")
 _USUAL_STEMS = ("metadata", "transcript", "filelist", "train", "val", "dev", "test", "esd", "script", "validated")
@@ -25,20 +25,6 @@ _NO_TABLES = ("readme", "license", "licence", "notice", "speakers", "speaker-inf
 _NO_SPEAKER_FOLDERS = {"filelists", "filelist", "metadata", "lists", "manifests", "data"}
 _FEW = 12  # text files of a folder: of more, each is the text of one recording
 _SHOWN = 3  # lines in a message
-
-
-@dataclass(frozen=True)
-class _Table:
-    path: Path
-    rows: Rows
-    columns: Columns
-    body: tuple[Row, ...]  # without a header
-
-    @property
-    def split(self) -> str:
-        """The split that the file's name says, "" for none."""
-        words = to_nfc(self.path.stem).casefold().replace("-", "_").split("_")
-        return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "")
 
 
 def table_files(tree: Tree, any_name: bool = False) -> list[Path]:
@@ -119,7 +105,7 @@ class _Table:
     path: Path
     rows: Rows
     columns: Columns
-    body: tuple[Row, ...]
+    body: tuple[TableRow, ...]
 
     def described(self) -> str:
         """How the table is read, in words."""
@@ -156,7 +142,7 @@ def _decided(table: Path, rows: Rows, columns: Columns | None, is_sound: Callabl
     return _Table(table, rows, taken, body)
 
 
-def _is_other_header(body: tuple[Row, ...], is_sound: Callable[[str], bool]) -> bool:
+def _is_other_header(body: tuple[TableRow, ...], is_sound: Callable[[str], bool]) -> bool:
     """Return whether a first line is a header in other words: it names no sound file, and all others do."""
     rest = body[1:21]
     if not body or any(map(is_sound, body[0].cells)):
@@ -165,7 +151,7 @@ def _is_other_header(body: tuple[Row, ...], is_sound: Callable[[str], bool]) -> 
     return short and len(rest) > 1 and all(any(map(is_sound, row.cells)) for row in rest)
 
 
-def _from_row(table: _Table, row: Row, sounds: SoundIndex) -> Utterance | Refusal:
+def _from_row(table: _Table, row: TableRow, sounds: SoundIndex) -> Utterance | Refusal:
     place = f"{table.path}:{row.number}"
     roles, cells = table.columns.roles, row.cells
     needed = 1 + max(roles.index("path"), roles.index("text"))
