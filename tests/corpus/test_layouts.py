@@ -172,8 +172,8 @@ def test_a_folder_of_no_layout_says_what_is_expected(tmp_path: Path) -> None:
 def test_a_missing_folder_and_an_unknown_layout_are_errors(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such folder"):
         read_layout(tmp_path / "nowhere")
-    with pytest.raises(CorpusError, match="layout 'kaldi' is not known; give auto, folders"):
-        read_layout(tmp_path, "kaldi")
+    with pytest.raises(CorpusError, match="layout 'tapes' is not known; give auto, folders"):
+        read_layout(tmp_path, "tapes")
 
 
 def test_a_folder_of_two_layouts_asks_which(emotiontts: Path) -> None:

@@ -144,6 +144,68 @@ def test_splits_are_those_of_the_tables(tmp_path: Path) -> None:
     assert any("1 lines name a recording again" in note for note in found.notes)
 
 
+def test_json_by_lines_and_lists_is_a_table(tmp_path: Path) -> None:
+    line = '{{"audio_filepath": "/x/wavs/a{0}.wav", "duration": 1.2, "text": "{1}", "meta": {{"speaker": "kim"}}}}'
+    lines = [line.format(number, SENTENCES[number]) for number in range(3)]
+    found = read_layout(table(tmp_path / "nemo", "manifest.jsonl", [*lines, "{torn"]))
+    assert said(found) == [(f"a{number}", "kim", SENTENCES[number]) for number in range(3)]
+    assert [item.id for item in found.refused] == ["manifest.jsonl:4"] and "not used: duration" in found.notes[0]
+    entries = ",".join(f'{{"wav": "a{n}.wav", "text": "{SENTENCES[n]}", "speaker_id": "{n % 2}"}}' for n in range(3))
+    found = read_layout(table(tmp_path / "clova", "train.json", [f"[{entries}]"]))
+    assert said(found) == [(f"a{n}", str(n % 2), SENTENCES[n]) for n in range(3)] and not found.refused
+
+
+def test_a_json_file_for_each_recording_is_read(tmp_path: Path) -> None:
+    for name, written, spoken in (("a0", "64%는", "육십사 퍼센트는"), ("a1", "안녕", "전혀 다른 말이에요")):
+        sound(tmp_path / "source" / f"{name}.wav")
+        text = f'{{"전사정보": {{"OrgLabelText": "{written}", "TransLabelText": "{spoken}"}}'
+        text += f', "파일정보": {{"FileName": "{name}.wav"}}, "화자정보": {{"SpeakerName": "김"}}}}'
+        write_text(tmp_path / "label" / f"{name}.json", text)
+    write_text(tmp_path / "label" / "a2.json", '{"text": "물"}')
+    found = read_layout(tmp_path)
+    assert found.layout == "json" and said(found) == [("a0", "김", "육십사 퍼센트는"), ("a1", "김", "안녕")]
+    assert [(item.id, item.reason) for item in found.refused] == [("a2", "no recording")]
+
+
+def test_kaldi_folders_are_read(tmp_path: Path) -> None:
+    for number in range(4):
+        sound(tmp_path / "wav" / f"a{number}.flac")
+    write_text(
+        tmp_path / "wav.scp", "u0 wav/a0.flac\nu1 flac -c -d -s /x/wav/a1.flac |\nu2 wav/none.wav\nr3 a3.flac", "utf-8"
+    )
+    write_text(tmp_path / "text", "u0 안녕 하세요\nu1 네\nu2 물\nu9 집\nu3 강", "utf-8")
+    write_text(tmp_path / "utt2spk", "u0 kim\nu1 lee\n", "utf-8")
+    write_text(tmp_path / "segments", "u3 r3 0.0 1.0\n", "utf-8")
+    found = read_layout(tmp_path)
+    assert found.layout == "kaldi" and said(found) == [("u0", "kim", "안녕 하세요"), ("u1", "lee", "네")]
+    assert {item.id: item.reason for item in found.refused} == {
+        "u2": "no recording",
+        "u9": "no recording",
+        "u3": "a part of a recording",
+    }
+
+
+def test_ksponspeech_lists_are_read_without_their_marks(tmp_path: Path) -> None:
+    for number in range(2):
+        sound(tmp_path / "KsponSpeech_01" / f"K_{number}.wav")
+    lines = [
+        "KsponSpeech_01/K_0.pcm :: b/ 아/ (3월)/(삼 월)에+ 봐*. n/",
+        "KsponSpeech_01/K_1.pcm :: 네",
+        "K_2.pcm :: 물",
+        "K_3",
+    ]
+    write_text(tmp_path / "scripts" / "train.trn", "\n".join(lines), "utf-8")
+    found = read_layout(tmp_path)
+    assert [(item.written, item.spoken) for item in found.utterances] == [
+        ("아 3월에 봐.", "아 삼 월에 봐."),
+        ("네", "네"),
+    ]
+    assert [(item.id, item.reason) for item in found.refused] == [
+        ("K_2", "no recording"),
+        ("train.trn:4", "not a table line"),
+    ]
+
+
 def test_a_text_beside_each_recording_is_read(tmp_path: Path) -> None:
     for number in range(3):
         sound(tmp_path / "me" / f"말 {number}.M4A")

@@ -47,7 +47,9 @@ app.add_typer(corpus_app, name="corpus")
 def prepare_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts; it is only read.")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to make, or to go on with.")],
-    layout: Annotated[str, typer.Option(help="folders, flat, librispeech or table; auto looks.")] = "auto",
+    layout: Annotated[
+        str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
+    ] = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
@@ -127,7 +129,9 @@ def _split(values: str | None) -> list[str] | None:
 @corpus_app.command("check")
 def check_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts, or a prepared corpus.")],
-    layout: Annotated[str, typer.Option(help="folders, flat, librispeech or table; auto looks.")] = "auto",
+    layout: Annotated[
+        str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
+    ] = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,

@@ -3,6 +3,9 @@
     folders      wav/ beside transcript/ (emotiontts) or txt/ (VCTK), a text file for each recording
     flat         a text file beside each recording
     librispeech  *.trans.txt with a line `ID text` each, the sound files of any kind beside it
+    kaldi        wav.scp, text, utt2spk
+    ksponspeech  *.trn with a line `FILE :: text` each
+    json         a JSON file for each recording (AI Hub)
     table        CSV, TSV, `FILE|text`, filelists: a line names a sound file and its text (LJSpeech, KSS, Piper ...)
 
 The readers are in `malsori.readers`. Nothing is dropped silently: what cannot be an utterance comes back as a `Refusal`
@@ -19,6 +22,9 @@ from malsori.audio.io import SOUND_SUFFIXES
 from malsori.errors import CorpusError
 from malsori.readers.columns import parse_columns
 from malsori.readers.files import Tree, head_of, lines_of, read_text, walk
+from malsori.readers.kaldi import kaldi_folders, read_kaldi
+from malsori.readers.ksponspeech import read_ksponspeech, trn_files
+from malsori.readers.labels import label_files, read_labels
 from malsori.readers.librispeech import read_librispeech, trans_files
 from malsori.readers.records import Found, Note, Refusal, Utterance, text_key, to_nfc
 from malsori.readers.siblings import flat_texts, paired_folders, read_flat, read_paired_folders
@@ -43,7 +49,10 @@ class Layout:
 LAYOUTS: dict[str, Layout] = {
     "folders": Layout(paired_folders, read_paired_folders),
     "librispeech": Layout(trans_files, read_librispeech),
+    "kaldi": Layout(kaldi_folders, read_kaldi),
+    "ksponspeech": Layout(trn_files, read_ksponspeech),
     "table": Layout(table_files, read_tables),
+    "json": Layout(label_files, read_labels),
     "flat": Layout(flat_texts, read_flat),
 }
 
@@ -156,6 +165,7 @@ def _listing(tree: Tree, layout: str, found: list[Utterance | Refusal | Note]) -
 
 _EXPECTED = (
     "expected wav/ beside transcript/ or txt/ (folders), a.wav beside a.txt (flat), *.trans.txt (librispeech), "
+    "wav.scp and text (kaldi), *.trn (ksponspeech), a JSON file for each recording (json), "
     "or a table such as metadata.csv whose lines name a sound file and its text (table)"
 )
 

@@ -19,11 +19,13 @@ from malsori.text.hangul import is_syllable
 #: Names that headers have, without case, spaces, hyphens and underscores.
 NAMES = {
     "path": """path file filename filepath audio audiofile audiopath audiofilepath audiofilename audioid wav wavpath
-        wavfile wavfilename wavs sound soundfile clip recording id uttid utteranceid fileid segmentid name
+        wavfile wavfilename wavs sound soundfile clip recording id uttid utteranceid fileid segmentid name filenm
         파일 파일명 파일이름 음성 음성파일 오디오 녹음 경로""",
     "text": """text sentence transcription transcript script rawtext rawtranscription originaltext written content
-        caption label utterance translabeltext 문장 텍스트 전사 대본 원문 내용 글 자막""",
-    "spoken": """spoken normalized normalizedtext normalizedtranscription textnormalized normtext pronunciation reading
+        caption label utterance
+        orglabeltext stt answerlabeltext 문장 텍스트 전사 대본 원문 내용 글 자막""",
+    "spoken": """spoken normalized normalizedtext normalizedtranscription textnormalized normtext
+        pronunciation reading translabeltext
         발음 읽기 발음전사""",
     "speaker": """speaker speakerid speakername spk spkid spkr clientid voice reader actor user userid
         화자 성우 화자명 낭독자""",
@@ -61,8 +63,12 @@ class Columns:
         place = self.roles.index(role) if role in self.roles else len(cells)
         return cells[place].strip() if place < len(cells) else ""
 
-    def described(self) -> str:
-        """The columns in words: "1 path, 2 text, 3 not used ('kih': ...)"."""
+    def described(self, names: Sequence[str] = ()) -> str:
+        """The columns in words: "1 path, 2 text, 3 not used ('kih': ...)", or by a header's names."""
+        if names:
+            taken = [f"{name} as {role}" for name, role in zip(names, self.roles, strict=False) if role != "_"]
+            left = [name for name, role in zip(names, self.roles, strict=False) if role == "_"]
+            return ", ".join(taken) + (f"; not used: {', '.join(left)}" if left else "")
         said = (
             f"{number} {role}" if role != "_" else f"{number} not used{self.reasons.get(number - 1, '')}"
             for number, role in enumerate(self.roles, start=1)

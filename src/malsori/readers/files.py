@@ -15,6 +15,9 @@ from malsori.audio.io import SOUND_SUFFIXES
 from malsori.errors import CorpusError
 from malsori.readers.records import Refusal, to_nfc
 
+#: Endings that lists give to recordings, which may have been converted since.
+NAMED_SUFFIXES = (*SOUND_SUFFIXES, ".pcm")
+
 #: Folders that are never looked into: what an unpacker leaves, and lists of splits.
 _SKIPPED_FOLDERS = {"__MACOSX", "splits"}
 
@@ -191,7 +194,7 @@ def _kind(path: Path) -> str:
 
 def _name_key(name: str) -> str:
     name = to_nfc(name).casefold()
-    return next((name.removesuffix(suffix) for suffix in SOUND_SUFFIXES if name.endswith(suffix)), name)
+    return next((name.removesuffix(suffix) for suffix in NAMED_SUFFIXES if name.endswith(suffix)), name)
 
 
 def _on_disk(name: str, beside: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
     FILE|text  FILE|text|reading  FILE|speaker|text  FILE|speaker|language|text    LJSpeech, KSS, Piper, VITS ...
     CSV and TSV, with a header or without, quoted or not                           Common Voice, audiofolder, F5-TTS
+    JSON, an object a line or a list of them                                       NeMo, Hugging Face, ClovaCall
     FILE text                                                                      a path, a space, the text
 
 Which column is which is decided by what stands in it, and said (`malsori.readers.columns`).
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from malsori.audio.io import SOUND_SUFFIXES
 from malsori.errors import CorpusError
 from malsori.readers.columns import SPLIT_NAMES, Columns, decide_columns, header_roles, is_reading
-from malsori.readers.files import SoundIndex, Tree, head_of, lines_of, why_unread
+from malsori.readers.files import NAMED_SUFFIXES, SoundIndex, Tree, head_of, lines_of, why_unread
+from malsori.readers.json_rows import JSON_ENDINGS, looks_like_manifest, read_json_rows
 from malsori.readers.records import Found, Note, Refusal, Utterance, to_nfc, utterance
 from malsori.readers.rows import SEPARATORS, Rows, TableRow, find_separator, read_rows
 
@@ -87,7 +88,8 @@ def read_table(table: Path, sounds: SoundIndex, columns: Columns | None = None) 
     """
     is_sound = _sound_test(sounds, table)
     try:
-        rows = read_rows(table, is_sound)
+        is_json = table.suffix.lower() in JSON_ENDINGS
+        rows = read_json_rows(table) if is_json else read_rows(table, is_sound)
     except CorpusError as error:
         yield Refusal(to_nfc(table.name), why_unread(error), str(error))
         return
@@ -110,9 +112,10 @@ class _Table:
     def described(self) -> str:
         """How the table is read, in words."""
         header = "a header, " if len(self.body) < len(self.rows.rows) else ""
+        names = self.rows.rows[0].cells if header else ()
         notes = "".join(f"; {note}" for note in self.rows.notes)
-        parted = f"{header}{SEPARATORS[self.rows.separator]} between columns"
-        return f"{self.path}: {parted}: {self.columns.described()}{notes}"
+        parted = f"{header}{SEPARATORS[self.rows.separator]} between columns" if self.rows.separator else "JSON"
+        return f"{self.path}: {parted}: {self.columns.described(names)}{notes}"
 
     @property
     def speaker(self) -> str:
@@ -166,9 +169,9 @@ def _from_row(table: _Table, row: TableRow, sounds: SoundIndex) -> Utterance | R
     try:
         path = sounds.find(name, table.path.parent)
     except CorpusError as error:
-        return Refusal(_stem(name), "several recordings of that name", f"{place}: {error}")
+        return Refusal(sound_id(name), "several recordings of that name", f"{place}: {error}")
     if path is None:
-        return Refusal(_stem(name), "no recording", f"{place}: no sound file '{name}'")
+        return Refusal(sound_id(name), "no recording", f"{place}: no sound file '{name}'")
     split = SPLIT_NAMES.get(table.columns.cell(cells, "split").casefold(), split_of(table.path))
     speaker = table.columns.cell(cells, "speaker") or table.speaker
     return utterance(path, text, table.columns.cell(cells, "spoken") or (*more, text)[0], speaker, split)
@@ -186,15 +189,19 @@ def _sound_test(sounds: SoundIndex, table: Path) -> Callable[[str], bool]:
     return is_sound
 
 
-def _stem(name: str) -> str:
+def sound_id(name: str) -> str:
     """Return the id that a table's name of a sound file would have."""
-    last = PurePosixPath(to_nfc(name).replace("\\", "/")).name
-    return next((last[: -len(suffix)] for suffix in SOUND_SUFFIXES if last.lower().endswith(suffix)), last)
+    last = PurePosixPath(to_nfc(name.strip()).replace("\\", "/")).name
+    return next((last[: -len(suffix)] for suffix in NAMED_SUFFIXES if last.lower().endswith(suffix)), last)
 
 
 def _may_be_table(path: Path, texts: Counter[Path]) -> bool:
     name = path.name.casefold()
-    if path.suffix.lower() not in _ENDINGS or name.endswith(".trans.txt") or name.startswith(_NO_TABLES):
+    if (
+        path.suffix.lower() not in (*_ENDINGS, *JSON_ENDINGS)
+        or name.endswith(".trans.txt")
+        or name.startswith(_NO_TABLES)
+    ):
         return False
     return path.suffix.lower() != ".txt" or _has_usual_name(path) or texts[path.parent] <= _FEW
 
@@ -205,6 +212,8 @@ def _has_usual_name(path: Path) -> bool:
 
 def _looks_like_table(path: Path, sounds: SoundIndex, any_name: bool) -> bool:
     """Return whether columns are parted in a file's first lines, and cells name sound files, or its name is usual."""
+    if path.suffix.lower() in JSON_ENDINGS:
+        return looks_like_manifest(path)
     lines = [line for line in lines_of(head_of(path)) if line.strip()][:50]
     separator, found = find_separator(lines, _sound_test(sounds, path))
     # a table of which no recording is there must still be told: its name or ending says what it is
