@@ -25,6 +25,9 @@ VOICE_RATE = 22050
 _SHOWN = 10
 
 
+LayoutOption = Annotated[
+    str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
+]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(help="What each column of a table is: path,speaker,_,text; also spoken, split. [default: looks]"),
@@ -47,9 +50,7 @@ app.add_typer(corpus_app, name="corpus")
 def prepare_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts; it is only read.")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to make, or to go on with.")],
-    layout: Annotated[
-        str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
-    ] = "auto",
+    layout: LayoutOption = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
@@ -129,9 +130,7 @@ def _split(values: str | None) -> list[str] | None:
 @corpus_app.command("check")
 def check_corpus(
     source: Annotated[Path, typer.Argument(help="Folder of recordings and texts, or a prepared corpus.")],
-    layout: Annotated[
-        str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
-    ] = "auto",
+    layout: LayoutOption = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognizers.")] = 22050,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
