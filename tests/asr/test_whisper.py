@@ -281,11 +281,11 @@ def test_a_recognizer_that_writes_digits_is_scored_by_how_they_are_read(monkeypa
     one.frontend = Frontend(morphology=False)
     assert one.decoder.output_is_normalized
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("3개, 있어요!", "ko", 1.0, ()))
-    assert _transcript(one, silence(1.0), RATE) == "3개, 있어요!"
+    assert _transcript(one, silence(1.0), RATE, "세 개 있어요") == "3개, 있어요!"
     one.decoder.output_is_normalized = False
-    assert _transcript(one, silence(1.0), RATE) == "세 개 있어요"
+    assert _transcript(one, silence(1.0), RATE, "세 개 있어요") == "세 개 있어요"
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("나무 क", "ko", 1.0, ()))
-    assert _transcript(one, silence(1.0), RATE) == "나무"
+    assert _transcript(one, silence(1.0), RATE, "나무") == "나무"
 
 
 def test_what_a_checkpoint_cannot_be_asked_is_refused() -> None:

@@ -142,11 +142,11 @@ def test_a_voice_of_it_speaks_at_a_speed_and_its_durations_sum_to_the_frames(spe
     assert np.isfinite(spoken.mel).all()
 
 
-def test_a_pitch_that_a_tacotron_cannot_change_is_refused():
+def test_an_energy_that_a_tacotron_cannot_change_is_refused():
     config = ONE.model_copy(update={"vocab": len(PHONEMES)})
     voice = saved_voice(config, Tacotron(config), "tacotron")
-    with pytest.raises(OptionError, match="pitch 2: a tacotron has no such control"):
-        TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(pitch=2.0))
+    with pytest.raises(OptionError, match="energy 2: a tacotron has no such control"):
+        TacotronAdapter(voice).synthesize(SynthesisInput(("a",), ""), SayOptions(energy=2.0))
 
 
 # NVIDIA's format

@@ -54,7 +54,7 @@ def list_models(
         speakers = f"  speakers: {', '.join(model.facts.speakers)}" if model.facts.speakers else ""
         print(f"{model.name:24} {model.facts.system:12} {rate:6} Hz {size:>9}  {model.facts.license}{speakers}")
     for one in others:
-        print(f"{one.name:24} {'(aligner)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
+        print(f"{one.name:24} {'(part)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
     if not names:
         print("malsori itself: Apache-2.0. NOTICE and docs/licenses.md say what ships.", file=sys.stderr)
 
