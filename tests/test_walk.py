@@ -20,7 +20,7 @@ def walked():
 def test_a_text_is_read_once_and_each_part_of_the_voice_is_asked_once(walked):
     rooms = walked("say").rooms
     assert rooms["tts"] == {"Voice.say": 1}
-    assert rooms["text"] == {"clean": 1, "Frontend.read": 1, "SymbolTable.encode": 1}  # then its phonemes' ids in the alphabet
+    assert rooms["text"] == {"clean": 1, "Frontend.read": 1, "SymbolTable.encode": 1}  # its phonemes as ids
     assert rooms["models"] == {"FastSpeech2.infer": 1, "Vocos.infer": 1}
     assert rooms["alignment"] == {"alignment_of": 1}
 
