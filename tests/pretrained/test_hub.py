@@ -55,7 +55,8 @@ def test_models_names_the_license_of_all_weights_that_ship(capsys: pytest.Captur
     told = capsys.readouterr()
     ships = {path.name for path in (Path(cli.__file__).parents[1] / "assets").iterdir() if path.is_dir()}
     assert {line.split()[0] for line in told.out.splitlines()} == ships
-    licenses = {line.split()[0]: line.partition("  speakers: ")[0].rpartition("  ")[2] for line in told.out.splitlines()}
+    lines = [line.partition("  speakers: ")[0] for line in told.out.splitlines()]
+    licenses = {line.split()[0]: line.rpartition("  ")[2] for line in lines}
     assert {name for name, license in licenses.items() if license == "MIT"} == {"silero-vad", "whisper-base-ko"}
     assert set(licenses.values()) == {"MIT", "CC BY-NC-SA 4.0"}
     assert "Apache-2.0" in told.err
