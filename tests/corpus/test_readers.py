@@ -3,13 +3,15 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from malsori.audio.io import audio_info, load_audio, read_sound, save_audio
 from malsori.corpus.layouts import Listing, read_layout
-from malsori.errors import CorpusError
+from malsori.errors import CorpusError, SoundWarning
 from malsori.readers.columns import is_reading
 
-from .conftest import SENTENCES, write_text
+from .conftest import SENTENCES, buzz, write_text
 
 
 def sound(path: Path) -> None:
@@ -204,6 +206,23 @@ def test_ksponspeech_lists_are_read_without_their_marks(tmp_path: Path) -> None:
         ("K_2", "no recording"),
         ("train.trn:4", "not a table line"),
     ]
+
+
+def test_sound_without_a_header_is_read_as_korean_corpora_have_it(tmp_path: Path) -> None:
+    wave = (buzz(0.5) * 32768).astype("<i2")
+    (tmp_path / "a0.pcm").write_bytes(wave.tobytes())
+    write_text(tmp_path / "dev.trn", "a0.pcm :: 네", "utf-8")
+    (found,) = read_layout(tmp_path).utterances
+    read = read_sound(found.audio_path)
+    with pytest.warns(SoundWarning, match="no header: read as 16000 Hz"):
+        load_audio(found.audio_path)
+    assert read.sample_rate == 16000 and not read.missing and audio_info(found.audio_path).seconds == 0.5
+    np.testing.assert_array_equal(read.wave * 32768, wave)
+    (tmp_path / "a0.pcm").write_bytes(wave.tobytes()[:-1])
+    assert read_sound(found.audio_path).missing == "ends in half a sample"
+    save_audio(tmp_path / "a1.wav", buzz(0.5), 16000)
+    os.rename(tmp_path / "a1.wav", tmp_path / "a0.pcm")  # a header says more than the ending
+    assert audio_info(found.audio_path).samples == 8000
 
 
 def test_a_text_beside_each_recording_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 WAV, FLAC, Ogg, Opus, MP3 and AIFF are read by libsndfile; M4A, WebM, MP4 and what libsndfile refuses by PyAV, whose
 wheel brings its own decoders, so nothing needs to be on the PATH. PyAV is an extra, for its wheels also hold the
-encoders x264 and x265, which are GPL. All that is there is read; what is missing is told in one line.
+encoders x264 and x265, which are GPL. Headerless .pcm is taken for what Korean corpora have in it, and that is said.
+All that is there is read; what is missing is told in one line.
 """
 
 import itertools
@@ -29,6 +30,9 @@ from malsori.files import atomic_file
 
 #: Endings of files that may hold speech: what `sound_files` finds, and every reader of folders with it.
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".aif", ".aiff")
+
+#: Ending of sound without any header, and its rate: Korean corpora (KsponSpeech, AI Hub) hold one channel of 16 bits.
+RAW_SUFFIX, RAW_RATE = ".pcm", 16_000
 
 _LOADED_SECONDS = 60.0  # read at a time where all is wanted
 
@@ -165,13 +169,17 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _warn(path: Path | str, missing: str) -> None:
-    if missing:
-        warnings.warn(f"{path}: {missing}", SoundWarning, stacklevel=3)
+    with _opened(Path(path)) as file:
+        assumed = f"no header: read as {RAW_RATE} Hz, 16 bits, one channel" if _is_raw(Path(path), file) else ""
+    if missing or assumed:
+        warnings.warn(f"{path}: {'; '.join(filter(None, (assumed, missing)))}", SoundWarning, stacklevel=3)
 
 
 def _header(path: Path) -> AudioInfo | None:
     """Return what the headers of a file's recordings say together; None where one does not tell, or lies."""
     with _opened(path) as file:
+        if _is_raw(path, file):
+            return AudioInfo(RAW_RATE, 1, path.stat().st_size // 2)
         found = [length(PartFile(file, part)) for part in parts_of(file)]
     told = [one for one in found if one]
     if len(told) < len(found) or not told:
@@ -209,6 +217,9 @@ def _blocks(path: Path, seconds: float, told: list[str]) -> Iterator[Block]:
     """
     found, needed = False, ""
     with _opened(path) as file:
+        if _is_raw(path, file):
+            yield from _raw_blocks(file, seconds, told)
+            return
         try:
             for part in parts_of(file):
                 outcome = Outcome()
@@ -225,6 +236,20 @@ def _blocks(path: Path, seconds: float, told: list[str]) -> Iterator[Block]:
         raise AudioError(f"{path}: {_why_nothing(told, needed)}")
     if needed:
         told.append(needed)
+
+
+def _is_raw(path: Path, file: BinaryIO) -> bool:
+    """Return whether a file's ending says that it has no header, and it begins with none."""
+    start = file.read(4) if path.suffix.lower() == RAW_SUFFIX else b""
+    file.seek(0)
+    return bool(start) and start not in (b"RIFF", b"fLaC", b"OggS")
+
+
+def _raw_blocks(file: BinaryIO, seconds: float, told: list[str]) -> Iterator[Block]:
+    while content := file.read(2 * round(seconds * RAW_RATE)):
+        if len(content) % 2:
+            told.append("ends in half a sample")
+        yield np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32)[:, None] / 32768, RAW_RATE
 
 
 def _why_nothing(told: list[str], needed: str) -> str:

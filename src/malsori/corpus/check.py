@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malsori.audio.io import audio_info, load_audio
+from malsori.audio.io import audio_info, read_sound
 from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 from malsori.corpus import folder
@@ -188,7 +188,7 @@ def _measure_utterance(job: tuple[Utterance, AudioConfig]) -> UtteranceStats | R
     if not pitch.any():
         return Refusal(utterance.id, "no voice", f"{utterance.audio_path}: no frame has a pitch: noise or a whisper")
     header = audio_info(utterance.audio_path)
-    quality = measure_audio_quality(load_audio(utterance.audio_path), header.sample_rate, header.channels)
+    quality = measure_audio_quality(read_sound(utterance.audio_path).wave, header.sample_rate, header.channels)
     jamo = to_jamo("".join(sign for sign in normalized if is_syllable(sign) or sign == " "))
     needed = len(jamo) + sum(one == other for one, other in itertools.pairwise(jamo))
     tone = float(np.exp(np.log(pitch[pitch > 0]).mean()))
@@ -197,7 +197,7 @@ def _measure_utterance(job: tuple[Utterance, AudioConfig]) -> UtteranceStats | R
 
 def _fit(recognizer: "SavedModel", utterance: Utterance) -> float:
     rate = recognizer.facts.audio.sample_rate
-    return text_fit(recognizer, load_audio(utterance.audio_path, rate), rate, reading(utterance.spoken))
+    return text_fit(recognizer, read_sound(utterance.audio_path, rate).wave, rate, reading(utterance.spoken))
 
 
 def _statistics(stats: list[UtteranceStats]) -> dict[str, float | int]:

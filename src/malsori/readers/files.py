@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from malsori.audio.io import SOUND_SUFFIXES
+from malsori.audio.io import RAW_SUFFIX, SOUND_SUFFIXES
 from malsori.errors import CorpusError
 from malsori.readers.records import Refusal, to_nfc
 
-#: Endings that lists give to recordings, which may have been converted since.
-NAMED_SUFFIXES = (*SOUND_SUFFIXES, ".pcm")
+#: Endings of recordings in a corpus.
+NAMED_SUFFIXES = (*SOUND_SUFFIXES, RAW_SUFFIX)
 
 #: Folders that are never looked into: what an unpacker leaves, and lists of splits.
 _SKIPPED_FOLDERS = {"__MACOSX", "splits"}
@@ -89,7 +89,7 @@ class SoundIndex:
         exact = to_nfc(path.name) == wanted.name or to_nfc(path.stem) == wanted.name
         kind = path.suffix.lower() == wanted.suffix.lower()
         near = path.parent == beside or path.parent.parent == beside
-        return agreeing, exact, kind, near, -SOUND_SUFFIXES.index(path.suffix.lower())
+        return agreeing, exact, kind, near, -NAMED_SUFFIXES.index(path.suffix.lower())
 
 
 def walk(source: Path) -> Tree:
@@ -105,7 +105,7 @@ def walk(source: Path) -> Tree:
     for folder, names in _folders(source):
         for name in sorted(names):
             path = Path(folder, name)
-            is_sound = path.suffix.lower() in SOUND_SUFFIXES
+            is_sound = path.suffix.lower() in NAMED_SUFFIXES
             kind = _kind(path)
             if kind:
                 if is_sound:
@@ -201,6 +201,6 @@ def _on_disk(name: str, beside: Path) -> Path | None:
     """Return a sound file outside of the tree that a path leads to, from the root or from the table."""
     try:
         path = beside / name
-        return path if path.suffix.lower() in SOUND_SUFFIXES and path.is_file() else None
+        return path if path.suffix.lower() in NAMED_SUFFIXES and path.is_file() else None
     except (OSError, ValueError):  # a name too long, or with a NUL
         return None

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from malsori.audio.io import SOUND_SUFFIXES
 from malsori.errors import CorpusError
 from malsori.readers.columns import is_reading
-from malsori.readers.files import lines_of, read_text
+from malsori.readers.files import NAMED_SUFFIXES, lines_of, read_text
 from malsori.readers.records import Refusal
 
 #: Signs between columns, and how messages name them.
@@ -132,4 +131,4 @@ def _bars_are_text(lines: Sequence[str]) -> bool:
 
 
 def _is_path(cell: str) -> bool:
-    return cell.lower().endswith(SOUND_SUFFIXES)
+    return cell.lower().endswith(NAMED_SUFFIXES)
