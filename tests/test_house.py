@@ -44,7 +44,7 @@ FLOORS = (
 ROOMS = {
     "alignment": (12, 1120),
     "asr": (11, 1050),
-    "audio": (18, 1560),
+    "audio": (18, 1580),
     "cli": (13, 1360),
     "corpus": (14, 1820),
     "decode": (7, 580),
