@@ -1,11 +1,15 @@
 """How well, how fast and in how little memory malsori aligns.
 
     python bench/alignment.py [--part boundaries|search] [--text FILE] [--sentences 400] [--work DIR] [--repeats 3]
+    python bench/alignment.py --part phones --text FILE --sentences 600 --voices ko+f2,... --speeds 100,... --out FILE
 
 boundaries: speech of espeak-ng, whose times are exact (`malsori corpus synthesize`): how far each aligner's boundaries
 lie from the truth on the test split, whose sentences and speeds stand in no other. Counted are the beginning of every
 phoneme and the end of one before a pause; not those inside spans that espeak-ng does not tell apart (see
 malsori.corpus.espeak). The last column is CPU time, learning included, the recogniser's own left out.
+
+phones: phone models of synthetic voices, from a flat start on all that is spoken, written to a file, as
+`phones-ko-espeak` was made.
 
 search: time and memory of the exact CTC alignment, beside torchaudio's where that is installed. Each size runs in a
 process of its own, so that peak memory is that size's alone. Scores are random and sharp, as a recogniser's are: 70
@@ -63,11 +67,11 @@ class Spoken:
         return 1000 * np.abs(ends[counted] - self.truth[counted])
 
 
-def oracle(work: Path, text: Path | None, sentences: int) -> dict[str, list[Spoken]]:
+def oracle(work: Path, text: Path | None, options: SynthesisOptions) -> dict[str, list[Spoken]]:
     """Return what espeak-ng says, by split; each recording encoded by the built-in recogniser."""
     lines = text.read_text(encoding="utf-8").splitlines() if text else None
     lines = [line for line in lines if len(line) >= SHORTEST_LINE] if lines else None
-    print("\n".join(synthesize(work, SynthesisOptions(sentences=sentences), lines).lines()))
+    print("\n".join(synthesize(work, options, lines).lines()))
     model, frontend = load_recognizer("conformer-ko").model, Frontend()
     spoken: dict[str, list[Spoken]] = {split: [] for split in SPLITS}
     for item in read_layout(work).utterances:
@@ -182,15 +186,26 @@ def search(repeats: int) -> None:
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=("boundaries", "search"), help="one alone; both when not given")
+    parser.add_argument(
+        "--part", choices=("boundaries", "phones", "search"), help="one; the first and last if not given"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sentences", type=int, default=400)
     parser.add_argument("--text", type=Path, help="sentences to speak, one a line; malsori's own when not given")
     parser.add_argument("--work", type=Path, help="keep the speech in this folder; a temporary one when not given")
+    parser.add_argument("--voices", default="ko,ko+f2,ko+m3,ko+f4,ko+m7", help="of espeak-ng")
+    parser.add_argument("--speeds", default="120,140,165,190,220", help="words a minute")
+    parser.add_argument("--out", type=Path, help="phones: the file to write")
     options = parser.parse_args()
+    speeds = tuple(int(speed) for speed in options.speeds.split(","))
+    said = SynthesisOptions(sentences=options.sentences, voices=tuple(options.voices.split(",")), speeds=speeds)
     if options.part != "search":
         with tempfile.TemporaryDirectory() as folder:
-            boundaries(oracle(options.work or Path(folder), options.text, options.sentences))
+            spoken = oracle(options.work or Path(folder), options.text, said)
+        if options.part == "phones":
+            train_flat_start([item.sound(True) for items in spoken.values() for item in items]).save(options.out)
+            return
+        boundaries(spoken)
     if options.part != "boundaries":
         search(options.repeats)
 

@@ -128,9 +128,14 @@ def aligned_texts(monkeypatch):
     texts = []
 
     class Recognizer:
-        def align(self, sound, text):
+        def align(self, sound, text, *, on_progress=None):
             texts.append(text)
-            return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), duration=1.5)
+            if Path(sound).name.startswith("bad"):
+                raise AudioError(f"{sound}: damaged or cut short")
+            score, words = (-5.0, ()) if text == "틀린 글" else (-0.5, ())
+            if text == "반만 맞다":
+                words = (Span("맞다", 1.0, 2.5),)
+            return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), 1.5, score, words)
 
     monkeypatch.setattr("malsori.asr.recognizer.load_aligner", lambda name, **_where: Recognizer())
     return texts
@@ -142,8 +147,10 @@ def test_align_prints_the_form_that_is_asked_for(aligned_texts, capsys):
         "words": [{"text": "사랑해", "start": 0.25, "end": 1.0}],
         "syllables": [],
         "phones": [{"text": "ㅏ", "start": 0.5, "end": 1.0}],
+        "score": -0.5,
+        "mismatches": [],
     }
-    assert cli.run(["align", "a.wav", "사랑해", "--format", "srt"]) == 0
+    assert cli.run(["align", "a.wav", "사랑해", "-f", "srt"]) == 0
     assert capsys.readouterr().out == "1\n00:00:00,250 --> 00:00:01,000\n사랑해\n"
     assert cli.run(["align", "a.wav", "사랑해"]) == 0
     assert capsys.readouterr().out.startswith('File type = "ooTextFile"')
@@ -220,6 +227,58 @@ def test_align_takes_the_text_itself_or_a_file_of_it(aligned_texts, tmp_path, ca
     assert "not UTF-8" in capsys.readouterr().err
     assert cli.run(["align", "a.wav", str(tmp_path / "no.txt")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_align_takes_the_text_beside_a_sound_and_a_folder_to_write_into(aligned_texts, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    sound = tmp_path / "a.wav"
+    assert cli.run(["align", str(sound)]) == 2
+    assert f"{sound}: has no text; write it into {tmp_path / 'a.txt'}, or give it" in capsys.readouterr().err
+    (tmp_path / "a.txt").write_text("사랑해", encoding="utf-8")
+    assert cli.run(["align", str(sound), "-o", str(tmp_path / "out"), "-f", "vtt"]) == 0
+    assert aligned_texts == ["사랑해"]
+    assert (tmp_path / "out" / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT")
+
+
+def test_align_tells_where_text_and_sound_do_not_belong_together(aligned_texts, tmp_path, capsys):
+    assert cli.run(["align", "a.wav", "틀린 글"]) == 0
+    assert "malsori: a.wav: the text does not seem to be what is said: score -5.0" in capsys.readouterr().err
+    assert cli.run(["align", "a.wav", "반만 맞다"]) == 0
+    assert "a.wav: text and sound do not seem to belong together at 1.0-2.5 s (맞다)" in capsys.readouterr().err
+    assert cli.run(["align", "a.wav", "사랑해"]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_folder_is_aligned_file_by_file_and_what_fails_is_named_at_the_end(aligned_texts, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name, text in (("가", "사랑해"), ("bad", "사랑해"), ("sub/c", "틀린 글"), ("none", None), ("latin", "사랑해")):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / f"{name}.wav").touch()
+        if text:
+            (source / f"{name}.txt").write_bytes(text.encode("cp949" if name == "latin" else "utf-8"))
+    assert cli.run(["align", str(source)]) == 2
+    assert "is a folder: give the folder for its alignments with -o FOLDER" in capsys.readouterr().err
+    assert cli.run(["align", str(source), "-o", str(out), "-f", "json"]) == 2
+    told = capsys.readouterr().err
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.json")) == ["sub/c.json", "가.json"]
+    assert "bad.wav: damaged or cut short" in told and "none.txt, or give it" in told and "latin.txt: not UTF-8" in told
+    assert "c.wav: the text does not seem to be what is said" in told
+    assert told.splitlines()[-1].startswith("malsori: 3 of 5 failed: ")
+
+
+def test_a_folders_texts_may_stand_in_a_table_or_in_a_known_layout(aligned_texts, tmp_path, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.wav").touch()
+    (source / "metadata.csv").write_text("a|사랑해\nb|없다\n", encoding="utf-8")
+    (tmp_path / "table.tsv").write_text("a.wav\t다른 글\n", encoding="utf-8")
+    assert cli.run(["align", str(source), "-o", str(tmp_path / "out")]) == 2
+    assert "metadata.csv:2: no sound file 'b'" in capsys.readouterr().err
+    assert (tmp_path / "out" / "a.TextGrid").is_file() and aligned_texts == ["사랑해"]
+    assert cli.run(["align", str(source), str(tmp_path / "table.tsv"), "-o", str(tmp_path / "other")]) == 0
+    assert aligned_texts[1:] == ["다른 글"]
+    assert cli.run(["align", str(source), "사랑해", "-o", str(tmp_path / "other")]) == 2
+    assert "for a folder give a table" in capsys.readouterr().err
 
 
 def test_a_long_sound_tells_its_progress_in_a_log_a_line_a_minute_of_it(tmp_path: Path, capsys) -> None:

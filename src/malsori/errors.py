@@ -57,5 +57,9 @@ class OptionError(MalsoriError):
     """An option of a call is out of its bounds, or the system that it is asked of does not have it."""
 
 
+class BatchError(MalsoriError):
+    """Some of many files could not be worked through; each was told, and the others are done."""
+
+
 class MissingExtraError(MalsoriError):
     """A command needs a package that only an extra of malsori installs; the message says which."""

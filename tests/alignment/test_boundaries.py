@@ -11,6 +11,7 @@ from malsori.alignment.boundaries import (
     force_align,
     map_adapt,
     refine,
+    select_model,
     select_recordings,
     train_flat_start,
 )
@@ -120,7 +121,7 @@ def test_every_pass_makes_what_was_heard_more_probable(spoken: list[tuple[Readin
 def test_a_long_recording_is_aligned_a_stretch_at_a_time_as_its_parts_are(
     spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("malsori.alignment.boundaries.built_in", lambda: learnt)
+    monkeypatch.setattr("malsori.alignment.boundaries.built_in", lambda: (learnt,))
     monkeypatch.setattr("malsori.alignment.boundaries.CHUNK_SECONDS", 4.0)
     some = spoken[:8]
     words = [word for reading, _, _ in some for word in "".join(reading.phonemes).strip("^.").replace(",", " ").split()]
@@ -175,8 +176,30 @@ def test_models_come_back_from_disk_and_wrong_files_are_refused(learnt: GmmHmm, 
         GmmHmm.load(tmp_path / "fewer.safetensors")
 
 
-def test_the_built_in_models_know_every_sounded_phoneme() -> None:
-    model = built_in()
+@pytest.mark.parametrize("number", range(2))
+def test_the_built_in_models_know_every_sounded_phoneme(number: int) -> None:
+    model = built_in()[number]
     sounded = [STATES * PHONEMES.encode([symbol])[0] for symbol in "ㄱㄴㅅㅎㅏㅣㅡ"]
     assert np.ptp(model.means[sounded, :, 0].mean(1)) > 1  # they differ: it has learnt
     assert np.allclose(np.exp(model.log_weights).sum(1), 1, atol=1e-2)
+
+
+def test_a_search_whose_bounds_are_wrong_is_moved_until_the_path_leans_on_none(
+    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm
+) -> None:
+    reading, wave, truth = spoken[0]
+    wrong = np.minimum(truth + 0.55, len(wave) / RATE)  # further than the search goes at once
+    ends = force_align(learnt, alignment_input(reading, wave, RATE, wrong))
+    assert np.abs(ends - truth).max() < 0.03
+    np.testing.assert_allclose(refine(reading, [wave], RATE, wrong)[-1], len(wave) / RATE)
+
+
+def test_the_model_is_taken_under_which_a_recording_is_more_probable(
+    spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm
+) -> None:
+    sounds = [alignment_input(reading, wave, RATE) for reading, wave, _ in spoken[:2]]
+    other = initialize_flat([sound.features for sound in sounds])
+    assert select_model((other, learnt), sounds) is select_model((learnt, other), sounds) is learnt
+    assert select_model((other,), sounds) is other
+    too_short = alignment_input(reading_of("ㄴㅏ.ㅁㅜ.ㄴㅏ.ㅁㅜ"), np.full(1600, 0.1, dtype=np.float32), RATE)
+    assert select_model((other, learnt), [too_short, *sounds]) is learnt

@@ -98,7 +98,7 @@ def test_confidence_is_the_probability_in_a_phonemes_own_frames() -> None:
     log_probs[2] = np.log(1 / len(PHONEMES))
     times = time_phonemes(reading, log_probs, loudness, STEP, 0.06)
     assert times.confidences.tolist() == pytest.approx([1, 0.9, 1 / len(PHONEMES), 1])
-    assert times.score == pytest.approx((np.log(0.9) + np.log(1 / len(PHONEMES))) / 2)
+    assert times.score == pytest.approx(0, abs=1e-6)  # nothing is more probable anywhere
     assert times.starts.tolist() == [0, *times.ends[:-1]]
 
 
@@ -188,3 +188,26 @@ def test_spoken_words_that_were_written_as_one_are_one_word() -> None:
     assert "".join(span.text for span in alignment.syllables) == "".join(word.spoken for word in reading.words)
     edges = [edge for span in alignment.words for edge in (span.start, span.end)]
     assert edges == sorted(edges)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('그는 "좋아요!"라고 (웃으며) 말했다.', ["그는", '"좋아요!"라고', "(웃으며)", "말했다."]),
+        ("『책』을 3시 30분에 샀어요… 정말?", ["『책』을", "3시", "30분에", "샀어요…", "정말?"]),
+        ("[음악] 안녕 — 반가워요!", ["[음악]", "안녕 —", "반가워요!"]),
+        ("나는 ( 빈칸 ) 안", ["나는", "( 빈칸 )", "안"]),
+        ("- 안녕\n- 잘 가~", ["- 안녕", "- 잘", "가~"]),
+        ("가격은 $5 (약 6,000원)입니다.", ["가격은", "$5", "(약", "6,000원)입니다."]),
+        ("3 · 1절, 그래서,그런데", ["3 · 1절,", "그래서,그런데"]),
+        ("… 네 .", ["… 네 ."]),
+    ],
+)
+def test_words_are_the_eojeols_as_they_are_written_with_every_mark(text: str, words: list[str]) -> None:
+    reading = Frontend().read(text)
+    ends = np.arange(1, len(reading.phonemes) + 1) / 10
+    alignment = alignment_of(reading, ends)
+    assert [word.text for word in alignment.words] == words
+    assert " ".join(words).split() == reading.written.split()  # nothing lost, nothing twice
+    sounded = [(span.start, span.end) for span in alignment.phones]
+    assert (alignment.words[0].start, alignment.words[-1].end) == (sounded[0][0], sounded[-1][1])

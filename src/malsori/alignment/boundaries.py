@@ -1,7 +1,8 @@
 """Where one phoneme turns into the next, to 5 ms: a second look at a sound, after a recognizer's or instead of it.
 
 A recognizer's spikes, where there are any, only bound the search: each phoneme is sought within a quarter of a second
-of its spike. Silence is placed twice: first wherever the text has a boundary; then only where it lasted long enough to
+of its spike, and where the path leans on such a bound the search is moved there and made again, as the recognizer may
+err by more. Silence is placed twice: first wherever the text has a boundary; then only where it lasted long enough to
 be a pause, so that a stop keeps its closure. Last, a boundary goes to where the spectrum changes most within 15 ms.
 """
 
@@ -13,7 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from malsori.alignment.gmm import AUDIO, GmmHmm, built_in, extract_mfcc, initialize_flat, reestimate, spectral_change
+from malsori.alignment.gmm import (
+    AUDIO,
+    GmmHmm,
+    built_in,
+    extract_mfcc,
+    initialize_flat,
+    reestimate,
+    spectral_change,
+)
 from malsori.alignment.hmm import STATES, StateGraph, best_path, build_state_graph
 from malsori.alignment.phonemes import COMMA_PAUSE_SECONDS, WORD_PAUSE_SECONDS
 from malsori.errors import AlignmentError
@@ -22,6 +31,8 @@ from malsori.text.symbols import SPACE
 
 #: How far from a recognizer's spike a phoneme is sought: CTC is up to a tenth of a second late, and errs.
 SEARCH_RADIUS_SECONDS = 0.25
+#: A path that leaves a boundary further behind than this leans on the bounds: they are moved, so many times at most.
+_SETTLED_SECONDS, _MAX_MOVES = SEARCH_RADIUS_SECONDS / 2, 4
 #: EM passes from a flat start: any state at any time; then near the path found so far, with one, two and
 #: four components a state.
 FLAT_PASSES = (6, 4, 4, 4)
@@ -143,12 +154,27 @@ def force_align(model: GmmHmm, sound: AlignmentInput) -> Float[np.ndarray, " tok
 
     Raises: AlignmentError if the sound is too short for the reading, or no path leads through it.
     """
-    first = _viterbi_ends(model, sound, None)
+    sound, first, _ = _settle(model, sound)
     lasted = np.diff(first, prepend=0.0)
     min_seconds = [COMMA_PAUSE_SECONDS if symbol != SPACE else WORD_PAUSE_SECONDS for symbol in sound.reading.phonemes]
     silences = lasted >= np.array(min_seconds)
     silences[[0, -1]] = True
     return _snap_to_spectral_change(_viterbi_ends(model, sound, silences), sound)
+
+
+def select_model(models: Sequence[GmmHmm], sounds: Sequence[AlignmentInput]) -> GmmHmm:
+    """Return the one of some phone models under which recordings are most probable: whose speakers they resemble."""
+
+    def log_likelihood(model: GmmHmm) -> float:
+        total = 0.0
+        for sound in sounds:
+            try:
+                total += _settle(model, sound)[2]
+            except AlignmentError:  # told when it is aligned itself
+                continue
+        return total
+
+    return max(models, key=log_likelihood) if len(models) > 1 else models[0]
 
 
 def refine(
@@ -157,16 +183,16 @@ def refine(
     sample_rate: int,
     ctc_boundaries: Float[np.ndarray, " tokens"],
 ) -> Float[np.ndarray, " tokens"]:
-    """Return where each phoneme ends in a recording that stands alone, by the model that comes with malsori.
+    """Return where each phoneme ends in a recording that stands alone, by the models that come with malsori.
 
-    A long one is aligned chunk by chunk, from pause to pause; the model adapts as it goes.
+    A long one is aligned chunk by chunk, from pause to pause: the first chooses the model, which adapts as it goes.
 
     Args:
         pieces: the sound, one after another; a single one will do.
         ctc_boundaries: where each phoneme ends by CTC, in seconds (`time_phonemes`).
     Raises: AlignmentError as `force_align`.
     """
-    model, ends = built_in(), ctc_boundaries.copy()
+    model, ends = None, ctc_boundaries.copy()
     edges, pending, begun = _pauses(reading, ctc_boundaries), np.zeros(0, dtype=np.float32), 0
     waiting = iter(pieces)
     for (first, begin), (last, end) in itertools.pairwise(edges):
@@ -183,6 +209,8 @@ def refine(
             reading, phonemes=reading.phonemes[first : last + 1], phoneme_words=reading.phoneme_words[first : last + 1]
         )
         sound = alignment_input(part, wave, sample_rate, ctc_boundaries[first : last + 1] - begin)
+        model = model or select_model(built_in(), [sound])
+        sound = _settle(model, sound)[0]
         model = map_adapt(model, [sound])
         placed = force_align(model, sound) + begin
         ends[first : last + final] = placed if final else placed[:-1]
@@ -247,11 +275,25 @@ def _ctc_delay(sounds: Sequence[AlignmentInput]) -> float:
     return float(np.median(np.concatenate(late)))
 
 
+def _settle(model: GmmHmm, sound: AlignmentInput) -> tuple[AlignmentInput, np.ndarray, float]:
+    """Return the sound with bounds that its best path does not lean on, that path's ends, and its log-likelihood."""
+    for _ in range(_MAX_MOVES):
+        ends, score = _viterbi(model, sound, None)
+        if sound.initial_boundaries is None or np.abs(ends - sound.initial_boundaries).max() < _SETTLED_SECONDS:
+            break
+        sound = replace(sound, initial_boundaries=ends)
+    return sound, ends, score
+
+
 def _viterbi_ends(model: GmmHmm, sound: AlignmentInput, silences: np.ndarray | None) -> np.ndarray:
+    return _viterbi(model, sound, silences)[0]
+
+
+def _viterbi(model: GmmHmm, sound: AlignmentInput, silences: np.ndarray | None) -> tuple[np.ndarray, float]:
     graph = sound.state_graph(silences)
     path, score = best_path(graph, model.window_scores(sound.features, graph), model.exit_probability)
     if not math.isfinite(score):
         raise AlignmentError(f"no way through {sound.seconds:.2f} s of sound for {sound.reading.written!r}")
     ends = np.searchsorted(path, np.arange(len(sound.reading.phonemes)), "right") * AUDIO.frame_seconds
     ends[-1] = sound.seconds
-    return np.minimum(ends, sound.seconds)
+    return np.minimum(ends, sound.seconds), score

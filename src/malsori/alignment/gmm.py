@@ -12,6 +12,7 @@ Source: L. Rabiner 1989, section IV.D (continuous densities); J.-L. Gauvain, C.-
 Estimation for Multivariate Gaussian Mixture Observations, eq. 32-34, means only.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -42,6 +43,9 @@ _MIN_FRAMES = 3.0  # a component with so few frames keeps its mean and variance
 _SILENCE_PERCENTILE = 8  # per cent of the frames: where silence begins from
 _SPLIT_STDS = 0.2  # standard deviations that a component's two halves are moved apart
 _CHUNK_FRAMES = 4096  # frames scored at a time
+
+#: Folders of the phone models that come with malsori, among its assets.
+BUILT_IN = ("phones-ko", "phones-ko-espeak")
 
 #: What arrays were called in files saved before, and what they are called now.
 _OLD_NAMES = {"leave": "exit_probability"}
@@ -125,9 +129,14 @@ class _SufficientStatistics:
     visits: np.ndarray
 
 
-def built_in() -> GmmHmm:
-    """Return the phone model that comes with malsori, of many speakers. Raises: ModelError if it is missing."""
-    return GmmHmm.load(Path(str(resources.files("malsori") / "assets" / "phones-ko" / "phones.safetensors")))
+@functools.cache
+def built_in() -> tuple[GmmHmm, ...]:
+    """Return the phone models that come with malsori: of many people, and of many synthetic voices.
+
+    Raises: ModelError if one is missing.
+    """
+    assets = Path(str(resources.files("malsori") / "assets"))
+    return tuple(GmmHmm.load(assets / name / "phones.safetensors") for name in BUILT_IN)
 
 
 def extract_mfcc(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, "frames features"]:

@@ -5,12 +5,18 @@ stretch is shared half and half; at a word boundary a silent run in it becomes a
 closing silence belong to the sentence's first and last symbol.
 """
 
+import itertools
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from malsori.alignment.ctc import align_ctc
+from malsori.alignment.mismatch import posterior_ratio
 from malsori.alignment.spans import Alignment, Span
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError
@@ -32,12 +38,19 @@ class PhonemeTimes:
     Attributes:
         ends: where each ends, in seconds (tokens,); the first begins at 0, each other where the one before ends.
         confidences: probability of each phoneme in its frames (tokens,); 1 for boundaries.
-        score: mean log-probability of a phoneme; low where text and sound do not belong together.
+        ratio: `posterior_ratio` of the text's path (frames,): low where text and sound do not belong together.
+        num_sounded: phonemes that sound.
     """
 
     ends: Float[np.ndarray, " tokens"]
     confidences: Float[np.ndarray, " tokens"]
-    score: float
+    ratio: Float[np.ndarray, " frames"]
+    num_sounded: int
+
+    @property
+    def score(self) -> float:
+        """The ratio's sum for each phoneme that sounds, on average: 0 at best."""
+        return float(self.ratio.sum(dtype=np.float64)) / self.num_sounded
 
     @property
     def starts(self) -> Float[np.ndarray, " tokens"]:
@@ -64,7 +77,8 @@ def time_phonemes(
     sounded = [index for index, word in enumerate(reading.phoneme_words) if word >= 0]
     if not sounded:
         raise AlignmentError(f"nothing to align in {reading.written!r}: there is no letter or number in it")
-    path = align_ctc(log_probs, PHONEMES.encode(reading.phonemes[index] for index in sounded))
+    token_ids = PHONEMES.encode(reading.phonemes[index] for index in sounded)
+    path = align_ctc(log_probs, token_ids)
     silent = _silent(loudness)
     starts, ends = path.starts.astype(float), path.ends.astype(float)
     token_ends = np.zeros(len(reading.phonemes))
@@ -85,7 +99,7 @@ def time_phonemes(
     token_ends[last + 1 :] = seconds
     confidences = np.ones(len(reading.phonemes))
     confidences[sounded] = np.exp(path.token_log_probs)
-    return PhonemeTimes(token_ends, confidences, float(path.token_log_probs.mean()))
+    return PhonemeTimes(token_ends, confidences, posterior_ratio(log_probs, token_ids, path), len(sounded))
 
 
 def frames_of(
@@ -151,17 +165,46 @@ def alignment_of(reading: Reading, ends: Float[np.ndarray, " tokens"]) -> Alignm
     )
 
 
-def _written_words(reading: Reading) -> tuple[list[int], list[str]]:
-    """Return which written word each spoken one belongs to, and the written ones.
+def word_spans(reading: Reading, phones: Iterable[Span]) -> tuple[Span, ...]:
+    """Return the eojeols of a reading, given its phonemes; a span of several holds them with spaces between."""
+    owners, texts = _written_words(reading)
+    sounded = [word for word in reading.phoneme_words if word >= 0]
+    members: dict[int, list[Span]] = {}
+    place = 0
+    for span in phones:
+        members.setdefault(owners[sounded[place]], []).append(span)
+        place += len(span.text.split(" "))
+    return tuple(Span(texts[owner], held[0].start, held[-1].end) for owner, held in members.items())
 
-    Spoken words that were written as one touch or overlap in the text: 육십사 점 오 is 64.5, 이천 년 is 2000년.
+
+def _written_words(reading: Reading) -> tuple[list[int], list[str]]:
+    """Return which written eojeol each spoken word belongs to, and the eojeols with all their marks.
+
+    An eojeol is what stands between spaces: 육십사 점 오 is 64.5, 이천 년 is 2000년, and "좋아요!"라고 is one. What has
+    spaces in it and is read as one (3 · 1절) is one. A mark that stands alone, as a dash does, belongs to the eojeol
+    before it; where it opens a bracket or begins a line, to the one after it.
     """
+    eojeols = [(match.start(), match.end()) for match in re.finditer(r"\S+", reading.written)]
+    starts = [start for start, _ in eojeols]
     owners: list[int] = []
-    spans: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []  # first and last eojeol of each
     for word in reading.words:
-        if spans and word.start <= spans[-1][1]:
-            spans[-1] = spans[-1][0], max(spans[-1][1], word.end)
+        first, last = bisect_right(starts, word.start) - 1, bisect_right(starts, max(word.start, word.end - 1)) - 1
+        if spans and first <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], last)
         else:
-            spans.append((word.start, word.end))
+            spans.append((first, last))
         owners.append(len(spans) - 1)
-    return owners, [reading.written[start:end] for start, end in spans]
+    texts = [reading.written[start:end] for start, end in eojeols]
+    edges = [0, *(_border(reading.written, eojeols, a, b) for (_, a), (b, _) in itertools.pairwise(spans)), len(texts)]
+    return owners, [" ".join(texts[a:b]) for a, b in itertools.pairwise(edges)]
+
+
+def _border(written: str, eojeols: list[tuple[int, int]], before: int, after: int) -> int:
+    """Return which eojeol begins the next word: the marks between two that sound go to one or the other."""
+    for place in range(before + 1, after):
+        start, end = eojeols[place]
+        opens = all(unicodedata.category(sign) in ("Ps", "Pi") for sign in written[start:end])
+        if opens or "\n" in written[eojeols[place - 1][1] : start]:
+            return place
+    return after

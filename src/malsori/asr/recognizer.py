@@ -6,6 +6,7 @@ The command line, the server and Python all come through `Recognizer.transcribe`
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from malsori.alignment.boundaries import refine
+from malsori.alignment.mismatch import find_mismatches
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
 from malsori.asr.encode import phoneme_encoder
@@ -154,23 +156,33 @@ class Recognizer:
         return LiveSession(self.decoder, sample_rate, self.model.facts.audio.sample_rate, options, stream)
 
     def align(
-        self, sound: "Path | str | Float[np.ndarray, ' samples']", text: str, sample_rate: int | None = None
+        self,
+        sound: "Path | str | Float[np.ndarray, ' samples']",
+        text: str,
+        sample_rate: int | None = None,
+        *,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Alignment:
         """Return when each word, syllable and phone of a known text sounds, in a sound of any length.
 
+        Args:
+            on_progress: called as the sound, which is gone through twice, is worked off, with the seconds done.
         Raises: AudioError as transcribe; TextError if the text has nothing to say; AlignmentError if the sound is too
             short for it.
         """
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
-        encoder = phoneme_encoder(self.model, self.runtime)
-        found = encoder.encode_stream(self._parts(sound, sample_rate), with_jamo=False)
+        rate = self.model.facts.audio.sample_rate
+        parts = _told(self._parts(sound, sample_rate), rate, 0.0, on_progress)
+        found = phoneme_encoder(self.model, self.runtime).encode_stream(parts, with_jamo=False)
         times = time_phonemes(reading, found.phonemes, found.loudness, found.frame_seconds, found.seconds)
         if not np.isfinite(times.score):
             raise AlignmentError("the text cannot be laid over this sound at all")
-        parts, rate = self._parts(sound, sample_rate), self.model.facts.audio.sample_rate
-        return alignment_of(reading, refine(reading, parts, rate, times.ends))
+        parts = _told(self._parts(sound, sample_rate), rate, found.seconds, on_progress)
+        alignment = alignment_of(reading, refine(reading, parts, rate, times.ends))
+        mismatches = find_mismatches(alignment.words, times.ratio, found.frame_seconds)
+        return replace(alignment, score=times.score, mismatches=mismatches)
 
     def _speech(self, options: DecodingOptions) -> SpeechWindows:
         threshold = None if options.vad is False else options.vad_threshold or THRESHOLD
@@ -199,6 +211,18 @@ class Recognizer:
         if sample_rate is None:
             raise ValueError("a wave needs its sample_rate")
         return [resample(np.asarray(sound, dtype=np.float32), sample_rate, rate)]
+
+
+def _told(
+    parts: Iterable[np.ndarray], rate: int, before: float, on_progress: Callable[[float], None] | None
+) -> Iterator[np.ndarray]:
+    """Yield parts, telling after each how many seconds are done of a sound that is gone through twice."""
+    samples = 0
+    for part in parts:
+        yield part
+        samples += len(part)
+        if on_progress:
+            on_progress((before + samples / rate) / 2)
 
 
 def load_recognizer(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from malsori.cli import corpus, models, say, scores, serving, speech, text, training
+from malsori.cli import alignment, corpus, models, say, scores, serving, speech, text, training
 from malsori.cli.terminal import told_sound_warnings
 from malsori.errors import MalsoriError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _part in (say, speech, scores, text, corpus, training, models, serving):
+for _part in (say, speech, alignment, scores, text, corpus, training, models, serving):
     app.add_typer(_part.app)
 
 

@@ -1,9 +1,14 @@
 """Options that many commands have, said once: whose words text is read by; where a network runs, and how."""
 
+import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+from malsori.errors import OptionError
+
+_Form = TypeVar("_Form", bound=enum.StrEnum)
 
 LexiconOption = Annotated[
     list[Path] | None,
@@ -38,3 +43,10 @@ def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[st
     resolve_runtime(device, precision, int8=True)
     use_threads(threads)
     return {"device": device, "precision": precision}
+
+
+def asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:
+    """Return the form that --format or --json asks for; None if neither. Raises: OptionError if they disagree."""
+    if as_json and form not in (None, json_form):
+        raise OptionError(f"--format {form} and --json: give one of the two")
+    return json_form if as_json else form

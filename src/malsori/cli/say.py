@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malsori.cli.alignment import AlignmentForm, alignment_as
 from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.speech import AlignmentForm, alignment_as
 from malsori.cli.terminal import text_of, watched, write
 from malsori.errors import OptionError, TextError
 from malsori.extras import import_extra

@@ -1,37 +1,23 @@
-"""Listening: transcribe, align; demo."""
+"""Listening: transcribe; demo."""
 
 import enum
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from malsori.cli import decoding, live
-from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
-from malsori.cli.terminal import sound_input, sound_progress, text_of, write
-from malsori.errors import OptionError
+from malsori.cli.options import DeviceOption, PrecisionOption, ThreadsOption, asked_form, prepare_runtime
+from malsori.cli.terminal import sound_input, sound_progress
 from malsori.extras import require
 
 if TYPE_CHECKING:
-    from malsori.alignment.spans import Alignment
     from malsori.asr.options import DecodingOptions
     from malsori.asr.recognizer import Recognizer
     from malsori.decode.transcript import Transcript
 
 app = typer.Typer()
-
-
-_Form = TypeVar("_Form", bound=enum.StrEnum)
-
-
-class AlignmentForm(enum.StrEnum):
-    """What an alignment can be written as."""
-
-    textgrid = "textgrid"
-    json = "json"
-    srt = "srt"
-    vtt = "vtt"
 
 
 class TranscriptForm(enum.StrEnum):
@@ -94,7 +80,7 @@ def transcribe(
     arecord -q -f S16_LE -r 16000 -t raw | malsori transcribe --stream - --json
     """
     options = decoding.decoding_options(locals())
-    asked = _asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text
+    asked = asked_form(form, as_json, TranscriptForm.json) or TranscriptForm.text
     source = live.live_source(locals(), asked)
     from malsori.asr.recognizer import load_recognizer
 
@@ -126,57 +112,6 @@ def _transcript_as(form: "TranscriptForm", path: Path, transcript: "Transcript")
     if form is TranscriptForm.text:
         return transcript.text + "\n"
     return subtitles(join_lines(words), "srt" if form is TranscriptForm.srt else "vtt")
-
-
-@app.command("align")
-def align_text(
-    audio: Annotated[Path, typer.Argument(help="Sound file, of any format and rate; - for standard input.")],
-    text: Annotated[str, typer.Argument(help="What is said in it: the text itself, a text file, or - for input.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output without.")] = None,
-    form: Annotated[
-        AlignmentForm | None, typer.Option("--format", help="By default what --out ends in, or textgrid.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
-    lexicon: LexiconOption = None,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = None,
-) -> None:
-    """Say when each word, syllable and phone of a text sounds.
-
-    Example: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
-    """
-    from malsori.asr.recognizer import load_aligner
-
-    by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
-    form = _asked_form(form, as_json, AlignmentForm.json) or by_name
-    if str(audio) == text == "-":
-        raise OptionError("sound and text cannot both be standard input; give one of them as a file")
-    said = text_of(text)
-    with sound_input(audio) as sound:
-        where = prepare_runtime(device, precision, threads)
-        alignment = load_aligner(model, lexicon=lexicon, **where).align(sound, said)
-    write(alignment_as(form, alignment), out)
-
-
-def _asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:
-    """Return the form that --format or --json asks for; None if neither. Raises: OptionError if they disagree."""
-    if as_json and form not in (None, json_form):
-        raise OptionError(f"--format {form} and --json: give one of the two")
-    return json_form if as_json else form
-
-
-def alignment_as(form: "AlignmentForm", alignment: "Alignment") -> str:
-    """Return an alignment as the content of a file."""
-    from malsori.alignment.spans import join_lines, subtitles
-    from malsori.alignment.textgrid import format_textgrid
-
-    if form is AlignmentForm.json:
-        return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
-    if form in (AlignmentForm.srt, AlignmentForm.vtt):
-        return subtitles(join_lines(alignment.words), "srt" if form is AlignmentForm.srt else "vtt")
-    return format_textgrid(alignment.tiers, alignment.duration)
 
 
 @app.command("demo")

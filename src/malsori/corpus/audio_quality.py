@@ -85,23 +85,24 @@ def measure_audio_quality(wave: Float[np.ndarray, " samples"], sample_rate: int,
 def text_fit(model: "SavedModel", wave: Float[np.ndarray, " samples"], sample_rate: int, reading: Reading) -> float:
     """Return how well a text fits a sound: at best 0, and less the more phonemes are said that do not stand in it.
 
-    It is the log-probability of the best path that says the text, less that of the best path of all, in nats for each
-    phoneme of the text; -inf where the sound is too short for it.
+    It is what `malsori align` gives as its score (`malsori.alignment.mismatch`); -inf where the sound is too short.
 
     Args:
         model: a recogniser with a phoneme output.
         wave: (samples,) at sample_rate.
     """
     from malsori.alignment.ctc import align_ctc
+    from malsori.alignment.mismatch import posterior_ratio
     from malsori.asr.encode import encode
 
     sounded = [phoneme for phoneme, word in zip(reading.phonemes, reading.phoneme_words, strict=True) if word >= 0]
     found = encode(model, wave, sample_rate)
+    token_ids = PHONEMES.encode(sounded)
     try:
-        path = align_ctc(found.phonemes, PHONEMES.encode(sounded))
+        path = align_ctc(found.phonemes, token_ids)
     except AlignmentError:
         return -math.inf
-    return (path.score - float(found.phonemes.max(axis=1).sum(dtype=np.float64))) / len(sounded)
+    return float(posterior_ratio(found.phonemes, token_ids, path).sum(dtype=np.float64)) / len(sounded)
 
 
 def piece_levels(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, " pieces"]:

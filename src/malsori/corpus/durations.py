@@ -19,6 +19,7 @@ from malsori.alignment.boundaries import (
     alignment_input,
     force_align,
     map_adapt,
+    select_model,
     select_recordings,
     train_flat_start,
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from malsori.pretrained.folder import SavedModel
 
 #: Part of the key of every utterance's durations: raised whenever the same models would place them elsewhere.
-ALIGNER_VERSION = 3
+ALIGNER_VERSION = 4
 
 
 def add_durations(
@@ -104,10 +105,10 @@ class _Aligner:
 
     @cached_property
     def _model(self) -> GmmHmm:
-        """A phone model of the whole corpus, where there is enough of it; else the one that comes with malsori."""
+        """A phone model of the whole corpus, where there is enough of it; else one that comes with malsori."""
         sounds = self._sounds([cut for cuts in self.cuts.values() for cut in cuts])
         little = sum(sound.seconds for sound in sounds) < MIN_SECONDS
-        return built_in() if little and self.recognizer else train_flat_start(sounds)
+        return select_model(built_in(), sounds) if little and self.recognizer else train_flat_start(sounds)
 
     def _model_of(self, speaker: str) -> GmmHmm:
         if speaker not in self._adapted:

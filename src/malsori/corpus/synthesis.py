@@ -1,7 +1,7 @@
 """A corpus whose every boundary is known: sentences spoken by espeak-ng, in a folder that `corpus prepare` reads.
 
     OUT/VOICE/wav/ID.flac  transcript/ID.txt       the layout "emotiontts", a folder for each voice
-    OUT/VOICE/textgrid/ID.TextGrid                 tier "phones": our phonemes; "espeak": its own
+    OUT/VOICE/textgrid/ID.TextGrid                 tiers "phones": our phonemes; "words": eojeol; "espeak": its phones
     OUT/splits/{train,dev,test}.txt  synthesis.json
 
 Test sentences stand in no other split, and are spoken at the slowest and the fastest speed, which nothing else is.
@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from malsori.alignment.phonemes import word_spans
 from malsori.alignment.textgrid import load_textgrid, save_textgrid
 from malsori.audio.io import save_audio
 from malsori.config import Config
@@ -207,7 +208,8 @@ def _write(out: Path, line: _Line, spoken: SpokenText, made: _Counts) -> None:
     speaker = line.voice.replace("+", "-")
     name = f"{speaker}-{line.number:06d}-{line.speed}"
     folder, seconds = out / speaker, len(spoken.wave) / spoken.rate
-    tiers = {"phones": spoken.phones, "espeak": spoken.own_phones}
+    words = word_spans(line.reading, spoken.phones)
+    tiers = {"phones": spoken.phones, "words": words, "espeak": spoken.own_phones}
     save_textgrid(folder / "textgrid" / f"{name}.TextGrid", tiers, seconds)
     write_text(folder / "transcript" / f"{name}.txt", line.text + "\n")
     save_audio(folder / "wav" / f"{name}.flac", spoken.wave, spoken.rate)

@@ -1,0 +1,182 @@
+"""A known text laid over its sound: align, for one recording or for a folder of them."""
+
+import enum
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malsori.cli.batch import result_paths, run_each, sounds_below
+from malsori.cli.options import (
+    DeviceOption,
+    LexiconOption,
+    PrecisionOption,
+    ThreadsOption,
+    asked_form,
+    prepare_runtime,
+)
+from malsori.cli.terminal import sound_input, sound_progress, text_of, write
+from malsori.errors import CorpusError, OptionError
+
+if TYPE_CHECKING:
+    from malsori.alignment.spans import Alignment
+    from malsori.asr.recognizer import Recognizer
+
+app = typer.Typer()
+
+
+class AlignmentForm(enum.StrEnum):
+    """What an alignment can be written as."""
+
+    textgrid = "textgrid"
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+
+
+#: What the files of each form end in.
+_ENDINGS = {form: ".TextGrid" if form is AlignmentForm.textgrid else f".{form}" for form in AlignmentForm}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A sound and what is said in it: the text, a file of it, or why there is none."""
+
+    sound: Path
+    text: str | Path = ""
+    refused: str = ""
+
+    def said(self) -> str:
+        """Return the text. Raises: CorpusError if there is none, TextError if it is not UTF-8."""
+        if self.refused:
+            raise CorpusError(self.refused)
+        return text_of(str(self.text)) if isinstance(self.text, Path) else self.text
+
+
+@app.command("align")
+def align_text(
+    audio: Annotated[
+        Path, typer.Argument(help="Sound file of any format, rate and length, - for input, or a folder of them.")
+    ],
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="What is said: the text itself, a text file, or - for input. For a folder a table of it, a line "
+            "FILE|TEXT each. Without: the .txt beside each sound, or what the folder's layout has."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File or folder to write; standard output without.")
+    ] = None,
+    form: Annotated[
+        AlignmentForm | None, typer.Option("-f", "--format", help="By default what --out ends in, or textgrid.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
+    lexicon: LexiconOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Say when each word, syllable and phone of a text sounds, and tell where text and sound do not belong together.
+
+    Examples: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
+    malsori align recordings -o aligned -f json    (recordings/a.wav with recordings/a.txt gives aligned/a.json)
+    """
+    from malsori.asr.recognizer import load_aligner
+
+    by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
+    form = asked_form(form, as_json, AlignmentForm.json) or by_name
+    where = prepare_runtime(device, precision, threads)
+    if audio.is_dir():
+        if out is None or out.is_file():
+            raise OptionError(f"{audio} is a folder: give the folder for its alignments with -o FOLDER")
+        pairs = _pairs(audio, text)
+        results = result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form])
+        _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, form)
+        return
+    said = _pair(audio, text).said()
+    if out and out.is_dir() and str(audio) != "-":
+        out = result_paths([audio], audio.parent, out, _ENDINGS[form])[0]
+    recognizer = load_aligner(model, lexicon=lexicon, **where)
+    with sound_input(audio) as sound, sound_progress(sound) as done:
+        alignment = recognizer.align(sound, said, on_progress=done)
+    _warn(audio, alignment)
+    write(alignment_as(form, alignment), out)
+
+
+def _align_each(recognizer: "Recognizer", pairs: list[_Pair], results: list[Path], form: AlignmentForm) -> None:
+    def align(job: tuple[_Pair, Path]) -> None:
+        pair, result = job
+        alignment = recognizer.align(pair.sound, pair.said())
+        _warn(pair.sound, alignment)
+        write(alignment_as(form, alignment), result)
+
+    run_each(list(zip(pairs, results, strict=True)), align, lambda job: str(job[0].sound))
+
+
+def _pair(sound: Path, text: str | None = None) -> _Pair:
+    """Return a sound with its text, or the .txt beside it."""
+    if str(sound) == text == "-":
+        raise OptionError("sound and text cannot both be standard input; give one of them as a file")
+    if text is not None:
+        return _Pair(sound, text_of(text))
+    if str(sound) == "-":
+        return _Pair(sound, refused="standard input has no text beside it: give the text, or a file of it")
+    beside = sound.with_suffix(".txt")
+    if beside.is_file():
+        return _Pair(sound, beside)
+    return _Pair(sound, refused=f"{sound}: has no text; write it into {beside}, or give it")
+
+
+def _pairs(folder: Path, table: str | None) -> list[_Pair]:
+    """Return the sounds of a folder with their texts, also those that have none.
+
+    Raises: OptionError if there is no sound, or no table; CorpusError if there is no text at all.
+    """
+    from malsori.corpus.layouts import read_layout
+    from malsori.readers.files import walk
+    from malsori.readers.records import Note, Utterance
+    from malsori.readers.tables import read_table
+
+    if table is not None:
+        if not Path(table).is_file():
+            raise OptionError(
+                f"{table!r}: no such file; for a folder give a table with a line FILE|TEXT for each sound"
+            )
+        found = [item for item in read_table(Path(table), walk(folder).sounds) if not isinstance(item, Note)]
+    else:
+        pairs = [_pair(sound) for sound in sounds_below(folder)]
+        if not all(pair.refused for pair in pairs):
+            return pairs
+        listing = read_layout(folder)
+        found = [*listing.utterances, *listing.refused]
+    return [
+        _Pair(item.audio_path, item.written)
+        if isinstance(item, Utterance)
+        else _Pair(folder / item.id, refused=item.detail)
+        for item in found
+    ]
+
+
+def _warn(sound: Path, alignment: "Alignment") -> None:
+    """Tell on standard error where text and sound do not belong together."""
+    from malsori.alignment.mismatch import describe_mismatch
+
+    if told := describe_mismatch(alignment):
+        print(f"malsori: {sound}: {told}", file=sys.stderr)
+
+
+def alignment_as(form: AlignmentForm, alignment: "Alignment") -> str:
+    """Return an alignment as the text of a file."""
+    from malsori.alignment.spans import join_lines, subtitles
+    from malsori.alignment.textgrid import format_textgrid
+
+    if form is AlignmentForm.json:
+        return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
+    if form in (AlignmentForm.srt, AlignmentForm.vtt):
+        return subtitles(join_lines(alignment.words), "srt" if form is AlignmentForm.srt else "vtt")
+    return format_textgrid(alignment.tiers, alignment.duration)
