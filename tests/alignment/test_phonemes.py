@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.alignment.phonemes import PhonemeTimes, alignment_of, frames_of, time_phonemes
+from malsori.alignment.phonemes import alignment_of, frames_of, time_phonemes
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Frontend, Reading, Word
@@ -153,8 +153,7 @@ def test_frames_sum_and_every_sound_has_one_however_the_ends_are_crowded(
     frames, audio = sounded + spare, AudioConfig()
     shares = data.draw(st.lists(st.floats(0, 1), min_size=len(reading.phonemes), max_size=len(reading.phonemes)))
     ends = np.sort(shares) * frames * audio.frame_seconds
-    times = PhonemeTimes(ends, np.ones(len(ends)), 0.0)
-    check_durations(frames_of(times.ends, reading, audio, frames), reading, frames)
+    check_durations(frames_of(ends, reading, audio, frames), reading, frames)
 
 
 def test_rounding_adds_no_drift() -> None:
@@ -184,7 +183,7 @@ def test_tiers_hold_words_syllables_and_phones_and_leave_pauses_out() -> None:
 def test_spoken_words_that_were_written_as_one_are_one_word() -> None:
     reading = Frontend(morphology=False).read("64.5%에, 2026년 3월 A4 종이!")
     alignment = alignment_of(reading, np.linspace(0, 9, len(reading.phonemes) + 1)[1:])
-    assert [span.text for span in alignment.words] == ["64.5%에", "2026년", "3월", "A4", "종이"]
+    assert [span.text for span in alignment.words] == ["64.5%에,", "2026년", "3월", "A4", "종이!"]
     assert "".join(span.text for span in alignment.syllables) == "".join(word.spoken for word in reading.words)
     edges = [edge for span in alignment.words for edge in (span.start, span.end)]
     assert edges == sorted(edges)

@@ -245,7 +245,7 @@ def test_digits_and_latin_letters_are_timed_as_they_are_read_and_named_as_they_a
     sounds = [whistle("ㄴㅏ"), whistle("ㅣ"), whistle("ㅣㅎㅏ"), whistle("ㅣㄴㅏ")]
     wave = np.concatenate([part for sound in sounds for part in (silence(0.2), sound)])
     alignment = recognizer.align(np.concatenate([wave, silence(0.3)]), "나 2 E하, 2나!", RATE)
-    wanted = [("나", 0.2, 0.4), ("2", 0.6, 0.7), ("E하", 0.9, 1.2), ("2나", 1.4, 1.7)]
+    wanted = [("나", 0.2, 0.4), ("2", 0.6, 0.7), ("E하,", 0.9, 1.2), ("2나!", 1.4, 1.7)]
     assert_near(times(alignment.words), wanted, within=0.06)
     assert [span.text for span in alignment.syllables] == ["나", "이", "이", "하", "이", "나"]
 
