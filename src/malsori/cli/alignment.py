@@ -56,18 +56,22 @@ class _Pair:
         return text_of(str(self.text)) if isinstance(self.text, Path) else self.text
 
 
+_Audio = Annotated[
+    Path, typer.Argument(help="Sound file of any format, rate and length, - for input, or a folder of them.")
+]
+_Text = Annotated[
+    str | None,
+    typer.Argument(
+        help="What is said: the text itself, a text file, or - for input. For a folder a table of it, a line "
+        "FILE|TEXT each. Without: the .txt beside each sound, or what the folder's layout has."
+    ),
+]
+
+
 @app.command("align")
 def align_text(
-    audio: Annotated[
-        Path, typer.Argument(help="Sound file of any format, rate and length, - for input, or a folder of them.")
-    ],
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            help="What is said: the text itself, a text file, or - for input. For a folder a table of it, a line "
-            "FILE|TEXT each. Without: the .txt beside each sound, or what the folder's layout has."
-        ),
-    ] = None,
+    audio: _Audio,
+    text: _Text = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="File or folder to write; standard output without.")
     ] = None,
