@@ -161,7 +161,7 @@ def test_align_reads_a_sound_from_standard_input_and_tells_what_it_lacks(monkeyp
     heard = []
 
     class Recognizer:
-        def align(self, sound, text):
+        def align(self, sound, text, *, on_progress=None):
             heard.append(len(load_audio(sound)) + len(load_audio(sound)))  # a sound may be read twice
             return Alignment((Span(text, 0.25, 1.0),), (), (), duration=1.5)
 
