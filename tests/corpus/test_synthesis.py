@@ -108,7 +108,7 @@ def test_a_folder_can_be_prepared_tells_true_times_and_is_the_same_after_a_break
         known = ends[~np.isnan(ends)]
         assert (np.diff(known) >= 0).all() and len(known) > 0.9 * len(ends) - 1
         assert known[-1] <= len(load_audio(item.audio_path, 22050)) / 22050
-        assert set(load_textgrid(grid)) == {"phones", "espeak"}
+        assert set(load_textgrid(grid)) == {"phones", "words", "espeak"}
 
     def breaks_off(*arguments: object) -> None:
         if len(written) == 7:
