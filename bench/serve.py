@@ -83,9 +83,7 @@ async def answers(client: httpx.AsyncClient, said: list[str]) -> tuple[dict[str,
     return lengths, sounds
 
 
-async def one_client(
-    number: int, url: str, until: float, load: Load, lengths: dict, sounds: dict, share: float
-) -> None:
+async def one_client(number: int, url: str, until: float, load: Load, known: tuple[dict, dict], share: float) -> None:
     """Send requests until the time is over, and check each answer."""
     draw, (lengths, sounds) = random.Random(number), known
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
