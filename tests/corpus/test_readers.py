@@ -43,6 +43,8 @@ def said(listing: Listing) -> list[tuple[str, str, str]]:
         ("list.tsv", "{text}\twavs/{id}.wav", "1 text, 2 path"),
         ("metadata.csv", 'wavs/{id}.wav,"{text}",{speaker}', "1 path, 2 text, 3 speaker"),
         ("transcripts.txt", "/home/me/data/wavs/{id}.wav {text}", "1 path, 2 text"),
+        ("metadata.csv", "{id}|{id}|{text}", "1 path, 2 not used ('a0'), 3 text"),
+        ("metadata.csv", "{id}|{text}|{text}|{text}|{speaker}", "3 spoken, 4 not used (the text again), 5 speaker"),
         ("metadata.csv", "{id}|{text}|기쁨", "1 path, 2 text, 3 not used ('기쁨')"),
         ("metadata.csv", "{id}|{text}|1.25|{speaker}", "1 path, 2 text, 3 not used ('1.25'), 4 speaker"),
     ],
@@ -94,6 +96,44 @@ def test_two_texts_that_read_each_other_not_ask_which(tmp_path: Path) -> None:
     ):
         read_layout(root)
     assert [item.spoken for item in read_layout(root, columns="path,_,text").utterances] == list(SENTENCES[5:10])
+
+
+def test_words_shorter_than_names_are_the_text(tmp_path: Path) -> None:
+    lines = [f"a{number}|{word}|{('김철수', '이영희')[number % 2]}" for number, word in enumerate("네물집응")]
+    found = read_layout(table(tmp_path / "voice", "metadata.csv", lines, 4))
+    assert [(item.spoken, item.speaker) for item in found.utterances][:2] == [("네", "김철수"), ("물", "이영희")]
+
+
+def test_common_voice_is_read_by_its_splits(tmp_path: Path) -> None:
+    head, row = "client_id\tpath\tsentence\tlocale", "c{0}\tcommon_{0}.mp3\t{1}\tko"
+    for number in range(4):
+        sound(tmp_path / "clips" / f"common_{number}.mp3")
+    rows = [row.format(number, SENTENCES[number]) for number in range(4)]
+    for name, part in (
+        ("train", rows[:2]),
+        ("dev", rows[2:3]),
+        ("test", rows[3:]),
+        ("validated", rows),
+        ("other", rows),
+    ):
+        write_text(tmp_path / f"{name}.tsv", "\n".join([head, *part]), "utf-8")
+    write_text(tmp_path / "clip_durations.tsv", "clip\tduration[ms]\ncommon_0.mp3\t3000\n", "utf-8")
+    found = read_layout(tmp_path)
+    assert [(item.speaker, item.split) for item in found.utterances] == [
+        ("c0", "train"),
+        ("c1", "train"),
+        ("c2", "dev"),
+        ("c3", "test"),
+    ]
+    assert not found.refused and any("not read: " in note and "clip_durations" in note for note in found.notes)
+    assert any("validated.tsv" in note and "other.tsv" in note for note in found.notes)
+
+
+def test_zeroth_names_the_speaker_in_the_last_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "train_data_01" / "003" / "106"
+    sound(folder / "106_003_0000.flac")
+    write_text(folder / "106_003.trans.txt", "106_003_0000 안녕하세요", "utf-8")
+    assert said(read_layout(tmp_path)) == [("106_003_0000", "106", "안녕하세요")]
 
 
 def test_a_column_of_names_is_no_text(tmp_path: Path) -> None:

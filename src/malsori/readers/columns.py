@@ -125,7 +125,9 @@ def decide_columns(
     named = list(header or [""] * len(columns))
     path = _path_column(columns, named, is_sound)
     reasons: dict[int, str] = {}
+    again = [place for place in range(len(columns)) if place != path and _names_again(columns[place], columns[path])]
     rest = [place for place in range(len(columns)) if place != path and named[place] not in ("speaker", "split")]
+    rest = [place for place in rest if place not in again]
     written, spoken = _text_columns(columns, named, rest)
     roles = ["_"] * len(columns)
     for place, role in ((path, "path"), (written, "text"), (spoken, "spoken")):
@@ -136,7 +138,11 @@ def decide_columns(
             roles[named.index(role)] = role
     left = [place for place, role in enumerate(roles) if role == "_"]
     for place in left if "speaker" not in named and header is None else []:
-        if "speaker" not in roles and _names_speakers(columns[place], between=path < place < (written or 0)):
+        if (
+            "speaker" not in roles
+            and place not in again
+            and _names_speakers(columns[place], between=path < place < (written or 0))
+        ):
             roles[place] = "speaker"
     for place in left:
         if roles[place] == "_":
@@ -196,6 +202,7 @@ def _text_columns(columns: list[list[str]], named: list[str], places: list[int])
         return text, next((place for place in others if _reads(columns[text], columns[place])), None)
     able = [place for place in places if not _is_label(columns[place])]
     able = [place for place in able if _share(columns[place], _has_hangul) >= 0.5] or able
+    able = [place for place in able if 2 * len(set(columns[place])) > len(columns[place])] or able
     if not able:
         return None, None
     best = max(able, key=lambda place: _letters(columns[place]))
@@ -244,11 +251,19 @@ def _names_speakers(column: list[str], between: bool) -> bool:
     return between or 2 * len(plain) <= len(values)
 
 
+def _names_again(column: list[str], path: list[str]) -> bool:
+    """Return whether a column repeats the names of the sound files, and is no Hangul that could be their text."""
+    same = sum(cell.casefold() in name.casefold() for cell, name in zip(column, path, strict=True) if cell)
+    return len(set(column)) > 1 and same >= 0.8 * len(column) and not any(map(_has_hangul, column))
+
+
 def _why_unused(column: list[str], text: list[str]) -> str:
     shown = next((cell for cell in column if cell), "")
     if not shown:
         return " (empty)"
     shown = shown if len(shown) <= 20 else shown[:20] + "…"
+    if text and _reads_either(text, column):
+        return " (the text again)"
     label = _is_label(column) or not text or 2 * _letters(column) < _letters(text)
     return f" ('{shown}')" if label else f" ('{shown}': no reading of the text)"
 

@@ -1,5 +1,6 @@
 """LibriSpeech's folders: SPEAKER/CHAPTER/*.trans.txt, a line `ID text` each, the sound files of any kind beside it."""
 
+import re
 from pathlib import Path
 
 from malsori.readers.files import Tree, table_lines
@@ -17,6 +18,10 @@ def read_librispeech(tree: Tree) -> Found:
         folders = table.parent.relative_to(tree.root).parts
         # SPEAKER/CHAPTER/*.trans.txt, perhaps inside train-clean-100 and the like.
         speaker = folders[-2] if len(folders) > 1 else folders[0] if folders else tree.root.resolve().name
+        if (
+            folders and re.split(r"[-_.]", table.name)[0] == folders[-1]
+        ):  # Zeroth: SCRIPT/SPEAKER/SPEAKER_SCRIPT.trans.txt
+            speaker = folders[-1]
         for found in table_lines(table):
             if isinstance(found, Refusal):
                 yield found

@@ -41,12 +41,13 @@ def table_files(tree: Tree, any_name: bool = False) -> list[Path]:
 
 
 def split_of(table: Path) -> str:
-    """Return the split that a table's name says, "" for none: train.txt, ljs_audio_text_val_filelist.txt.
+    """Return the split that a table's name or its folder's says, "" for none: train.txt, val/metadata.jsonl.
 
     >>> split_of(Path("filelists/ko_val.list"))
     'dev'
     """
     words = to_nfc(table.stem).casefold().replace("-", "_").replace(".", "_").split("_")
+    words.append(table.parent.name.casefold())
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "")
 
 
@@ -61,9 +62,15 @@ def read_tables(tree: Tree, columns: Columns | None = None, any_name: bool = Fal
     seen: dict[Path, str] = {}
     tables = table_files(tree, any_name)
     spare = [path for path in tables if _is_spare(path, tables)]
+    faults: list[CorpusError] = []
     for path in (path for path in tables if path not in spare):
         repeated = 0
-        for item in read_table(path, tree.sounds, columns):
+        try:
+            found = list(read_table(path, tree.sounds, columns))
+        except CorpusError as error:  # a table of something else, such as lengths, beside the one of texts
+            faults.append(error)
+            continue
+        for item in found:
             before = seen.get(item.audio_path) if isinstance(item, Utterance) else None
             if not isinstance(item, Utterance) or before is None:
                 yield item
@@ -74,6 +81,9 @@ def read_tables(tree: Tree, columns: Columns | None = None, any_name: bool = Fal
                 yield Refusal(item.id, "two texts for one recording", f"{path}: '{item.spoken}', before '{before}'")
         if repeated:
             yield Note(f"{path}: {repeated} lines name a recording again with the same text")
+    if faults and not seen:
+        raise faults[0]
+    yield from (Note(f"not read: {error}") for error in faults)
     if spare:
         yield Note(f"not read, as the splits stand beside them: {', '.join(map(str, spare))}")
 
@@ -121,7 +131,8 @@ class _Table:
     def speaker(self) -> str:
         """Who speaks where no column says it: the table's folder, or the one around it."""
         folder = self.path.resolve().parent
-        return folder.parent.name if folder.name.casefold() in _NO_SPEAKER_FOLDERS else folder.name
+        name = folder.name.casefold()
+        return folder.parent.name if name in _NO_SPEAKER_FOLDERS or name in SPLIT_NAMES else folder.name
 
 
 def _decided(table: Path, rows: Rows, columns: Columns | None, is_sound: Callable[[str], bool]) -> _Table:
