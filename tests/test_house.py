@@ -54,7 +54,7 @@ ROOMS = {
     "models": (13, 1900),
     "nn": (6, 610),
     "pretrained": (10, 1500),
-    "readers": (12, 900),
+    "readers": (12, 930),
     "report": (13, 1440),
     "runtime": (3, 150),
     "serve": (19, 1480),
