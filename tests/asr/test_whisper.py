@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from malsori.asr.longform import SpeechWindow, WindowPiece
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.asr.whisper import _fallback, _reference_states
+from malsori.asr.whisper import _reference_states
 from malsori.audio.io import save_audio
 from malsori.cli import run
 from malsori.config import WHISPER_AUDIO
@@ -308,12 +308,6 @@ def test_a_threshold_decides_what_is_given_out() -> None:
     assert one.transcribe(sound, whole(min_log_likelihood_ratio=-0.1), sample_rate=RATE).text == THANKS
     loop = whole(min_log_likelihood_ratio=-float("inf"), compression_ratio_threshold=0.1)
     assert one.transcribe(sound, loop, sample_rate=RATE).text == ""
-
-
-def test_a_decoder_s_doubt_whether_anybody_speaks_counts_only_where_no_detector_was_asked() -> None:
-    assert _fallback(DecodingOptions()).no_speech_threshold == 1.0
-    assert _fallback(DecodingOptions(vad=False)).no_speech_threshold == 0.6
-    assert _fallback(DecodingOptions(no_speech_threshold=0.3)).no_speech_threshold == 0.3
 
 
 def test_sounds_without_speech_are_encoded_when_a_text_needs_them_and_once_a_network() -> None:

@@ -39,8 +39,7 @@ class DecodingOptions(Config):
         temperatures: tried one after the other while Whisper's result is doubtful; above 0 tokens are sampled.
         logprob_threshold: a mean log-probability of Whisper's tokens below it is doubtful; -1.
         compression_ratio_threshold: Whisper's text is a loop when its bytes compress by more than this; 2.4.
-        no_speech_threshold: a no-speech probability above it rejects what is doubtful; 0.6, and 1 (never) after `vad`,
-            which knows better.
+        no_speech_threshold: a no-speech probability above it rejects what is doubtful; 0.6.
         min_log_likelihood_ratio: nats a token by which the sound must make Whisper's text more probable than silence,
             noise and a chord do; 0.3, and -inf leaves the rule out.
     Raises: OptionError naming the option, its value and what is accepted.

@@ -206,11 +206,7 @@ def _log_mel(waves: Float[np.ndarray, "batch samples"], audio: AudioConfig, wind
 
 
 def _fallback(options: DecodingOptions) -> FallbackOptions:
-    """Return the options as the search knows them; what was not given stays as it is there.
-
-    Where a detector has found speech, the decoder's own doubt whether anybody speaks rejects nothing unless asked to.
-    """
-    found = {name: value for name, value in options.given().items() if name in FallbackOptions.__dataclass_fields__}
-    if options.vad is not False:
-        found.setdefault("no_speech_threshold", 1.0)
-    return FallbackOptions(**found)
+    """Return the options as the search knows them; what was not given stays as it is there."""
+    return FallbackOptions(
+        **{name: value for name, value in options.given().items() if name in FallbackOptions.__dataclass_fields__}
+    )

@@ -38,7 +38,7 @@ Temperatures = Annotated[
 LogprobThreshold = Annotated[float | None, _option("A mean log-probability below it is doubtful.", "-1", _WHISPER)]
 CompressionRatioThreshold = Annotated[float | None, _option("A text that packs smaller is a loop.", "2.4", _WHISPER)]
 NoSpeechThreshold = Annotated[
-    float | None, _option("A no-speech probability above it rejects a doubtful text.", "1; 0.6 with --no-vad", _WHISPER)
+    float | None, _option("A no-speech probability above it rejects a doubtful text.", "0.6", _WHISPER)
 ]
 MinLogLikelihoodRatio = Annotated[
     float | None,
