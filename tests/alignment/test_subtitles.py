@@ -57,9 +57,8 @@ def test_options_that_contradict_are_refused() -> None:
         SubtitleOptions(min_cue_seconds=8)
 
 
-WORDS = st.lists(
-    st.tuples(st.text("가나다라마는을고서수것.?, a1", min_size=1, max_size=40), st.floats(0, 3), st.floats(0, 2)), max_size=40
-)
+TEXTS = st.text("가나다라마는을고서수것.?, a1", min_size=1, max_size=40)
+WORDS = st.lists(st.tuples(TEXTS, st.floats(0, 3), st.floats(0, 2)), max_size=40)
 
 
 @settings(max_examples=80, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malsori.alignment.spans import Alignment, Span, join_lines, subtitles
+from malsori.alignment.spans import Alignment, Span
 from malsori.alignment.textgrid import format_textgrid, load_textgrid, save_textgrid
 from malsori.errors import AlignmentError
 
@@ -94,22 +94,3 @@ def test_an_alignment_becomes_the_promised_json():
         "syllables": [],
         "phones": [{"text": "ㅅ", "start": 0.1, "end": 0.2}],
     }
-
-
-def test_words_join_into_lines_that_end_at_pauses_and_sentence_ends():
-    words = [Span("오늘은", 0.0, 0.4), Span("날씨가", 0.5, 0.9), Span("좋네요.", 1.0, 1.5), Span("네", 1.6, 1.8),
-             Span("그래요", 3.0, 3.4)]  # fmt: skip
-    assert [line.text for line in join_lines(words)] == ["오늘은 날씨가 좋네요.", "네", "그래요"]
-    assert [line.text for line in join_lines(words, max_characters=4)][:3] == ["오늘은", "날씨가", "좋네요."]
-    assert join_lines([]) == []
-
-
-def test_subtitles_count_time_without_drift():
-    lines = [Span("가", 0.0, 59.9996), Span("나", 3599.9994, 7325.25)]
-    assert subtitles(lines, "srt") == ("1\n00:00:00,000 --> 00:01:00,000\n가\n\n2\n00:59:59,999 --> 02:02:05,250\n나\n")
-    assert subtitles(lines[:1], "vtt") == "WEBVTT\n\n00:00:00.000 --> 00:01:00.000\n가\n"
-
-
-def test_subtitles_escape_what_a_cue_must_not_hold():
-    assert "가 → 나 & 다\n" in subtitles([Span("가 --> 나 & 다", 0.0, 1.0)], "srt")
-    assert "가 --&gt; 나 &amp; 다\n" in subtitles([Span("가 --> 나 & 다", 0.0, 1.0)], "vtt")

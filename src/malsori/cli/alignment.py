@@ -3,7 +3,9 @@
 import enum
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +13,21 @@ import typer
 
 from malsori.cli.batch import result_paths, run_each, sounds_below
 from malsori.cli.options import (
+    Cue,
     DeviceOption,
     LexiconOption,
     PrecisionOption,
     ThreadsOption,
     asked_form,
     prepare_runtime,
+    subtitle_options,
 )
 from malsori.cli.terminal import sound_input, sound_progress, text_of, write
 from malsori.errors import CorpusError, OptionError
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
+    from malsori.alignment.subtitles import SubtitleOptions
     from malsori.asr.recognizer import Recognizer
 
 app = typer.Typer()
@@ -79,6 +84,7 @@ def align_text(
         AlignmentForm | None, typer.Option("-f", "--format", help="By default what --out ends in, or textgrid.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    cue: Cue = None,
     model: Annotated[str | None, typer.Option(help="Recognizer; the built-in one without.")] = None,
     lexicon: LexiconOption = None,
     device: DeviceOption = "auto",
@@ -94,13 +100,15 @@ def align_text(
 
     by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
     form = asked_form(form, as_json, AlignmentForm.json) or by_name
+    cues = subtitle_options(cue, form in (AlignmentForm.srt, AlignmentForm.vtt))
+    as_text = partial(alignment_as, form, cues=cues)
     where = prepare_runtime(device, precision, threads)
     if audio.is_dir():
         if out is None or out.is_file():
             raise OptionError(f"{audio} is a folder: give the folder for its alignments with -o FOLDER")
         pairs = _pairs(audio, text)
         results = result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form])
-        _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, form)
+        _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, as_text)
         return
     said = _pair(audio, text).said()
     if out and out.is_dir() and str(audio) != "-":
@@ -109,15 +117,17 @@ def align_text(
     with sound_input(audio) as sound, sound_progress(sound) as done:
         alignment = recognizer.align(sound, said, on_progress=done)
     _warn(audio, alignment)
-    write(alignment_as(form, alignment), out)
+    write(as_text(alignment), out)
 
 
-def _align_each(recognizer: "Recognizer", pairs: list[_Pair], results: list[Path], form: AlignmentForm) -> None:
+def _align_each(
+    recognizer: "Recognizer", pairs: list[_Pair], results: list[Path], as_text: Callable[["Alignment"], str]
+) -> None:
     def align(job: tuple[_Pair, Path]) -> None:
         pair, result = job
         alignment = recognizer.align(pair.sound, pair.said())
         _warn(pair.sound, alignment)
-        write(alignment_as(form, alignment), result)
+        write(as_text(alignment), result)
 
     run_each(list(zip(pairs, results, strict=True)), align, lambda job: str(job[0].sound))
 
@@ -174,13 +184,13 @@ def _warn(sound: Path, alignment: "Alignment") -> None:
         print(f"malsori: {sound}: {told}", file=sys.stderr)
 
 
-def alignment_as(form: AlignmentForm, alignment: "Alignment") -> str:
+def alignment_as(form: AlignmentForm, alignment: "Alignment", cues: "SubtitleOptions | None" = None) -> str:
     """Return an alignment as the text of a file."""
-    from malsori.alignment.spans import join_lines, subtitles
+    from malsori.alignment.subtitles import format_subtitles, join_cues
     from malsori.alignment.textgrid import format_textgrid
 
     if form is AlignmentForm.json:
         return json.dumps(alignment.as_json(), ensure_ascii=False) + "\n"
     if form in (AlignmentForm.srt, AlignmentForm.vtt):
-        return subtitles(join_lines(alignment.words), "srt" if form is AlignmentForm.srt else "vtt")
+        return format_subtitles(join_cues(alignment.words, cues), "srt" if form is AlignmentForm.srt else "vtt")
     return format_textgrid(alignment.tiers, alignment.duration)

@@ -34,7 +34,7 @@ PauseSeconds = Annotated[float | None, typer.Option(help="Silence that ends an u
 #: What stands for the microphone where a file is named.
 MICROPHONE = Path("microphone")
 _STANDARD_INPUT = Path("-")
-_FORMS = ("text", "json")
+_FORMS = ("txt", "json")
 _MICROPHONE_RATE = 16000
 _BLOCK_SECONDS = 0.1
 
@@ -64,6 +64,8 @@ def live_source(parameters: dict[str, Any], form: str) -> LiveSource | None:
         return None
     if form not in _FORMS:
         raise OptionError(f"--format {form} and --stream: a stream is written as {' or '.join(_FORMS)}")
+    if parameters["out"] is not None:
+        raise OptionError(f"--out {parameters['out']} and --stream: a stream is written to standard output alone")
     if len(files) != 1:
         raise OptionError(f"--stream takes one source, not {len(files)}: - (standard input), microphone, or a file")
     rate = given.pop("rate", None)

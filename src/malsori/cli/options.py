@@ -1,12 +1,16 @@
 """Options that many commands have, said once: whose words text is read by; where a network runs, and how."""
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from malsori.errors import OptionError
+
+if TYPE_CHECKING:
+    from malsori.alignment.subtitles import SubtitleOptions
 
 _Form = TypeVar("_Form", bound=enum.StrEnum)
 
@@ -31,6 +35,15 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of the CPU to compute on. [default: PyTorch's choice]")
 ]
+Cue = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cue",
+        metavar="NAME=VALUE",
+        help="Another shape of subtitles: max_row_characters=16, max_rows=2, min_cue_seconds=0.83, max_cue_seconds=7, "
+        "max_characters_per_second=12, max_pause_seconds=1; repeats.",
+    ),
+]
 
 
 def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[str, str]:
@@ -50,3 +63,23 @@ def asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | N
     if as_json and form not in (None, json_form):
         raise OptionError(f"--format {form} and --json: give one of the two")
     return json_form if as_json else form
+
+
+def subtitle_options(given: Sequence[str] | None, wanted: bool) -> "SubtitleOptions":
+    """Return the shape of subtitles that NAME=VALUE options ask for.
+
+    Args:
+        wanted: subtitles are written.
+    Raises: OptionError if they are not, or for what is no NAME=VALUE; ConfigError for another name or a bad value.
+    """
+    from malsori.alignment.subtitles import SubtitleOptions
+
+    if given and not wanted:
+        raise OptionError(f"--cue {given[0]}: shapes subtitles, and neither srt nor vtt is written")
+    values = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise OptionError(f"--cue {one}: write NAME=VALUE, for example max_row_characters=20")
+        values[name.strip()] = value.strip()
+    return SubtitleOptions.parse(values, "--cue")
