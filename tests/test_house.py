@@ -42,10 +42,10 @@ FLOORS = (
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (13, 1240),
+    "alignment": (14, 1350),
     "asr": (11, 1070),
     "audio": (18, 1580),
-    "cli": (15, 1510),
+    "cli": (16, 1630),
     "corpus": (14, 1820),
     "decode": (7, 580),
     "losses": (5, 290),
