@@ -115,7 +115,7 @@ def transcribe_files(
         path, results = job
         with sound_input(path) as sound, sound_progress(sound) as done:
             transcript = recognizer.transcribe(sound, options, on_progress=done)
-        for form, result in zip(wanted.forms, results or [None], strict=True):
+        for form, result in zip(wanted.forms, results or (None,), strict=True):
             write(transcript_as(form, path, transcript, wanted.cues), result)
 
     if len(jobs) == 1 and files[0] == jobs[0][0]:

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from malsori.alignment.spans import Alignment, join_lines, subtitles
+from malsori.alignment.spans import Alignment
+from malsori.alignment.subtitles import format_subtitles, join_cues
 from malsori.alignment.textgrid import format_textgrid
 from malsori.metrics.error_rate import TextNormalizer
 from malsori.metrics.score_card import score
@@ -65,7 +66,7 @@ async def align(asked: Annotated[AlignForm, Form()], request: Request, server: S
         return JsonResponse(found.as_json() | {"duration": round(found.duration, 4)})
     if asked.response_format == "textgrid":
         return Response(format_textgrid(found.tiers, found.duration), media_type="text/plain")
-    return Response(subtitles(join_lines(found.words), asked.response_format), media_type="text/plain")
+    return Response(format_subtitles(join_cues(found.words), asked.response_format), media_type="text/plain")
 
 
 @router.post("/v1/explain")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from malsori.alignment.spans import join_lines, subtitles
+from malsori.alignment.subtitles import format_subtitles, join_cues
 from malsori.asr.options import AUTO, DecodingOptions
 from malsori.asr.recognizer import Recognizer
 from malsori.decode.seq2seq import compression_ratio
@@ -156,7 +156,7 @@ def _answer(transcript: Transcript, asked: TranslationForm, granularities: list[
     words = [word for segment in transcript.segments for word in segment.words]
     style: Literal["srt", "vtt"] = "srt" if asked.response_format == "srt" else "vtt"
     media = "application/x-subrip" if style == "srt" else "text/vtt"
-    return Response(subtitles(join_lines(words), style), media_type=media)
+    return Response(format_subtitles(join_cues(words), style), media_type=media)
 
 
 def _verbose(transcript: Transcript, temperature: float, granularities: list[Granularity], task: str) -> dict[str, Any]:
