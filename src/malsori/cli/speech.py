@@ -1,7 +1,7 @@
 """Listening: transcribe; demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,15 +59,21 @@ def transcribe(
 
     arecord -q -f S16_LE -r 16000 -t raw | malsori transcribe --stream - --json
     """
-    options = decoding.decoding_options(locals())
-    wanted = transcripts.wanted_of(locals())
-    source = live.live_source(locals(), ",".join(wanted.forms))
+    _transcribe(locals())
+
+
+def _transcribe(given: dict[str, Any]) -> None:
+    """Do what the command's parameters ask for; all of them are checked before anything is loaded."""
+    options, wanted = decoding.decoding_options(given), transcripts.wanted_of(given)
+    source = live.live_source(given, ",".join(wanted.forms))
     from malsori.asr.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model, **prepare_runtime(device, precision, threads))
+    where = prepare_runtime(given["device"], given["precision"], given["threads"])
+    recognizer = load_recognizer(given["model"], **where)
     if source:
-        return live.transcribe_live(recognizer, source, options)
-    transcripts.transcribe_files(recognizer, files, options, wanted)
+        live.transcribe_live(recognizer, source, options)
+    else:
+        transcripts.transcribe_files(recognizer, given["files"], options, wanted)
 
 
 @app.command("demo")
