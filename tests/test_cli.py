@@ -151,7 +151,7 @@ def test_align_prints_the_form_that_is_asked_for(aligned_texts, capsys):
         "mismatches": [],
     }
     assert cli.run(["align", "a.wav", "사랑해", "-f", "srt"]) == 0
-    assert capsys.readouterr().out == "1\n00:00:00,250 --> 00:00:01,000\n사랑해\n"
+    assert capsys.readouterr().out == "1\n00:00:00,250 --> 00:00:01,080\n사랑해\n"
     assert cli.run(["align", "a.wav", "사랑해"]) == 0
     assert capsys.readouterr().out.startswith('File type = "ooTextFile"')
 
@@ -188,7 +188,7 @@ def test_align_writes_what_the_files_name_ends_in(aligned_texts, tmp_path):
 def test_align_writes_webvtt_as_transcribe_does(aligned_texts, tmp_path):
     assert cli.run(["align", "a.wav", "사랑해", "-o", str(tmp_path / "a.vtt")]) == 0
     text = (tmp_path / "a.vtt").read_text(encoding="utf-8")
-    assert text.startswith("WEBVTT\n\n00:00:00.250 --> 00:00:01.000\n사랑해")
+    assert text.startswith("WEBVTT\n\n00:00:00.250 --> 00:00:01.080\n사랑해")
 
 
 @pytest.mark.parametrize(
