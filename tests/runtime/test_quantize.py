@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from malsori.errors import DeviceError
 from malsori.models.hifigan import Hifigan, HifiganConfig
 from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.nn.transformer import TiedEmbedding
 from malsori.pretrained.storage import pack, unpack
 from malsori.runtime import quantize
 from malsori.runtime.device import Runtime, resolve_runtime
@@ -30,6 +31,17 @@ def test_an_int8_layer_gives_what_its_weights_give(shape: tuple[int, ...], biase
     found = Int8Linear(layer.weight.detach(), layer.bias.detach() if biased else None)(hidden)
     assert found.shape == layer(hidden).shape
     assert relative(found, layer(hidden)) < 0.02
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_the_output_layer_keeps_what_seven_bits_lose(rows: int) -> None:
+    torch.manual_seed(0)
+    embedding, hidden = TiedEmbedding(90, 64), torch.randn(rows, 1, 64)
+    hidden[..., 3] = 40.0  # a feature far louder than the others, as decoders have
+    stored = unpack(pack({"weight": embedding.weight.repeat(2, 1)}, "int8"))["weight"][:90]
+    embedding.weight.data.copy_(stored)
+    with torch.no_grad():
+        assert relative(Int8Embedding(embedding).logits(hidden), embedding.logits(hidden)) < 2e-4
 
 
 def test_a_loud_row_takes_no_steps_from_a_quiet_one() -> None:

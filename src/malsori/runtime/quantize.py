@@ -62,9 +62,18 @@ class Int8Embedding(nn.Module):
         """Return the tokens' vectors."""
         return nn.functional.embedding(token_ids, self.weight)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return each token's score."""
-        return self.output(hidden)
+    def logits(self, hidden: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
+        """Return each token's score; what 7 bits lose of the hidden state is computed with too, to 14 in all.
+
+        7 alone changed 3.5 % of greedy tokens (RESULTS.md); two products still are several times as fast as float32.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rounded = torch.quantize_per_tensor_dynamic(hidden, torch.quint8, _SEVEN_BITS).dequantize()
+        product = torch.ops.quantized.linear_dynamic
+        return product(hidden, self.output.packed, _SEVEN_BITS) + product(
+            hidden - rounded, self.output.packed, _SEVEN_BITS
+        )
 
 
 def serves_int8() -> bool:
