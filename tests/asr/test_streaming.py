@@ -223,7 +223,7 @@ def test_standard_input_is_transcribed_as_it_comes(planted, monkeypatch, capsys)
         (["a.wav", "--pause-seconds", "1"], "--pause-seconds 1.0: is for --stream"),
         (["--stream", "a.wav", "--rate", "8000"], "--rate 8000: is of raw samples on standard input"),
         (["--stream", "a.wav", "b.wav"], "--stream takes one source, not 2"),
-        (["--stream", "-", "--format", "srt"], "--format srt and --stream: a stream is written as text or json"),
+        (["--stream", "-", "--format", "srt"], "--format srt and --stream: a stream is written as txt or json"),
         (["--stream", "-", "--chunk-seconds", "0"], "chunk_seconds"),
         (["--stream", "nowhere.wav"], "nowhere.wav: no such file"),
     ],
