@@ -276,12 +276,15 @@ def _ctc_delay(sounds: Sequence[AlignmentInput]) -> float:
 
 
 def _settle(model: GmmHmm, sound: AlignmentInput) -> tuple[AlignmentInput, np.ndarray, float]:
-    """Return the sound with bounds that its best path does not lean on, that path's ends, and its log-likelihood."""
+    """Return the sound with bounds around its best path, which does not lean on them, its ends and log-likelihood."""
     for _ in range(_MAX_MOVES):
         ends, score = _viterbi(model, sound, None)
-        if sound.initial_boundaries is None or np.abs(ends - sound.initial_boundaries).max() < _SETTLED_SECONDS:
+        if sound.initial_boundaries is None:
             break
+        moved = np.abs(ends - sound.initial_boundaries).max()
         sound = replace(sound, initial_boundaries=ends)
+        if moved < _SETTLED_SECONDS:
+            break
     return sound, ends, score
 
 
