@@ -351,14 +351,14 @@ def test_one_recognizer_is_loaded_for_all_threads_and_only_the_last_few_are_kept
     _kept_recognizer.cache_clear()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: shared_recognizer("one"), range(8)))
-    assert len(set(map(id, found))) == 1 and loaded == [("one", "auto", "float32")]
+    assert len(set(map(id, found))) == 1 and loaded == [("one", "auto", "auto")]
     assert shared_recognizer("one", "cpu") is not found[0]
     for name in ("two", "three", "four"):
         shared_recognizer(name)
     loaded.clear()
     shared_recognizer("four")
     shared_recognizer("one")  # the longest unused, let go
-    assert loaded == [("one", "auto", "float32")]
+    assert loaded == [("one", "auto", "auto")]
     _kept_recognizer.cache_clear()
 
 

@@ -77,7 +77,7 @@ def test_a_text_is_spoken_with_times_that_add_up(kind: str, request: pytest.Fixt
     assert speech.sample_rate == (16000 if kind == "public" else 22050)
     assert len(speech.wave) == len(speech.mel) * 256 and np.isfinite(speech.wave).all()
     words = speech.alignment.words
-    assert [word.text for word in words] == ["안녕하세요", "오늘은", "날씨가", "좋네요", "또", "만나요"]
+    assert [word.text for word in words] == ["안녕하세요,", "오늘은", "날씨가", "좋네요.", "또", "만나요!"]
     assert all(0 <= word.start < word.end <= speech.seconds + 1e-6 for word in words)
     assert all(before.end <= after.start + 1e-6 for before, after in pairwise(words))
     assert np.array_equal(voice.say(TEXT).wave, speech.wave)
