@@ -119,7 +119,7 @@ def test_a_word_a_cough_before_one_and_a_whisper_quiet_sentence_are_heard() -> N
         tracker = SpanTracker()
         spans = [*tracker.push(found.tolist(), [0.0] * len(found)), *tracker.finish()]
         assert len(spans) == 1, name
-        assert spans[0].start * FRAME_SECONDS == pytest.approx(start, abs=0.4), name  # as much is kept around it, and a voice breathes in
+        assert spans[0].start * FRAME_SECONDS == pytest.approx(start, abs=0.4), name  # 0.25 s are kept around it
 
 
 def test_a_ctc_recognizer_writes_nothing_where_nobody_speaks_unless_it_must() -> None:
