@@ -34,9 +34,9 @@ def test_an_utterance_is_drawn_with_its_words_in_their_time(corpus: Path) -> Non
     figure = utterance_figure(prepared, cuts["kim00000"])
     tiers = [text for axes in figure.axes for text in axes.texts]
     frames = prepared.ground_truth(cuts["kim00000"])["durations"]
-    assert "안녕하세요" in [text.get_text() for text in tiers]
+    assert "안녕하세요." in [text.get_text() for text in tiers]
     spoken = frames[1:-1].sum() / 2 + frames[0]  # the only word's middle
-    middle = next(text.get_position()[0] for text in tiers if text.get_text() == "안녕하세요")
+    middle = next(text.get_position()[0] for text in tiers if text.get_text() == "안녕하세요.")
     assert middle == pytest.approx(spoken * prepared.audio.frame_seconds)
     assert len(utterance_figure(prepared, cuts["kim00002"]).axes) == 2  # it has no durations
 
