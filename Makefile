@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python;
 TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
+# A process for each core, at most four (each holds models); a file's tests stay together, as they share what they build.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all lint fix
 
@@ -13,10 +15,10 @@ demo: $(READY)
 	$(BIN)/malsori demo
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PARALLEL) -m "not slow"
 
 test-all: lint
-	$(BIN)/python -m pytest -q
+	$(PARALLEL)
 
 lint: $(READY)
 	$(BIN)/ruff check .

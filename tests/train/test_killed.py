@@ -11,7 +11,7 @@ import malsori
 SOURCE = Path(malsori.__file__).parent.parent
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(planted_corpus, tmp_path, kills):
     script = Path(__file__).with_name("killed.py")
     done = subprocess.run(

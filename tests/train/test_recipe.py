@@ -9,13 +9,15 @@ from malsori.train.recipe import read_recipe, recipe_names
 from malsori.train.systems import build_task, parse_recipe
 
 RECIPES = recipe_names()
+#: Those with a paper's sizes take seconds each to build.
+MARKED = [name if name.endswith("-small") else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES]
 
 
 def parsed(*overrides: str, name: str = "vocos-small"):
     return parse_recipe(read_recipe(name, list(overrides)), name)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", MARKED)
 def test_every_built_in_recipe_names_exactly_its_tasks_turns_and_losses(name):
     recipe = parsed(name=name)
     task = build_task(recipe)
