@@ -1,12 +1,16 @@
 """Evaluation on a corpus that the built-in voice speaks itself, so that much is known of the answers."""
 
+import importlib.machinery
 import json
+import sys
+import types
 
+import numpy as np
 import pytest
 
 from malsori.cli import run
 from malsori.corpus.folder import load_corpus
-from malsori.errors import CorpusError, OptionError
+from malsori.errors import CorpusError, MissingExtraError, OptionError
 from malsori.evaluate import evaluate, save_evaluation
 from malsori.tts.voice import load_voice
 
@@ -85,6 +89,50 @@ def test_evaluate_prints_one_json_object(corpus, capsys):
     assert run(["evaluate", "conformer-ko", "--corpus", str(corpus.path), "--split", "dev", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["utterances"] == 1 and printed["measures"]["cer"]["low"] is None
+
+
+def test_a_voice_given_the_recording_s_own_parts_is_nearer_to_it(corpus, tmp_path):
+    """The recordings are its own speech: with durations given it takes as long, with all given it says the same."""
+    given = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko", given=("durations", "pitch", "energy")).measures
+    free = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko").measures
+    assert given["duration_ratio"].value == pytest.approx(1.0, abs=0.02)
+    assert given["log_f0_rmse_cents"].value < free["log_f0_rmse_cents"].value
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "told"),
+    [
+        ("fastspeech2-ko", {"given": ("length",)}, "given: 'length' is none of durations, pitch, energy"),
+        ("fastspeech2-ko", {"given": ("pitch",)}, "give durations too"),
+        ("vocos-ko", {"given": ("durations",)}, "it takes the recording's mel already"),
+        ("conformer-ko", {"given": ("durations",)}, "it makes no speech to judge"),
+    ],
+)
+def test_what_a_model_cannot_be_given_is_refused(corpus, model, options, told):
+    with pytest.raises(OptionError, match=told):
+        evaluate(model, corpus, "dev", **options)
+
+
+def test_opinions_stand_beside_those_of_the_recordings(corpus, monkeypatch):
+    """The networks themselves are an extra's; here one that knows loudness stands for them."""
+    module = types.ModuleType("speechmos")
+    module.__spec__ = importlib.machinery.ModuleSpec("speechmos", None)
+    module.dnsmos = types.SimpleNamespace(run=_loudness)
+    monkeypatch.setitem(sys.modules, "speechmos", module)
+    measures = evaluate("vocos-ko", corpus, recognizer="conformer-ko", mos=True).measures
+    for name in ("dnsmos_overall", "dnsmos_signal", "dnsmos_background"):
+        assert measures[name].value == pytest.approx(measures[f"recordings_{name}"].value, rel=0.5)
+
+
+def _loudness(wave, rate):
+    assert rate == 16000 and np.abs(wave).max() <= 1.0
+    return dict.fromkeys(("ovrl_mos", "sig_mos", "bak_mos"), float(np.abs(wave).mean()))
+
+
+def test_without_its_extra_opinions_are_refused_before_work_begins(corpus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "speechmos", None)
+    with pytest.raises(MissingExtraError, match=r"DNSMOS needs speechmos.*malsori\[mos\]"):
+        evaluate("vocos-ko", corpus, mos=True)
 
 
 def test_a_recognizer_beside_a_recognizer_is_refused(corpus):

@@ -5,12 +5,15 @@ voice        says the split's texts; MCD against the recordings, and the round t
              of the synthetic speech, beside that of the recordings
 vocoder      makes waves of the recordings' mels (copy synthesis), measured as a voice is
 
+A voice can be given parts of the recording (`given`), so that one sees what each part of it costs; both can be judged
+by DNSMOS (`mos`), with the recordings beside them.
+
 All say how fast they are too: seconds of computing to a second of sound (the real-time factor), after a first
 utterance that is not timed.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +25,13 @@ from malsori.asr.recognizer import Recognizer, load_recognizer
 from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
+from malsori.corpus.batches import Example, SpeakCollator, on_device
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, OptionError
+from malsori.extras import require
 from malsori.files import write_json
 from malsori.metrics.error_rate import cer
+from malsori.metrics.naturalness import dnsmos
 from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.significance import bootstrap_intervals
 from malsori.metrics.speech import compare_speech
@@ -37,14 +43,19 @@ from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
 from malsori.text.hangul import only_hangul
 from malsori.text.userwords import LexiconSource, user_lexicon
+from malsori.tts.acoustic import FastSpeech2Adapter
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import Vocoder
 from malsori.tts.vocoders import NetworkVocoder
-from malsori.tts.voice import load_voice
+from malsori.tts.voice import Voice, load_voice
 
 _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
+_OPINIONS = ("dnsmos_overall", "dnsmos_signal", "dnsmos_background")
+_OF_RECORDINGS = "recordings_"
 _SPEED = "real_time_factor"
+#: What a voice can take from the recording in place of its own prediction.
+GIVEN = ("durations", "pitch", "energy")
 _SHOWN = 12  # utterances on the page: the worst
 Progress = Callable[[list[Any]], Iterable[Any]]
 
@@ -115,6 +126,8 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     lexicon: LexiconSource = None,
+    given: Sequence[str] = (),
+    mos: bool = False,
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -124,9 +137,14 @@ def evaluate(
         progress: wraps the list of cuts, to show progress.
         device, precision: as `resolve_runtime` takes them.
         lexicon: a user's words that texts are read by, beside those of the corpus and of the voice.
+        given: of `GIVEN`, what a FastSpeech 2 takes from the recording; pitch, a value a frame, only with durations.
+        mos: measure DNSMOS too, of the recordings beside what is made.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`;
-        OptionError for a recognizer beside a recognizer.
+        OptionError for what a model cannot be asked, such as a recognizer beside a recognizer; MissingExtraError for
+        `mos` without the extra of that name.
     """
+    if mos:
+        require("speechmos", "DNSMOS")
     if split not in corpus.cuts:
         raise CorpusError(f"no split '{split}'; there are: {', '.join(corpus.cuts)}")
     words = corpus.lexicon + user_lexicon(lexicon)
@@ -137,9 +155,13 @@ def evaluate(
     if model.facts.system in systems_of("recognizer"):
         if recognizer:
             raise OptionError(f"recognizer '{recognizer}': {name} is a recognizer itself and needs no other")
+        if given or mos:
+            raise OptionError(f"{'given' if given else 'mos'}: {name} is a recognizer; it makes no speech to judge")
         return _evaluate_recognizer(load_recognizer(name, device, precision, words), corpus, split, cuts, progress)
-    judge = load_recognizer(recognizer, device, precision, words)
+    judge = Judge(load_recognizer(recognizer, device, precision, words), mos)
     if model.facts.system in systems_of("vocoder"):
+        if given:
+            raise OptionError(f"given: {name} is a vocoder; it takes the recording's mel already")
         vocoder = NetworkVocoder(model, resolve_runtime(device, precision))
         return _evaluate_speech(
             _copy_synthesis(vocoder, corpus), model.facts.system, judge, corpus, split, cuts, progress
@@ -151,10 +173,38 @@ def evaluate(
             f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(voice.speakers)})"
         )
 
-    def say(cut: Any) -> np.ndarray:
-        return voice.say(cut.supervisions[0].text, SayOptions(speaker=cut.supervisions[0].speaker)).wave
-
+    say = _said_given(voice, corpus, given) if given else _said(voice)
     return _evaluate_speech(say, voice.acoustic.facts.system, judge, corpus, split, spoken, progress)
+
+
+def _said(voice: Voice) -> Callable[[Any], np.ndarray]:
+    """Return what says a cut's text."""
+    return lambda cut: voice.say(cut.supervisions[0].text, SayOptions(speaker=cut.supervisions[0].speaker)).wave
+
+
+def _said_given(voice: Voice, corpus: Corpus, given: Sequence[str]) -> Callable[[Any], np.ndarray]:
+    """Return what says a cut's phonemes with parts of its recording. Raises: OptionError as `evaluate`."""
+    from malsori.models.fastspeech2 import VarianceTargets
+
+    if wrong := [name for name in given if name not in GIVEN]:
+        raise OptionError(f"given: '{wrong[0]}' is none of {', '.join(GIVEN)}")
+    if "pitch" in given and "durations" not in given:
+        raise OptionError("given: pitch comes a frame; give durations too")
+    acoustic, vocoder = voice.acoustic, voice.vocoder
+    if not isinstance(acoustic, FastSpeech2Adapter) or vocoder is None:
+        raise OptionError(f"given: a {acoustic.facts.system} takes nothing of a recording; a fastspeech2 does")
+    collate = SpeakCollator(voice.speakers, acoustic.facts.statistics)
+
+    def say(cut: Any) -> np.ndarray:
+        truth = corpus.ground_truth(cut)
+        if "durations" not in truth:
+            raise CorpusError(f"{corpus.path}: {cut.id} has no durations; prepare the corpus with them")
+        example = Example(cut.id, cut.supervisions[0].speaker, np.zeros(0, dtype=np.float32), truth)
+        batch = on_device(collate([example], np.random.default_rng(0)), acoustic.runtime.device)
+        targets = VarianceTargets(**{name: getattr(batch, name) for name in given})
+        return vocoder.vocode(acoustic.synthesize_given(batch.token_ids, batch.speaker_ids, targets))
+
+    return say
 
 
 def _copy_synthesis(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:
@@ -170,19 +220,19 @@ def _evaluate_recognizer(
     rows, rate = [], corpus.audio.sample_rate
     recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
     for cut in progress(cuts):
-        wave, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
+        wave, text = _recording(corpus, cut), spoken_form(recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
-        hypothesis = _transcript(recognizer, wave, rate, text)
-        rows.append(Row(cut.id, text, hypothesis, _error(text, hypothesis) | _speed(began, cut.duration), wave))
+        hypothesis = transcript(recognizer, wave, rate, text)
+        rows.append(Row(cut.id, text, hypothesis, error_measures(text, hypothesis) | time_measures(began, cut.duration), wave))
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
-    summary = _rates(card) | _means(rows, (_SPEED,))
+    summary = rates(card) | means(rows, (_SPEED,))
     return Evaluation(recognizer.model.facts.system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
 
 
 def _evaluate_speech(
     make: Callable[[Any], np.ndarray],
     system: str,
-    recognizer: Recognizer,
+    judge: "Judge",
     corpus: Corpus,
     split: str,
     cuts: list[Any],
@@ -192,26 +242,41 @@ def _evaluate_speech(
     rows, in_recordings, rate = [], [], corpus.audio.sample_rate
     make(cuts[0])
     for cut in progress(cuts):
-        recording, text = _recording(corpus, cut), _plain(recognizer, cut.supervisions[0].text)
+        recording, text = _recording(corpus, cut), spoken_form(judge.recognizer, cut.supervisions[0].text)
         began = time.perf_counter()
         wave = make(cut)
-        speed = _speed(began, len(wave) / rate)
-        hypothesis = _transcript(recognizer, wave, rate, text)
-        in_recordings.append(_transcript(recognizer, recording, rate, text))
-        measures = _distances(recording, wave, rate) | _error(text, hypothesis) | speed
-        rows.append(Row(cut.id, text, hypothesis, measures, wave, recording))
+        speed = time_measures(began, len(wave) / rate)
+        hypothesis = transcript(judge.recognizer, wave, rate, text)
+        in_recordings.append(transcript(judge.recognizer, recording, rate, text))
+        own = _distances(recording, wave, rate) | error_measures(text, hypothesis) | judge.opinion(wave, rate)
+        beside = error_measures(text, in_recordings[-1]) | judge.opinion(recording, rate)
+        of_recording = {_OF_RECORDINGS + name: value for name, value in beside.items()}
+        rows.append(Row(cut.id, text, hypothesis, own | speed | of_recording, wave, recording))
     texts = [row.text for row in rows]
     cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
-    of_recordings = {f"recordings_{name}": measure for name, measure in _rates(cards["recordings"]).items()}
-    summary = _means(rows, (*_DISTANCES, _SPEED)) | _rates(cards["hypotheses"]) | of_recordings
+    of_recordings = {_OF_RECORDINGS + name: measure for name, measure in rates(cards["recordings"]).items()}
+    opinions = (*_OPINIONS, *(_OF_RECORDINGS + name for name in _OPINIONS))
+    summary = means(rows, (*_DISTANCES, _SPEED, *opinions)) | rates(cards["hypotheses"]) | of_recordings
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 
-def _error(text: str, hypothesis: str) -> dict[str, float]:
+@dataclass(frozen=True)
+class Judge:
+    """Who judges speech: a recognizer, and where it is asked for DNSMOS."""
+
+    recognizer: Recognizer
+    mos: bool
+
+    def opinion(self, wave: np.ndarray, sample_rate: int) -> dict[str, float]:
+        """Return the opinion scores of a wave, or none."""
+        return dnsmos(wave, sample_rate).as_measures() if self.mos else {}
+
+
+def error_measures(text: str, hypothesis: str) -> dict[str, float]:
     return {"cer_no_space": cer(text, hypothesis, spaces=False).rate}
 
 
-def _speed(began: float, seconds: float) -> dict[str, float]:
+def time_measures(began: float, seconds: float) -> dict[str, float]:
     """Return the time of computing since `began` to that of a sound."""
     return {_SPEED: (time.perf_counter() - began) / seconds}
 
@@ -222,7 +287,7 @@ def _distances(recording: np.ndarray, wave: np.ndarray, sample_rate: int) -> dic
     return {name: found[name] for name in _DISTANCES if found[name] is not None}
 
 
-def _rates(card: ScoreCard) -> dict[str, Measure]:
+def rates(card: ScoreCard) -> dict[str, Measure]:
     return {
         name: Measure(rate.rate, *(card.intervals[name] or (None, None)))
         for name, rate in card.rates.items()
@@ -230,7 +295,7 @@ def _rates(card: ScoreCard) -> dict[str, Measure]:
     }
 
 
-def _means(rows: list[Row], names: tuple[str, ...]) -> dict[str, Measure]:
+def means(rows: list[Row], names: tuple[str, ...]) -> dict[str, Measure]:
     means = {}
     for name in names:
         values = np.array([[row.measures[name]] for row in rows if name in row.measures])
@@ -274,7 +339,7 @@ def _recording(corpus: Corpus, cut: Any) -> np.ndarray:
     return load_audio(cut.recording.sources[0].source, corpus.audio.sample_rate)
 
 
-def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int, said: str) -> str:
+def transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int, said: str) -> str:
     """Return the transcript of a wave as it is read aloud: digits in the reading that is nearest to what was said."""
     text = recognizer.transcribe(wave, sample_rate=sample_rate).text
     if recognizer.decoder.output_is_normalized:
@@ -283,6 +348,6 @@ def _transcript(recognizer: Recognizer, wave: np.ndarray, sample_rate: int, said
     return only_hangul(nearest_reading(read, said))
 
 
-def _plain(recognizer: Recognizer, text: str) -> str:
+def spoken_form(recognizer: Recognizer, text: str) -> str:
     """Return a text as a recogniser should write it: spoken Hangul without punctuation."""
     return only_hangul(recognizer.frontend.read(text).normalized)

@@ -21,6 +21,7 @@ EXTRAS = {
     "python_multipart": "serve",
     "starlette": "serve",
     "sounddevice": "play",
+    "speechmos": "mos",
     "tensorboard": "tensorboard",
     "uroman": "mms",
     "uvicorn": "serve",

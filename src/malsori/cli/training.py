@@ -109,6 +109,10 @@ def evaluate_model(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
+    given: Annotated[
+        str, typer.Option(help="What a FastSpeech 2 takes from the recording: durations,pitch,energy or some of them.")
+    ] = "",
+    mos: Annotated[bool, typer.Option("--mos", help="Judge speech by DNSMOS too (extra mos).")] = False,
     lexicon: LexiconOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
@@ -117,7 +121,10 @@ def evaluate_model(
 ) -> None:
     """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
-    Example: malsori evaluate runs/voice --corpus work/voice --out evaluation
+    --given shows what each part of a voice costs: with the recording's durations, pitch and energy only its
+    decoder and the vocoder speak; 'malsori evaluate vocos-ko' is the vocoder alone.
+
+    Example: malsori evaluate runs/voice --corpus work/voice --out evaluation --mos
     """
     from malsori.corpus.folder import load_corpus
     from malsori.evaluate import evaluate, interval_text, save_evaluation
@@ -125,7 +132,10 @@ def evaluate_model(
     if out:
         require("matplotlib", "evaluation.html")
     where = prepare_runtime(device, precision, threads)
-    found = evaluate(model, load_corpus(corpus), split, recognizer, watched, lexicon=lexicon, **where)
+    parts = tuple(part.strip() for part in given.split(",") if part.strip())
+    found = evaluate(
+        model, load_corpus(corpus), split, recognizer, watched, lexicon=lexicon, given=parts, mos=mos, **where
+    )
     if out:
         save_evaluation(found, out, model)
     if as_json:

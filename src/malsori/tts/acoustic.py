@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from malsori.config import nearest
@@ -18,7 +18,7 @@ from malsori.tts.roles import AcousticModel, SynthesisInput, SynthesisOutput
 
 if TYPE_CHECKING:
     from malsori.models.fastspeech import FastSpeech
-    from malsori.models.fastspeech2 import FastSpeech2
+    from malsori.models.fastspeech2 import FastSpeech2, VarianceTargets
     from malsori.models.tacotron import AttentionAcousticModel
 
 
@@ -91,6 +91,15 @@ class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):
             energy_shift=options.energy,
         )
         return SynthesisOutput(as_array(output.durations[0]), mel=as_array(output.mel[0]))
+
+    def synthesize_given(
+        self, token_ids: Int[Tensor, "1 tokens"], speaker_ids: Int[Tensor, "1"], targets: "VarianceTargets"
+    ) -> Float[np.ndarray, "frames mel_channels"]:
+        """Return one sentence's log-mel with what is given of its durations, pitch and energy, the rest predicted."""
+        lengths = self._batch([token_ids.shape[1]])[0]
+        with self.runtime.inference():
+            output = self.network.speak(token_ids, lengths, speaker_ids, targets)
+        return as_array(output.mel[0])
 
 
 class FastSpeechAdapter(NetworkSynthesizer, AcousticModel):

@@ -1,0 +1,105 @@
+"""How a voice says texts of which there is no recording: hard ones, in groups.
+
+Each text is said, transcribed by a recognizer and aligned with its sound: where text and sound do not belong together
+(`alignment.mismatch`), a word may be missing or said twice.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from malsori.asr.recognizer import align, load_recognizer
+from malsori.errors import AlignmentError, TextError
+from malsori.evaluate import (
+    Evaluation,
+    Judge,
+    Measure,
+    Progress,
+    Row,
+    error_measures,
+    means,
+    rates,
+    spoken_form,
+    time_measures,
+    transcript,
+)
+from malsori.files import read_text
+from malsori.metrics.score_card import score
+from malsori.text.userwords import LexiconSource
+from malsori.tts.voice import load_voice
+
+_MISMATCHED = "mismatched_texts"
+
+
+@dataclass(frozen=True)
+class GroupedText:
+    """One text to say, and what kind of text it is; "" where none is named."""
+
+    text: str
+    group: str = ""
+
+
+def read_grouped_texts(path: Path) -> list[GroupedText]:
+    """Return the texts of a file: a text a line, or a group, a tab and a text; empty lines are left out.
+
+    Raises: TextError if the file holds none, or a line has more than one tab.
+    """
+    texts = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        *groups, text = line.split("\t")
+        if len(groups) > 1 or not text.strip():
+            raise TextError(f"{path}, line {number}: expected a text, or a group, a tab and a text")
+        texts.append(GroupedText(text.strip(), groups[0].strip() if groups else ""))
+    if not texts:
+        raise TextError(f"{path}: holds no text")
+    return texts
+
+
+def evaluate_texts(
+    name: str,
+    texts: list[GroupedText],
+    recognizer: str | None = None,
+    progress: Progress = iter,
+    device: str = "auto",
+    precision: str = "auto",
+    lexicon: LexiconSource = None,
+    mos: bool = False,
+) -> Evaluation:
+    """Return the measures of a voice on texts; those of a group are named "cer_no_space, GROUP".
+
+    Args: as `evaluate`.
+    Raises: ModelError as `load_voice`; TextError for a text with nothing to say.
+    """
+    judge = Judge(load_recognizer(recognizer, device, precision, lexicon), mos)
+    voice = load_voice(name, device=device, precision=precision, lexicon=lexicon)
+    voice.say(texts[0].text)
+    rows = []
+    for number, item in progress(list(enumerate(texts, start=1))):
+        text = spoken_form(judge.recognizer, item.text)
+        began = time.perf_counter()
+        speech = voice.say(item.text)
+        timed = time_measures(began, speech.seconds)
+        hypothesis = transcript(judge.recognizer, speech.wave, speech.sample_rate, text)
+        try:
+            wrong = float(bool(align(speech.wave, item.text, speech.sample_rate).mismatches))
+        except AlignmentError:
+            wrong = 1.0
+        opinion = judge.opinion(speech.wave, speech.sample_rate)
+        measures = error_measures(text, hypothesis) | {_MISMATCHED: wrong} | timed | opinion
+        rows.append(Row(f"{number:03} {item.group}".strip(), text, hypothesis, measures, speech.wave))
+    card = score([row.text for row in rows], [row.hypothesis for row in rows])
+    summary = rates(card) | means(rows, (_MISMATCHED, *(name for name in rows[0].measures if name != "cer_no_space")))
+    summary |= _by_group([item.group for item in texts], rows)
+    return Evaluation(voice.acoustic.facts.system, "texts", voice.audio, summary, {"hypotheses": card}, tuple(rows))
+
+
+def _by_group(groups: list[str], rows: list[Row]) -> dict[str, Measure]:
+    """Return the error rate of each group, in the order in which they come."""
+    found = {}
+    for group in dict.fromkeys(filter(None, groups)):
+        of_it = [row for row, own in zip(rows, groups, strict=True) if own == group]
+        card = score([row.text for row in of_it], [row.hypothesis for row in of_it])
+        found[f"cer_no_space, {group}"] = rates(card)["cer_no_space"]
+    return found
