@@ -119,7 +119,7 @@ def test_no_module_takes_the_place_of_a_public_name():
     import malsori
 
     modules = {module.name for module in pkgutil.iter_modules(malsori.__path__)}
-    assert {"alignment", "evaluate"} <= modules and not modules & set(malsori.__all__)
+    assert {"alignment", "evaluation"} <= modules and not modules & set(malsori.__all__)
 
 
 @pytest.fixture

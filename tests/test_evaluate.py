@@ -4,16 +4,21 @@ import importlib.machinery
 import json
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from malsori.cli import run
-from malsori.corpus.folder import load_corpus
-from malsori.errors import CorpusError, MissingExtraError, OptionError
-from malsori.evaluate import evaluate, save_evaluation
+from malsori.corpus.folder import Corpus, load_corpus
+from malsori.errors import CorpusError, MissingExtraError, OptionError, TextError
+from malsori.evaluation.corpus import evaluate
+from malsori.evaluation.page import save_evaluation
+from malsori.evaluation.texts import read_grouped_texts
+from malsori.text.frontend import Frontend
 from malsori.tts.voice import load_voice
 
+HARD = Path(__file__).parent / "data" / "hard.txt"
 TEXTS = {
     "train": ("아침에는 따뜻한 차를 마셔요.", "도서관에서 책을 빌렸어요."),
     "dev": ("내일은 비가 올까요?",),
@@ -49,7 +54,7 @@ def test_preparing_a_corpus_gives_durations_that_sum_to_the_frames(corpus):
 
 
 def test_a_voice_measured_against_its_own_speech_is_near_it(corpus):
-    found = evaluate("fastspeech2-ko", corpus)
+    found = evaluate("fastspeech2-ko", corpus, "dev")  # heard by the built-in recognizer
     assert found.measures["mcd_db"].value < 1.5  # the ends were trimmed and the wave rounded to 16 bits
     assert found.measures["duration_ratio"].value == pytest.approx(1.0, abs=0.15)
     assert found.measures["cer_no_space"].value == pytest.approx(
@@ -58,7 +63,7 @@ def test_a_voice_measured_against_its_own_speech_is_near_it(corpus):
 
 
 def test_a_vocoder_copies_better_than_it_would_at_random_and_its_copies_are_heard(corpus, tmp_path):
-    found = evaluate("vocos-ko", corpus)
+    found = evaluate("vocos-ko", corpus, recognizer="conformer-ko")
     assert found.measures["mcd_db"].value < 4.0 and found.measures["mel_l1"].value < 0.6
     heard, recorded = (found.measures[name].value for name in ("cer_no_space", "recordings_cer_no_space"))
     assert heard == pytest.approx(recorded, abs=0.35)
@@ -91,12 +96,18 @@ def test_evaluate_prints_one_json_object(corpus, capsys):
     assert printed["utterances"] == 1 and printed["measures"]["cer"]["low"] is None
 
 
-def test_a_voice_given_the_recording_s_own_parts_is_nearer_to_it(corpus, tmp_path):
-    """The recordings are its own speech: with durations given it takes as long, with all given it says the same."""
-    given = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko", given=("durations", "pitch", "energy")).measures
-    free = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko").measures
-    assert given["duration_ratio"].value == pytest.approx(1.0, abs=0.02)
-    assert given["log_f0_rmse_cents"].value < free["log_f0_rmse_cents"].value
+def test_a_voice_given_durations_takes_as_long_as_they_say(corpus, monkeypatch):
+    """Here they say twice as long as the recordings, which are its own speech."""
+    read = Corpus.ground_truth
+
+    def slow(self, cut):
+        return {name: np.repeat(of, 2) if name != "durations" else 2 * of for name, of in read(self, cut).items()}
+
+    monkeypatch.setattr(
+        Corpus, "ground_truth", lambda *of: slow(*of) | {name: read(*of)[name] for name in ("token_ids", "mel")}
+    )
+    found = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko", given=("durations", "pitch", "energy"))
+    assert found.measures["duration_ratio"].value == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +138,34 @@ def test_opinions_stand_beside_those_of_the_recordings(corpus, monkeypatch):
 def _loudness(wave, rate):
     assert rate == 16000 and np.abs(wave).max() <= 1.0
     return dict.fromkeys(("ovrl_mos", "sig_mos", "bak_mos"), float(np.abs(wave).mean()))
+
+
+def test_texts_without_recordings_are_measured_by_group(corpus, tmp_path, capsys):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("짧은 글\t네, 알겠습니다.\n짧은 글\t어디 가세요?\n\n수\t사과 세 개 주세요.\n", encoding="utf-8")
+    asked = ["evaluate", "fastspeech2-ko", "--texts", str(texts), "--recognizer", "conformer-ko", "--json"]
+    assert run(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["utterances"] == 3 and {"cer_no_space, 짧은 글", "cer_no_space, 수"} <= set(found["measures"])
+    assert 0 <= found["measures"]["mismatched_texts"]["value"] <= 1
+    assert [row["id"] for row in found["rows"]] == ["001 짧은 글", "002 짧은 글", "003 수"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("", "holds no text"), ("수\t하나\t둘", "line 1: expected a text"), ("수\t ", "line 1")]
+)
+def test_a_file_of_texts_that_is_none_is_told(tmp_path, content, told):
+    (tmp_path / "texts.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(TextError, match=told):
+        read_grouped_texts(tmp_path / "texts.txt")
+
+
+def test_the_hard_sentences_are_a_hundred_and_can_be_said():
+    texts = read_grouped_texts(HARD)
+    assert len(texts) == 100 and len({item.text for item in texts}) == 100
+    assert all(len(item.text) >= 200 for item in texts if item.group == "long")
+    frontend = Frontend(morphology=False)
+    assert all(frontend.read(item.text).words for item in texts)
 
 
 def test_without_its_extra_opinions_are_refused_before_work_begins(corpus, monkeypatch):

@@ -19,7 +19,7 @@ FLOORS = (
     {"malsori", "cli", "__main__"},
     {"serve"},
     {"cluster"},
-    {"demo", "evaluate"},
+    {"demo", "evaluation"},
     {"report"},
     {"train"},
     {"corpus"},

@@ -274,18 +274,18 @@ def test_sound_longer_than_the_window_is_cut_at_its_quiet_places() -> None:
 
 
 def test_a_recognizer_that_writes_digits_is_scored_by_how_they_are_read(monkeypatch) -> None:
-    from malsori.evaluate import _transcript
+    from malsori.evaluation.results import Judge
     from malsori.text.frontend import Frontend
 
     one = recognizer()
     one.frontend = Frontend(morphology=False)
     assert one.decoder.output_is_normalized
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("3개, 있어요!", "ko", 1.0, ()))
-    assert _transcript(one, silence(1.0), RATE, "세 개 있어요") == "3개, 있어요!"
+    assert Judge(one, mos=False).transcript(silence(1.0), RATE, "세 개 있어요") == "3개, 있어요!"
     one.decoder.output_is_normalized = False
-    assert _transcript(one, silence(1.0), RATE, "세 개 있어요") == "세 개 있어요"
+    assert Judge(one, mos=False).transcript(silence(1.0), RATE, "세 개 있어요") == "세 개 있어요"
     monkeypatch.setattr(one, "transcribe", lambda *_, **__: Transcript("나무 क", "ko", 1.0, ()))
-    assert _transcript(one, silence(1.0), RATE, "나무") == "나무"
+    assert Judge(one, mos=False).transcript(silence(1.0), RATE, "나무") == "나무"
 
 
 def test_what_a_checkpoint_cannot_be_asked_is_refused() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from malsori.corpus.folder import load_corpus
 from malsori.errors import TrainingError
-from malsori.evaluate import evaluate
+from malsori.evaluation.corpus import evaluate
 from malsori.pretrained.hub import load_saved
 from malsori.pretrained.legacy import current_facts, current_recipe, current_record
 from malsori.report.curves import save_curves

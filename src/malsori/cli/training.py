@@ -3,7 +3,7 @@
 import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,8 +105,11 @@ def show_runs(
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
-    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    corpus: Annotated[Path | None, typer.Option(help="Folder made by 'malsori corpus prepare'.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    texts: Annotated[
+        Path | None, typer.Option(help="For a voice, in place of a corpus: a text a line, or group, tab and text.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
     given: Annotated[
@@ -124,23 +127,30 @@ def evaluate_model(
     --given shows what each part of a voice costs: with the recording's durations, pitch and energy only its
     decoder and the vocoder speak; 'malsori evaluate vocos-ko' is the vocoder alone.
 
-    Example: malsori evaluate runs/voice --corpus work/voice --out evaluation --mos
+    Examples:
+      malsori evaluate runs/voice --corpus work/voice --out evaluation --mos
+      malsori evaluate fastspeech2-ko --texts tests/data/hard.txt
     """
     from malsori.corpus.folder import load_corpus
-    from malsori.evaluate import evaluate, interval_text, save_evaluation
+    from malsori.evaluation.corpus import evaluate
+    from malsori.evaluation.page import interval_text, save_evaluation
+    from malsori.evaluation.texts import evaluate_texts, read_grouped_texts
 
+    if (corpus is None) == (texts is None):
+        raise OptionError("give --corpus FOLDER, or --texts FILE for a voice without recordings, and not both")
+    if texts and given:
+        raise OptionError("--given: there is no recording to take it from; give --corpus")
     if out:
         require("matplotlib", "evaluation.html")
     where = prepare_runtime(device, precision, threads)
-    parts = tuple(part.strip() for part in given.split(",") if part.strip())
-    found = evaluate(
-        model, load_corpus(corpus), split, recognizer, watched, lexicon=lexicon, given=parts, mos=mos, **where
-    )
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, "mos": mos, **where}
+    if texts:
+        found = evaluate_texts(model, read_grouped_texts(texts), **asked)
+    elif corpus:
+        found = evaluate(model, load_corpus(corpus), split, given=parts, **asked)
     if out:
         save_evaluation(found, out, model)
-    if as_json:
-        print(json.dumps(found.as_json(), ensure_ascii=False))
-        return
-    print(f"{found.system} on {len(found.rows)} utterances of {split}")
-    for name, measure in found.measures.items():
-        print(f"  {name:28} {measure.value:8.4f}   {interval_text(measure)}")
+    lines = [f"  {name:28} {one.value:8.4f}   {interval_text(one)}" for name, one in found.measures.items()]
+    told = "\n".join([f"{found.system} on {len(found.rows)} utterances of {texts or split}", *lines])
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else told)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from malsori.asr.recognizer import align, load_recognizer
 from malsori.errors import AlignmentError, TextError
-from malsori.evaluate import (
+from malsori.evaluation.results import (
     Evaluation,
     Judge,
     Measure,
@@ -19,11 +19,8 @@ from malsori.evaluate import (
     error_measures,
     means,
     rates,
-    spoken_form,
     time_measures,
-    transcript,
 )
-from malsori.files import read_text
 from malsori.metrics.score_card import score
 from malsori.text.userwords import LexiconSource
 from malsori.tts.voice import load_voice
@@ -45,7 +42,7 @@ def read_grouped_texts(path: Path) -> list[GroupedText]:
     Raises: TextError if the file holds none, or a line has more than one tab.
     """
     texts = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         *groups, text = line.split("\t")
@@ -77,11 +74,11 @@ def evaluate_texts(
     voice.say(texts[0].text)
     rows = []
     for number, item in progress(list(enumerate(texts, start=1))):
-        text = spoken_form(judge.recognizer, item.text)
+        text = judge.spoken_form(item.text)
         began = time.perf_counter()
         speech = voice.say(item.text)
         timed = time_measures(began, speech.seconds)
-        hypothesis = transcript(judge.recognizer, speech.wave, speech.sample_rate, text)
+        hypothesis = judge.transcript(speech.wave, speech.sample_rate, text)
         try:
             wrong = float(bool(align(speech.wave, item.text, speech.sample_rate).mismatches))
         except AlignmentError:
@@ -90,7 +87,7 @@ def evaluate_texts(
         measures = error_measures(text, hypothesis) | {_MISMATCHED: wrong} | timed | opinion
         rows.append(Row(f"{number:03} {item.group}".strip(), text, hypothesis, measures, speech.wave))
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
-    summary = rates(card) | means(rows, (_MISMATCHED, *(name for name in rows[0].measures if name != "cer_no_space")))
+    summary = rates(card) | means(rows, (name for name in rows[0].measures if name != "cer_no_space"))
     summary |= _by_group([item.group for item in texts], rows)
     return Evaluation(voice.acoustic.facts.system, "texts", voice.audio, summary, {"hypotheses": card}, tuple(rows))
 

@@ -1,0 +1,1 @@
+"""How good a model is: on a corpus it was not trained on, or on texts."""
