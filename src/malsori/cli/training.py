@@ -143,14 +143,14 @@ def evaluate_model(
     if out:
         require("matplotlib", "evaluation.html")
     where = prepare_runtime(device, precision, threads)
-    parts = [part.strip() for part in given.split(",") if part.strip()]
     asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, "mos": mos, **where}
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:
-        found = evaluate(model, load_corpus(corpus), split, given=parts, **asked)
+        found = evaluate(model, load_corpus(corpus), split, given=given.replace(",", " ").split(), **asked)
     if out:
         save_evaluation(found, out, model)
+    if not as_json:
+        print(f"{found.system} on {len(found.rows)} utterances of {texts or split}")
     lines = [f"  {name:28} {one.value:8.4f}   {interval_text(one)}" for name, one in found.measures.items()]
-    told = "\n".join([f"{found.system} on {len(found.rows)} utterances of {texts or split}", *lines])
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else told)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else "\n".join(lines))
