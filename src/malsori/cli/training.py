@@ -102,19 +102,23 @@ def show_runs(
     print(out)
 
 
+_TextsOption = Annotated[
+    Path | None, typer.Option(help="For a voice, in place of a corpus: a text a line, or group, tab and text.")
+]
+_GivenOption = Annotated[
+    str, typer.Option(help="What a FastSpeech 2 takes from the recording: durations,pitch,energy or some of them.")
+]
+
+
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
     corpus: Annotated[Path | None, typer.Option(help="Folder made by 'malsori corpus prepare'.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
-    texts: Annotated[
-        Path | None, typer.Option(help="For a voice, in place of a corpus: a text a line, or group, tab and text.")
-    ] = None,
+    texts: _TextsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
-    given: Annotated[
-        str, typer.Option(help="What a FastSpeech 2 takes from the recording: durations,pitch,energy or some of them.")
-    ] = "",
+    given: _GivenOption = "",
     mos: Annotated[bool, typer.Option("--mos", help="Judge speech by DNSMOS too (extra mos).")] = False,
     lexicon: LexiconOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
