@@ -47,7 +47,6 @@ def train_system(
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
     from malsori.corpus.folder import load_corpus
-    from malsori.systems import systems_of
     from malsori.train.loop import RunOptions, train
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
@@ -61,9 +60,24 @@ def train_system(
     setup = set_up(parse_recipe(values, recipe), load_corpus(corpus))
     measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
-    print(f"The best model lies in {out / 'model'}" + (f"; last measured: {shown}." if shown else "."))
-    measure = [] if setup.recipe.system in systems_of("encoder") else [f"malsori evaluate {out} --corpus {corpus}"]
-    print("Next: " + " · ".join([*measure, f"malsori runs {out}", f"malsori diagram {out}"]))
+    kept = (out / "model" / "config.json").is_file()
+    told = f"The best model lies in {out / 'model'}" if kept else f"No model was kept in {out}"
+    print(told + (f"; last measured: {shown}." if shown else "."))
+    uses = _uses(setup.recipe.system, out, corpus) if kept else []
+    print("Next: " + " · ".join([*uses, f"malsori runs {out}", f"malsori diagram {out}"]))
+
+
+def _uses(system: str, out: Path, corpus: Path) -> list[str]:
+    """Return the commands that use a run's model: speak or listen, then measure."""
+    from malsori.systems import systems_of
+
+    if system in systems_of("encoder"):
+        return []
+    measure = f"malsori evaluate {out} --corpus {corpus}"
+    if system in systems_of("recognizer"):
+        return [f"malsori transcribe SOUND --recognizer {out}", measure]
+    part = "vocoder" if system in systems_of("vocoder") else "voice"
+    return [f'malsori say "안녕하세요." --{part} {out} -o hello.wav', measure]
 
 
 @app.command("diagram")

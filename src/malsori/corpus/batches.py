@@ -266,6 +266,15 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     return cuts
 
 
+def too_long(corpus: Corpus, split: str, data: DataConfig) -> list[str]:
+    """Return the ids that `select` leaves out for their length alone."""
+    return [
+        cut.id
+        for cut in corpus.cuts[split]
+        if cut.duration > data.max_seconds and (not data.speakers or cut.supervisions[0].speaker in data.speakers)
+    ]
+
+
 def unaligned(corpus: Corpus, cuts: dict[str, Any]) -> list[str]:
     """Return the ids of the cuts that have no durations yet. Raises: CorpusError if a ground truth is damaged."""
     return [name for name, cut in cuts.items() if not has_durations(corpus.ground_truth_path(cut))]

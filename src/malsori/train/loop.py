@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.config import Config, nearest
-from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
+from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch, too_long
 from malsori.errors import ConfigError, TrainingError
 from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
@@ -97,9 +97,15 @@ class _Run:
             raise TrainingError(
                 f"{self.out}: holds a run of {saved[-1]} steps. Go on with --resume, or name another --out."
             )
-        if saved and path.is_file() and not options.accept_changes:
-            before = type(self.recipe).parse(current_recipe(read_json(path), str(path)), str(path))
-            refuse_changes(before, self.recipe, self.out)
+        if saved and path.is_file():
+            values = current_recipe(read_json(path), str(path))
+            if values.get("system") != self.recipe.system:
+                raise TrainingError(
+                    f"{self.out}: holds a run of a {values.get('system')}, and the recipe is of a {self.recipe.system}. "
+                    "Name another --out."
+                )
+            if not options.accept_changes:
+                refuse_changes(type(self.recipe).parse(values, str(path)), self.recipe, self.out)
         if saved and (kept := self.out / "model" / "config.json").is_file():
             warn_of_other_pitch(read_model_facts(kept.parent), self.setup.corpus, str(self.out))
         state = self.checkpoints.restore(self.trained)
@@ -349,7 +355,11 @@ def _log_training_data(setup: TrainingSetup) -> None:
     for split, cuts in setup.cuts.items():
         hours = sum(cut.duration for cut in cuts.values()) / 3600
         log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
-    for reason, ids in setup.skipped.items():
+    long = [name for split in setup.cuts for name in too_long(setup.corpus, split, setup.recipe.data)]
+    skipped = setup.skipped | (
+        {f"longer than data.max_seconds={setup.recipe.data.max_seconds:g}": long} if long else {}
+    )
+    for reason, ids in skipped.items():
         log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
 
 

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class RunLogger:
         if force:
             now = time.monotonic()
             means = {name: total / count for name, (total, count) in self.sums.items()}
-            self._write(step, means | {"steps_per_second": (step - self.last_written) / (now - self.began)})
+            speed = (step - self.last_written) / (now - self.began)
+            self._write(step, means | {"steps_per_second": speed}, left=(self.total - step) / max(speed, 1e-9))
             self.sums, self.last_written, self.began = {}, step, now
 
     def validation(self, step: int, measured: dict[str, float]) -> None:
@@ -85,10 +87,12 @@ class RunLogger:
             self._append("balance", {"step": step, "turn": turn, "loss": name} | rounded | {"modules": modules})
             self._plot(step, {f"{turn}/{name}/share": loss.share, f"{turn}/{name}/gradient_norm": loss.gradient_norm})
 
-    def _write(self, step: int, values: dict[str, float]) -> None:
+    def _write(self, step: int, values: dict[str, float], left: float = 0.0) -> None:
+        """Write and show numbers, and how many seconds the run still wants at its present speed."""
         self._append("metrics", {"step": step, **{name: _short(value) for name, value in values.items()}})
         self._plot(step, values)
-        self._show(step, (f"{name} {value:.4g}" for name, value in values.items() if "learning_rate" not in name))
+        shown = [f"{name} {value:.4g}" for name, value in values.items() if "learning_rate" not in name]
+        self._show(step, shown + ([f"{timedelta(seconds=round(left))} left"] if left else []))
 
     def _show(self, step: int, parts: Iterable[str]) -> None:
         if self.progress.disable:
