@@ -45,8 +45,8 @@ ROOMS = {
     "alignment": (14, 1350),
     "asr": (11, 1070),
     "audio": (18, 1580),
-    "cli": (16, 1650),
-    "corpus": (14, 1820),
+    "cli": (16, 1660),
+    "corpus": (14, 1830),
     "decode": (7, 580),
     "evaluation": (5, 340),
     "losses": (5, 290),
@@ -60,7 +60,7 @@ ROOMS = {
     "runtime": (3, 150),
     "serve": (19, 1480),
     "text": (30, 2670),
-    "train": (21, 2310),
+    "train": (21, 2320),
     "tts": (11, 790),
 }
 MAX_FILE_LINES = 400

@@ -75,7 +75,7 @@ def _uses(system: str, out: Path, corpus: Path) -> list[str]:
         return []
     measure = f"malsori evaluate {out} --corpus {corpus}"
     if system in systems_of("recognizer"):
-        return [f"malsori transcribe SOUND --recognizer {out}", measure]
+        return [f"malsori transcribe SOUND --model {out}", measure]
     part = "vocoder" if system in systems_of("vocoder") else "voice"
     return [f'malsori say "안녕하세요." --{part} {out} -o hello.wav', measure]
 

@@ -100,9 +100,9 @@ class _Run:
         if saved and path.is_file():
             values = current_recipe(read_json(path), str(path))
             if values.get("system") != self.recipe.system:
+                before, now = values.get("system"), self.recipe.system
                 raise TrainingError(
-                    f"{self.out}: holds a run of a {values.get('system')}, and the recipe is of a {self.recipe.system}. "
-                    "Name another --out."
+                    f"{self.out}: holds a run of a {before}, and the recipe is of a {now}. Name another --out."
                 )
             if not options.accept_changes:
                 refuse_changes(type(self.recipe).parse(values, str(path)), self.recipe, self.out)
@@ -356,10 +356,8 @@ def _log_training_data(setup: TrainingSetup) -> None:
         hours = sum(cut.duration for cut in cuts.values()) / 3600
         log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
     long = [name for split in setup.cuts for name in too_long(setup.corpus, split, setup.recipe.data)]
-    skipped = setup.skipped | (
-        {f"longer than data.max_seconds={setup.recipe.data.max_seconds:g}": long} if long else {}
-    )
-    for reason, ids in skipped.items():
+    left_out = {f"longer than data.max_seconds={setup.recipe.data.max_seconds:g}": long} if long else {}
+    for reason, ids in (setup.skipped | left_out).items():
         log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
 
 
