@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from malsori.files import (
     lock_file,
     read_json,
     read_toml,
+    require_place,
     write_json,
     write_text,
 )
@@ -60,6 +62,63 @@ def test_a_full_disk_is_told_in_one_line_with_the_place(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert isinstance(caught.value, MalsoriError)
     assert names(tmp_path) == []
+
+
+def test_a_full_disk_that_safetensors_meets_is_told_alike(tmp_path):
+    error = pytest.importorskip("safetensors").SafetensorError
+    with pytest.raises(FileError, match=r"a\.st: cannot be written: i/o error"), atomic_file(tmp_path / "a.st"):
+        raise error("I/O error: No space left on device")
+    with pytest.raises(FileError, match=r"model: cannot be written"), atomic_folder(tmp_path / "model"):
+        raise error("I/O error: No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "there" / "a.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "there" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    reader = os.open(tmp_path / "pipe.txt", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(tmp_path / "pipe.txt", "말")
+        assert os.read(reader, 100).decode() == "말"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe.txt").stat().st_mode)
+    require_place(tmp_path / "pipe.txt", Path(os.devnull))
+
+
+def test_a_place_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    require_place(tmp_path / "new" / "a.txt", tmp_path / "file", None)
+    require_place(tmp_path / "new", tmp_path / "folder", folder=True)
+    assert names(tmp_path) == ["file", "folder"]
+    for place in (tmp_path / "file" / "a.txt", tmp_path / "file" / "b" / "a.txt"):
+        with pytest.raises(FileError, match=r"a\.txt: cannot be written: .*file is a file, not a folder"):
+            require_place(place)
+    with pytest.raises(FileError, match="folder: cannot be written: is a directory"):
+        require_place(tmp_path / "folder")
+    with pytest.raises(FileError, match=r"file: cannot be written: .*file is a file, not a folder"):
+        require_place(tmp_path / "file", folder=True)
+    with pytest.raises(FileError, match="cannot be written: file name too long"):
+        require_place(tmp_path / ("n" * 300))
+    with pytest.raises(FileError, match="cannot be written"):
+        require_place(Path("a\0b"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused_before_any_work(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(FileError, match="permission denied"):
+        require_place(tmp_path / "closed" / "a.txt")
 
 
 @pytest.mark.parametrize("place", ["file/under/it.txt", "n" * 300 + ".txt", "folder"])

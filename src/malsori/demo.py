@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.files import write_json
+from malsori.files import make_folder, write_json
 from malsori.metrics.error_rate import TextNormalizer, cer, wer
 from malsori.report.page import Page, marked, paragraph, picture, player, table
 from malsori.report.plots import as_png, speech_figure
@@ -42,7 +42,7 @@ def run_demo(out: Path, device: str = "auto", precision: str = "auto") -> list[D
     Args:
         device, precision: as `resolve_runtime` takes them.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     voice, recognizer = load_voice(device=device, precision=precision), load_recognizer(None, device, precision)
     voice.say(SENTENCES[0])  # loads the analyser and compiles, so that the first sentence is timed like the others
     page = Page("말소리 demo", _introduction(voice, recognizer))

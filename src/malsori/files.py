@@ -5,9 +5,11 @@ takes the name at the end; a folder that is replaced waits as .NAME.*.old meanwh
 such names behind, and `clear_interrupted` settles them.
 """
 
+import errno
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import tomllib
@@ -23,18 +25,25 @@ from malsori.errors import ConfigError, FileError
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its name once the block ends well, and is removed otherwise.
 
-    Missing folders above it are made.
+    Missing folders above it are made. A link stays one: what it leads to is replaced. A device or a pipe is no file to
+    be replaced, and is written to as it is.
     Raises: FileError if the disk does not take it; what was there before stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    temporary = path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_special(path):
+            yield path
+            return
+        target = path.resolve() if path.is_symlink() else path
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.partial{target.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
-    except OSError as error:
+        temporary.replace(target)
+    except _write_errors() as error:
         raise _not_written(path, error) from error
     finally:
-        _remove(temporary)
+        if temporary is not path:
+            _remove(temporary)
 
 
 @contextmanager
@@ -56,11 +65,55 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(retired)
         else:
             partial.rename(folder)
-    except OSError as error:
+    except _write_errors() as error:
         raise _not_written(folder, error) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_place(*paths: Path | None, folder: bool = False) -> None:
+    """Refuse, before any work, paths that nothing can be written to; None is none.
+
+    Args:
+        folder: they are folders to write into; or else files.
+    Raises: FileError, as writing would.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            number = _refusal_of(path, folder)
+        except (OSError, ValueError) as error:
+            raise _not_written(path, error) from error
+        if number:
+            raise _not_written(path, OSError(number, os.strerror(number)))
+
+
+def _refusal_of(path: Path, folder: bool) -> int:
+    """Return the number of the error that writing to a path would end in, as far as can be seen; 0 for none.
+
+    Raises: OSError for a name that is too long, ValueError for one that no path can have.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        above = next((place for place in path.absolute().parents if place.exists()), Path("/"))
+        if not above.is_dir():
+            return errno.ENOTDIR
+        return 0 if os.access(above, os.W_OK | os.X_OK) else errno.EACCES
+    if stat.S_ISDIR(mode) != folder:
+        return errno.ENOTDIR if folder else errno.EISDIR
+    place = path if folder or _is_special(path) else path.resolve().parent
+    return 0 if os.access(place, os.W_OK) else errno.EACCES
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if it is not there. Raises: FileError if the disk does not take it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def clear_interrupted(folder: Path) -> None:
@@ -144,8 +197,33 @@ def _remove(path: Path) -> None:
         return  # its folder is a file, or its name is too long: it was never there
 
 
-def _not_written(path: Path, error: OSError) -> FileError:
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a device, a pipe or a socket, which nothing may take the place of."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_errors() -> tuple[type[Exception], ...]:
+    """Return what writing raises where the disk refuses: OSError, and safetensors' own error where it is in use."""
+    safetensors = sys.modules.get("safetensors")
+    return (OSError, safetensors.SafetensorError) if safetensors else (OSError,)
+
+
+def _not_written(path: Path, error: Exception) -> FileError:
     if isinstance(error, FileError):
         return error
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    reason = (getattr(error, "strerror", "") or str(error) or type(error).__name__).lower()
+    if isinstance(error, FileExistsError | NotADirectoryError):  # the first for a folder that is to be made
+        found = next((place for place in (path, *path.parents) if _is_there(place)), path)
+        reason = f"{found} is a file, not a folder"
     return FileError(f"{path}: cannot be written: {reason}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -153,7 +153,7 @@ def test_import_writes_a_folder_of_ours_and_the_hub_is_asked_for_model_bin(
     their_folder(tmp_path / "hub", "float16")
     asked: list[str] = []
 
-    def download(_name: str, allow_patterns: list[str]) -> str:
+    def download(_name: str, allow_patterns: list[str], **_options: object) -> str:
         asked.extend(allow_patterns)
         return str(tmp_path / "hub")
 

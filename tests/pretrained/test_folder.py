@@ -174,7 +174,7 @@ def test_a_model_that_is_nowhere_is_refused_with_the_nearest_name(
 
 
 def test_a_hub_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, allow_patterns: list[str]) -> str:
+    def refuse(name: str, allow_patterns: list[str], **_options: object) -> str:
         assert not [pattern for pattern in allow_patterns if pattern.endswith(("*.bin", ".pt", ".pth", "*"))]
         raise OSError("no route to host\nand more")
 

@@ -119,7 +119,7 @@ def test_the_hub_is_asked_for_public_files_and_for_no_pickle(tmp_path: Path, mon
     transformers_folder(tmp_path, **SMALL)
     asked: list[str] = []
 
-    def download(name: str, allow_patterns: list[str]) -> str:
+    def download(name: str, allow_patterns: list[str], **_options: object) -> str:
         asked.extend(allow_patterns)
         return str(tmp_path)
 
@@ -139,7 +139,7 @@ def test_import_asks_the_hub_for_the_one_pickle_that_it_opens(tmp_path: Path, mo
     torch.save(oracle.state_dict(), tmp_path / "hub" / "pytorch_model.bin")
     asked: list[list[str]] = []
 
-    def download(_name: str, allow_patterns: list[str]) -> str:
+    def download(_name: str, allow_patterns: list[str], **_options: object) -> str:
         asked.append(allow_patterns)
         return str(tmp_path / "hub")
 

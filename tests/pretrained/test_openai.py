@@ -97,7 +97,7 @@ def test_a_tokenizer_comes_from_the_hub_without_weights(
 ) -> None:
     asked: list[str] = []
 
-    def download(name: str, allow_patterns: list[str]) -> str:
+    def download(name: str, allow_patterns: list[str], **_options: object) -> str:
         asked.extend([name, *allow_patterns])
         return str(tokenizer)
 

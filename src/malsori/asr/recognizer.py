@@ -239,7 +239,7 @@ def load_recognizer(
     """
     words = user_lexicon(lexicon)
     runtime = resolve_runtime(device, precision, int8=True)
-    name = name or DEFAULT_MODELS["recognizer"]
+    name = DEFAULT_MODELS["recognizer"] if name is None else name
     counted = resolve(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime, words)
 
@@ -251,7 +251,8 @@ def load_aligner(
 
     Arguments and errors as `load_recognizer`'s, and ModelError for a recognizer that gives no phonemes.
     """
-    recognizer = load_recognizer(name or DEFAULT_MODELS["aligner"], device, precision, lexicon)
+    wanted = DEFAULT_MODELS["aligner"] if name is None else name
+    recognizer = load_recognizer(wanted, device, precision, lexicon)
     phoneme_encoder(recognizer.model, recognizer.runtime)  # refuses one that cannot
     return recognizer
 

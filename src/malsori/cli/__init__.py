@@ -3,16 +3,18 @@
 A command stands in the file of its subject; here they are put together, and what goes wrong is told.
 """
 
+import errno
 import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from malsori.cli import alignment, corpus, models, say, scores, serving, speech, text, training
-from malsori.cli.terminal import told_sound_warnings
+from malsori.cli.terminal import UNWRITABLE, told_sound_warnings
 from malsori.errors import MalsoriError
 
 app = typer.Typer(
@@ -25,12 +27,20 @@ app = typer.Typer(
 for _part in (say, speech, alignment, scores, text, corpus, training, models, serving):
     app.add_typer(_part.app)
 
+#: What the machine refuses because of what it was given: a path that cannot be, a disk that is full.
+_REFUSED = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENXIO, errno.EINVAL),
+}
+
 
 def main() -> None:
     """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
     if sys.platform == "win32":  # a pipe or a file would be given the code page, which lacks half of what is written
         for stream in (sys.stdin, sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):  # a terminal of cp949 or ASCII is shown what it lacks as \u escapes
+        stream.reconfigure(errors=UNWRITABLE)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -38,18 +48,22 @@ def run(arguments: list[str]) -> int:
     """Return the exit status of one command; what goes wrong is told in one line on standard error."""
     try:
         with told_sound_warnings():
-            return app(arguments, prog_name="malsori", standalone_mode=False) or 0
+            status = app(arguments, prog_name="malsori", standalone_mode=False) or 0
+        sys.stdout.flush()  # now, where a full disk can still be told
+        return status
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "malsori"
         return _fail(error, f"{command}: {error.format_message().rstrip('.')}. Try '{command} --help'.", 2)
-    except (MalsoriError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except MalsoriError as error:
         return _fail(error, f"malsori: {_one_line(error)}", 2)
     except (KeyboardInterrupt, typer.Abort) as error:
         return _fail(error, "malsori: interrupted.", 130)
     except BrokenPipeError:  # the reader of our output (head, less) has left: nothing to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
+    except OSError as error:
+        return _refused(error)
     except ModuleNotFoundError as error:
         if (error.name or "malsori").partition(".")[0] == "malsori":
             return _our_fault(error)
@@ -57,6 +71,22 @@ def run(arguments: list[str]) -> int:
         return _fail(error, f"malsori: this command needs '{error.name}', which is not installed; {advice}", 2)
     except Exception as error:
         return _our_fault(error)
+
+
+def _refused(error: OSError) -> int:
+    """Tell of a path or a disk that was refused, and return the exit status."""
+    if error.errno not in _REFUSED:
+        return _our_fault(error)
+    if error.filename is None:  # of what is still in standard output's buffer
+        _drop_output()
+        return _fail(error, f"malsori: cannot be written: {(error.strerror or str(error)).lower()}.", 2)
+    return _fail(error, f"malsori: {_one_line(error)}", 2)
+
+
+def _drop_output() -> None:
+    """Lead standard output nowhere, so that Python does not try again to write what it could not."""
+    with suppress(OSError):  # in tests it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _our_fault(error: Exception) -> int:

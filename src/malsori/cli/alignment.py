@@ -24,6 +24,7 @@ from malsori.cli.options import (
 )
 from malsori.cli.terminal import sound_input, sound_progress, text_of, write
 from malsori.errors import CorpusError, OptionError
+from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
@@ -106,6 +107,7 @@ def align_text(
     if audio.is_dir():
         if out is None or out.is_file():
             raise OptionError(f"{audio} is a folder: give the folder for its alignments with -o FOLDER")
+        require_place(out, folder=True)
         pairs = _pairs(audio, text)
         results = result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form])
         _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, as_text)
@@ -113,6 +115,7 @@ def align_text(
     said = _pair(audio, text).said()
     if out and out.is_dir() and str(audio) != "-":
         out = result_paths([audio], audio.parent, out, _ENDINGS[form])[0]
+    require_place(out)
     recognizer = load_aligner(model, lexicon=lexicon, **where)
     with sound_input(audio) as sound, sound_progress(sound) as done:
         alignment = recognizer.align(sound, said, on_progress=done)

@@ -13,7 +13,7 @@ from malsori.cli.options import LexiconOption
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
-from malsori.files import atomic_file
+from malsori.files import atomic_file, require_place
 
 if TYPE_CHECKING:
     from malsori.text.tokenizer import Tokenizer
@@ -154,8 +154,9 @@ def check_corpus(
 
     if html:
         require("matplotlib", "A page")
+    require_place(html)
     tokenizer = _tokenizer(whisper) if whisper else None
-    recognizer = load_aligner(model).model if listen or model else None
+    recognizer = load_aligner(model).model if listen or model is not None else None
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )

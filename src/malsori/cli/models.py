@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from malsori.errors import TextError
+from malsori.errors import OptionError, TextError
 
 
 class _ListByDefault(TyperGroup):
@@ -35,14 +35,22 @@ def list_models(
     names: Annotated[
         list[str] | None, typer.Argument(help="Folders, runs or hub ids; the built-in models without.")
     ] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="List public checkpoints that open by their hub id; nothing is fetched.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List models with their system, sample rate, size and license; without names all weights that come with malsori.
 
-    Example: malsori models · malsori models runs/voice
+    Example: malsori models · malsori models runs/voice · malsori models --remote
     """
     from malsori.pretrained.hub import built_in, describe_model, other_weights
 
+    if remote:
+        if names:
+            raise OptionError(f"--remote: is a list of its own; name {names[0]} without it")
+        _list_remote(as_json)
+        return
     models = [describe_model(name) for name in names] if names else built_in()
     others = [] if names else other_weights()
     if as_json:
@@ -57,6 +65,17 @@ def list_models(
         print(f"{one.name:24} {'(part)':12} {'':9} {f'{one.bytes / 1e6:.1f} MB':>9}  {one.license}")
     if not names:
         print("malsori itself: Apache-2.0. NOTICE and docs/licenses.md say what ships.", file=sys.stderr)
+
+
+def _list_remote(as_json: bool) -> None:
+    from malsori.pretrained.remote import remote_models
+
+    found = remote_models()
+    if as_json:
+        print(json.dumps({"models": [vars(one) for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        print(f"{one.hub_id:40} {one.system:12} {one.megabytes:6} MB  {one.license:14} {one.good_for}")
 
 
 @models_app.command("shrink")

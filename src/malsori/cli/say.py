@@ -11,6 +11,7 @@ from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, Th
 from malsori.cli.terminal import text_of, watched, write
 from malsori.errors import OptionError, TextError
 from malsori.extras import import_extra
+from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.text.userwords import UserLexicon
@@ -114,6 +115,8 @@ def _check(text: str | None, out: Path | None, form: str | None, timing: Path | 
         _timing_form(timing, lines)
     if play:
         _loudspeaker()
+    require_place(None if piped else out, folder=lines)
+    require_place(None if lines else timing)
 
 
 def _timing_form(timing: Path, lines: bool) -> AlignmentForm:

@@ -11,6 +11,7 @@ import typer
 
 from malsori.cli.terminal import watched
 from malsori.errors import MetricError, OptionError
+from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.metrics.error_rate import TextNormalizer
@@ -83,6 +84,7 @@ def score(
     from malsori.metrics.score_card import score as score_texts
     from malsori.metrics.transcripts import read_pairs
 
+    require_place(html)
     terms = read_keywords(keywords) if keywords else []
     pairs, normalizer = read_pairs(reference, hypothesis), _normalizer(punctuation, case, normalize)
     texts = pairs.reference_texts, pairs.hypothesis_texts

@@ -8,6 +8,7 @@ import typer
 from malsori.cli import decoding, live, transcripts
 from malsori.cli.options import Cue, DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
 from malsori.extras import require
+from malsori.files import require_place
 
 app = typer.Typer()
 
@@ -90,6 +91,7 @@ def demo(
     from malsori.demo import mean_cer, run_demo
 
     require("matplotlib", "The demo's page")
+    require_place(out, folder=True)
     said = run_demo(out, **prepare_runtime(device, precision, threads))
     for one in said:
         print(f"said   {one.text}\nheard  {one.hypothesis}\n       CER {one.cer:.1%}, {one.seconds:.1f} s of speech")

@@ -1,6 +1,8 @@
 """What commands ask of the terminal: a text in, a result out, progress while it takes long."""
 
+import codecs
 import errno
+import io
 import os
 import shutil
 import sys
@@ -16,12 +18,31 @@ from malsori.errors import AudioError, SoundWarning, TextError
 from malsori.files import write_text
 
 
-def text_of(argument: str) -> str:
-    """Return the text that an argument means: standard input for -, a file's content, or itself."""
-    if argument == "-":
-        return sys.stdin.read()
+def _unwritable(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Give bytes that were no text back as they came, and signs that a stream's encoding lacks as backslash escapes."""
     try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+#: Name of how standard output and standard error write what their encoding lacks.
+UNWRITABLE = "malsori.unwritable"
+codecs.register_error(UNWRITABLE, _unwritable)
+
+
+def text_of(argument: str) -> str:
+    """Return the text that an argument means: standard input for -, a file's content, or itself.
+
+    Raises: TextError if it is no text: neither UTF-8 nor, from standard input, of the terminal's encoding.
+    """
+    if argument == "-":
+        return _standard_input()
+    try:
+        argument.encode()
         is_file = Path(argument).is_file()
+    except UnicodeEncodeError as error:
+        raise TextError(f"{argument!a}: not UTF-8 text (at position {error.start}); give it as UTF-8") from error
     except OSError:  # too long for a file's name: it is the text
         is_file = False
     if not is_file and Path(argument).suffix == ".txt":
@@ -32,6 +53,20 @@ def text_of(argument: str) -> str:
         raise TextError(
             f"{argument}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
+
+
+def _standard_input() -> str:
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        return sys.stdin.read()
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        try:
+            return content.decode(sys.stdin.encoding)
+        except (UnicodeDecodeError, LookupError):
+            reason = f"{error.reason} at byte {error.start}"
+            raise TextError(f"standard input: not UTF-8 text ({reason}); send it as UTF-8") from error
 
 
 def write(text: str, out: Path | None) -> None:

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from malsori.cli.options import LexiconOption
-from malsori.cli.terminal import text_of
+from malsori.cli.terminal import UNWRITABLE, text_of
 from malsori.errors import OptionError, TextError
 
 if TYPE_CHECKING:
@@ -179,9 +179,9 @@ def _filter(texts: list[str] | None, change: Callable[[str], tuple[str, Sequence
     A sign that has no reading is told on standard error where it stands first; all are counted at the end. What is no
     UTF-8 passes as it came. Raises: TextError with the count, if any sign has no reading and that is not allowed.
     """
-    for stream in (sys.stdin, sys.stdout):
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, UNWRITABLE)):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors=errors)
     lines: Iterable[str] = (line for text in texts for line in text.split("\n")) if texts else sys.stdin
     signs: Counter[str] = Counter()
     lines_told = 0

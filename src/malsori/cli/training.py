@@ -11,6 +11,7 @@ from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, Th
 from malsori.cli.terminal import watched
 from malsori.errors import OptionError
 from malsori.extras import require
+from malsori.files import require_place
 
 app = typer.Typer()
 
@@ -112,6 +113,7 @@ def show_runs(
     from malsori.report.curves import save_curves
 
     require("matplotlib", "A page of curves")
+    require_place(out)
     save_curves(runs, out)
     print(out)
 
@@ -160,6 +162,7 @@ def evaluate_model(
         raise OptionError("--given: there is no recording to take it from; give --corpus")
     if out:
         require("matplotlib", "evaluation.html")
+    require_place(out, folder=True)
     where = prepare_runtime(device, precision, threads)
     asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, "mos": mos, **where}
     if texts:

@@ -13,6 +13,7 @@ from malsori.cli.batch import result_paths, run_each, sounds_below
 from malsori.cli.options import subtitle_options
 from malsori.cli.terminal import sound_input, sound_progress, write
 from malsori.errors import OptionError
+from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.alignment.subtitles import SubtitleOptions
@@ -88,6 +89,7 @@ def wanted_of(given: dict[str, Any]) -> Wanted:
         raise OptionError("--skip-existing: nothing exists on standard output; give a folder with -o")
     if out is not None and out.exists() and not out.is_dir():
         raise OptionError(f"{out} is a file; -o names the folder for the transcripts")
+    require_place(out, folder=True)
     shown = {"srt", "vtt"} & set(forms)
     return Wanted(forms, out, given["skip_existing"], subtitle_options(given["cue"], bool(shown)))
 

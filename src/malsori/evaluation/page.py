@@ -7,7 +7,7 @@ import torch
 from malsori.audio.mel import log_mel
 from malsori.config import AudioConfig
 from malsori.evaluation.results import Evaluation, Measure, Row
-from malsori.files import write_json
+from malsori.files import make_folder, write_json
 from malsori.report.page import Page, marked, picture, player, table
 from malsori.report.plots import as_png, mels_figure
 
@@ -16,7 +16,7 @@ _SHOWN = 12  # utterances on the page: the worst
 
 def save_evaluation(found: Evaluation, out: Path, title: str) -> None:
     """Write OUT/evaluation.json and OUT/evaluation.html."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_json(out / "evaluation.json", found.as_json())
     page = Page(f"{title} · {found.split}", f"{found.system}, {len(found.rows)} utterances")
     lines = [[name, f"{m.value:.4f}", interval_text(m)] for name, m in found.measures.items()]

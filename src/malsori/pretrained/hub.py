@@ -3,6 +3,7 @@
 `load_saved` is the one door: a folder of ours, of transformers and of CTranslate2 open alike.
 """
 
+import difflib
 import re
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -12,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from malsori.config import nearest
 from malsori.errors import ConfigError, ModelError
 from malsori.files import read_json
 from malsori.pretrained.convert import (
@@ -37,12 +37,17 @@ from malsori.pretrained.folder import (
     open_model,
     read_model_facts,
 )
+from malsori.pretrained.remote import from_hub, hub_id_of, is_hub_id, push_folder, remote_models
 from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
-#: What a hub folder may hold that is needed to open it, ours or a public one. CTranslate2's model.bin is no pickle;
-#: pickles are fetched by `import_external` alone, which reads their weights and runs no code in them.
-_HUB_FILES = ["*.json", "*.safetensors", MODEL_FILE, "card.md", "README.md", "merges.txt", "vocab.txt"]
+#: What a hub folder may hold that is needed to open it, ours or a public one; not the same weights again in another
+#: precision, nor adapters for a thousand languages. CTranslate2's model.bin is no pickle; pickles are fetched by
+#: `import_external` alone, which reads their weights and runs no code in them.
+_WEIGHT_FILES = ["model.safetensors", "model-*.safetensors", "language_model.safetensors", MODEL_FILE]
+_HUB_FILES = ["*.json", *_WEIGHT_FILES, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
+_SHOWN = 80  # signs of a name that is no model's
+_LOOKED_AT = 200  # folders beside it
 
 #: Which built-in model is meant where none is named. An aligner is a recognizer that gives phonemes' probabilities.
 DEFAULT_MODELS = {
@@ -94,18 +99,57 @@ def describe_model(name: str) -> ModelEntry:
 def resolve(name: str) -> Path:
     """Return the folder of a model: a built-in name, a model's or a run's folder, or a hub id such as owner/name.
 
-    Raises: ModelError if there is none.
+    Raises: ModelError if there is none, naming what comes near.
     """
-    for folder in (Path(name), Path(name) / "model", _assets() / name):
-        if (folder / "config.json").is_file():
+    given = Path(name)
+    for folder in (given, given / "model", _assets() / name) if name.strip() else ():
+        if _is_file(folder / "config.json"):
             return folder
-    if Path(name).is_dir():
-        raise ModelError(
-            f"{name}: no config.json in it or in {name}/model: not a model, or a run that has not saved one"
-        )
-    if _is_hub_id(name):
-        return _from_hub(name, _HUB_FILES)
-    raise ModelError(f"no model '{name}'.{nearest(name, [model.name for model in built_in()])}")
+    if name.strip() and _exists(given):
+        if given.is_dir():
+            raise ModelError(f"{name}: no config.json in it or in {name}/model: no model, nor a run that has saved one")
+        raise ModelError(f"{name}: is a file; name the folder of a model, or make one: malsori import {name} -o FOLDER")
+    if is_hub_id(name):
+        return from_hub(name, _HUB_FILES)
+    raise ModelError(_no_model(name))
+
+
+def _no_model(name: str) -> str:
+    """Return what to tell of a name that is no model's: what comes near, and what would be accepted."""
+    own, remote = [model.name for model in built_in()], [model.hub_id for model in remote_models()]
+    found = hub_id_of(name)
+    beside = _models_beside(Path(name)) if name.strip() else []
+    near = [found] if found else difflib.get_close_matches(name, [*own, *beside, *remote], n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+    return (
+        f"no model {shown!r}.{hint} Built in: {', '.join(own)}; or name the folder of a model or of a run, or an id of "
+        "the Hugging Face hub, OWNER/NAME ('malsori models --remote' lists some)"
+    )
+
+
+def _models_beside(path: Path) -> list[str]:
+    """Return the folders of models and runs that lie beside a path."""
+    try:
+        around = [folder for folder in sorted(path.parent.iterdir())[:_LOOKED_AT] if folder.is_dir()]
+    except (OSError, ValueError):
+        return []
+    return [str(one) for one in around if any((at / "config.json").is_file() for at in (one, one / "model"))]
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def load_saved(name: str) -> SavedModel:
@@ -198,7 +242,7 @@ def _with_tokenizer(model: SavedModel, name: str | None, path: Path) -> SavedMod
             f"{path}: holds no tokenizer; name a folder or hub id that has the tokenizer.json of its {vocab} tokens "
             "with --tokenizer, such as openai/whisper-base for 51865 (51864: whisper-base.en, 51866: whisper-large-v3)"
         )
-    files = kept_files(Path(name) if Path(name).is_dir() else _from_hub(name, list(KEPT_FILES)))
+    files = kept_files(Path(name) if Path(name).is_dir() else from_hub(name, list(KEPT_FILES)))
     fits = vocab_size(files) <= vocab <= Tokenizer(files, name).first_timestamp + MAX_TIMESTAMPS
     if not fits:
         raise ModelError(f"{name}: a tokenizer of {vocab_size(files)} tokens; the network in {path} knows {vocab}")
@@ -207,10 +251,10 @@ def _with_tokenizer(model: SavedModel, name: str | None, path: Path) -> SavedMod
 
 def _weights_file(path: Path) -> Path:
     """Return the file that holds the weights of what is imported: itself, or the one in a folder or a hub id's."""
-    on_hub = not path.exists() and path.suffix not in PICKLES and _is_hub_id(str(path))
+    on_hub = not path.exists() and path.suffix not in PICKLES and is_hub_id(str(path))
     if not path.is_dir() and not on_hub:
         return path
-    folder = path if path.is_dir() else _from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
+    folder = path if path.is_dir() else from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
     if is_ctranslate2(folder):
         return folder / MODEL_FILE
     whole = folder / "model.safetensors"
@@ -290,23 +334,12 @@ def push(name: str, hub_id: str, private: bool = False) -> str:
         hub_id: OWNER/NAME; made if it is not there yet.
     Raises: ModelError if the folder is not one of ours, or the hub does not take it.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-
     folder = resolve(name)
     model = open_model(folder)
     page = f"---\nlicense: {model.facts.license.lower()}\nlibrary_name: malsori\n---\n\n{model.card}"
     contents: dict[str, Path | bytes] = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
     contents["README.md"] = page.encode()
-    operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
-    try:
-        api = HfApi()
-        api.create_repo(hub_id, private=private, exist_ok=True)
-        api.create_commit(hub_id, operations, commit_message=f"Add a {model.facts.system} of malsori")
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"'{hub_id}': the Hugging Face hub did not take the model: {reason}") from error
-    return f"https://huggingface.co/{hub_id}"
+    return push_folder(contents, hub_id, private, f"Add a {model.facts.system} of malsori")
 
 
 def _card(folder: Path) -> str:
@@ -319,18 +352,3 @@ def _size(folder: Path) -> int:
 
 def _assets() -> Path:
     return Path(str(resources.files("malsori") / "assets"))
-
-
-def _is_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and not name.startswith((".", "/"))
-
-
-def _from_hub(name: str, files: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=files))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"'{name}': no such folder, and the Hugging Face hub did not give it: {reason}") from error

@@ -90,7 +90,7 @@ class Picture:
         axes.axis("off")
         for layer, shape in enumerate(self.shapes):
             _paint(axes, shape, layer)
-        figure.savefig(path, facecolor=PAPER)
+        figure.savefig(path, facecolor=PAPER, format="png")
 
 
 def text_width(text: str, size: Number, bold: bool = False) -> float:

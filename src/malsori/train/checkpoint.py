@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.errors import ConfigError, FileError, ModelError, TrainingError
-from malsori.files import atomic_folder, clear_interrupted, lock_file, read_json, write_json
+from malsori.files import atomic_folder, clear_interrupted, lock_file, make_folder, read_json, write_json
 from malsori.pretrained.folder import load_exactly, read_weights, save_tensors
 from malsori.pretrained.legacy import TURNS
 from malsori.train.optim import Ema
@@ -100,7 +100,7 @@ def held(run: Path) -> Iterator[None]:
 
     Raises: TrainingError if another process trains in it.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     with (run / ".lock").open("w") as lock:
         try:
             lock_file(lock)

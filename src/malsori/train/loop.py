@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from malsori.config import Config, nearest
 from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch, too_long
-from malsori.errors import ConfigError, TrainingError
-from malsori.files import read_json, write_json
+from malsori.errors import ConfigError, FileError, TrainingError
+from malsori.files import atomic_file, read_json, write_json
 from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
@@ -283,7 +283,8 @@ class _Run:
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_quiet_worker,
         )
-        batches = iter(loader)
+        with _held_back():  # until the workers ignore them: none dies of a signal to the whole process group
+            batches = iter(loader)
         while step := list(islice(batches, count)):
             yield step
 
@@ -340,13 +341,13 @@ def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: 
     from safetensors.torch import save_file
 
     path = out / "broken" / f"step_{step:08d}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
     fields = {f"{number}.{name}": value for number, batch in enumerate(batches) for name, value in vars(batch).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
     try:
-        save_file(tensors, path, {"what": what, "ids": " ".join(ids)})
-    except OSError as error:
-        log.warning("%s: cannot be written: %s", path, error)
+        with atomic_file(path) as temporary:
+            save_file(tensors, temporary, {"what": what, "ids": " ".join(ids)})
+    except FileError as error:
+        log.warning("%s", error)
     return path
 
 
@@ -369,16 +370,26 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def _stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask a run to stop: Ctrl-C, the system's, and that of a terminal that is closed.
+
+    The last one is left alone where it is ignored already, as nohup has it.
+    """
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    closes = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([hangup] if closes else [])]
+
+
 @contextmanager
 def _asked_to_stop() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them, so that the step ends and is saved; a second one kills."""
+    """Collect the signals that ask to stop instead of dying of them: the step ends and is saved; a second one kills."""
     asked: list[int] = []
 
     def note(number: int, _frame: object) -> None:
         asked.append(number)
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in _stop_signals()}
     try:
         yield asked
     finally:
@@ -386,9 +397,29 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold the signals that ask to stop back, in the processes that are started here too, until those ignore them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _stop_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _quiet_worker(_number: int) -> None:
-    """A worker leaves interrupts to the loop, and its niceness a step below it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker leaves signals that ask to stop to the loop, which ends it; its niceness is a step below the loop's.
+
+    What `timeout`, Slurm, systemd and containers send goes to the whole process group.
+    """
+    asked = _stop_signals()
+    for number in asked:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, asked)
     torch.set_num_threads(1)
     if hasattr(os, "nice"):  # not on Windows
         os.nice(1)

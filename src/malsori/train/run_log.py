@@ -13,6 +13,7 @@ import json
 import logging
 import platform
 import subprocess
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -40,8 +41,12 @@ class RunLogger:
         self.out, self.total = out, total
         for name in ("metrics", "balance", "doctor"):
             _cut_after(out / f"{name}.jsonl", start)
-        self.board = _board(out / "tensorboard", start)
         self.full = False
+        self.threads_before, threading.excepthook = threading.excepthook, self._thread_failed
+        try:
+            self.board = _board(out / "tensorboard", start)
+        except OSError as error:
+            self.board = self._warn_once(error)
         self._append("starts", {"step": start} | provenance())
         console = Console(stderr=True)
         columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -56,8 +61,20 @@ class RunLogger:
 
     def __exit__(self, *_error: object) -> None:
         self.progress.stop()
-        if self.board:
-            self.board.close()
+        try:
+            if self.board:
+                self.board.close()
+        except OSError as error:
+            self._warn_once(error)
+        finally:
+            threading.excepthook = self.threads_before
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """Warn in one line where TensorBoard's thread finds the disk full, instead of the trace that it would leave."""
+        if isinstance(failed.exc_value, OSError):
+            self._warn_once(failed.exc_value)
+        else:
+            self.threads_before(failed)
 
     def step(self, step: int, values: dict[str, float], force: bool) -> None:
         """Add the values of one step; with `force`, write the means since the last line."""
@@ -122,9 +139,9 @@ class RunLogger:
             self._warn_once(error)
 
     def _warn_once(self, error: OSError) -> None:
-        if not self.full:
+        told, self.full = self.full, True
+        if not told:
             log.warning("%s: %s; the run goes on, its record has gaps. Make room.", self.out, error.strerror or error)
-        self.full = True
 
 
 def _board(folder: Path, start: int) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from malsori.errors import TextError
+from malsori.files import make_folder
 from malsori.tts.options import SayOptions
 from malsori.tts.voice import Speech, Voice
 
@@ -84,7 +85,7 @@ def say_lines(voice: Voice, lines: list[Line], options: SayOptions, output: Line
     Raises: OptionError for an option that the voice cannot serve, before any work; FileError if the disk is full.
     """
     voice.acoustic.refuse_unsupported(options)
-    output.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(output.folder)
     index = output.folder / INDEX
     keys = _keys(index)
     with index.open("a", encoding="utf-8") as file:

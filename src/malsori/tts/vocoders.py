@@ -59,4 +59,4 @@ def load_vocoder(name: str | None, audio: AudioConfig, runtime: Runtime | None =
     """
     if name == GRIFFIN_LIM:
         return GriffinLim(audio, runtime)
-    return NetworkVocoder(load_saved(name or DEFAULT_MODELS["vocoder"]), runtime)
+    return NetworkVocoder(load_saved(DEFAULT_MODELS["vocoder"] if name is None else name), runtime)

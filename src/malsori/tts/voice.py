@@ -214,9 +214,9 @@ def load_voice(
     """
     own = user_lexicon(lexicon)
     runtime = resolve_runtime(device, precision)
-    acoustic = open_synthesizer(load_saved(name or DEFAULT_MODELS["voice"]), runtime)
+    acoustic = open_synthesizer(load_saved(DEFAULT_MODELS["voice"] if name is None else name), runtime)
     if acoustic.output == "wave":
-        if vocoder:
+        if vocoder is not None:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
         return Voice(acoustic, lexicon=own)
     return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, runtime), own)
