@@ -4,6 +4,7 @@ A command stands in the file of its subject; here they are put together, and wha
 """
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -36,11 +37,11 @@ _REFUSED = {
 
 def main() -> None:
     """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
-    if sys.platform == "win32":  # a pipe or a file would be given the code page, which lacks half of what is written
-        for stream in (sys.stdin, sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if sys.platform == "win32":  # a pipe or a file would be given the code page, which lacks half of what is written
             stream.reconfigure(encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):  # a terminal of cp949 or ASCII is shown what it lacks as \u escapes
-        stream.reconfigure(errors=UNWRITABLE)
+        elif stream is not sys.stdin and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=UNWRITABLE)  # a terminal of cp949 or ASCII is shown what it lacks as escapes
     sys.exit(run(sys.argv[1:]))
 
 

@@ -13,6 +13,7 @@ import math
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -375,9 +376,10 @@ def _stop_signals() -> list[signal.Signals]:
 
     The last one is left alone where it is ignored already, as nohup has it.
     """
-    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    closes = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *([hangup] if closes else [])]
+    found = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
 
 
 @contextmanager

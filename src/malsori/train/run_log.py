@@ -46,7 +46,8 @@ class RunLogger:
         try:
             self.board = _board(out / "tensorboard", start)
         except OSError as error:
-            self.board = self._warn_once(error)
+            self._warn_once(error)
+            self.board = None
         self._append("starts", {"step": start} | provenance())
         console = Console(stderr=True)
         columns = (TextColumn("[progress.description]{task.description}"), BarColumn(), MofNCompleteColumn())
