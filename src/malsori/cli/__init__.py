@@ -38,7 +38,7 @@ _REFUSED = {
 def main() -> None:
     """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if sys.platform == "win32":  # a pipe or a file would be given the code page, which lacks half of what is written
+        if sys.platform == "win32":  # a pipe would be given the code page, which lacks half of what is written
             stream.reconfigure(encoding="utf-8")
         elif stream is not sys.stdin and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=UNWRITABLE)  # a terminal of cp949 or ASCII is shown what it lacks as escapes
