@@ -10,12 +10,8 @@ resumed ends with the same weights, bit for bit on the same machine, as one that
 import json
 import logging
 import math
-import os
 import random
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,6 +35,7 @@ from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
 from malsori.train.run_log import RunLogger, read_warnings
 from malsori.train.setup import TrainingSetup, warn_of_other_pitch
+from malsori.train.signals import asked_to_stop, held_back, quiet_worker
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
@@ -125,7 +122,7 @@ class _Run:
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
             return latest
-        with RunLogger(self.out, self.start, total) as self.logger, _asked_to_stop() as asked:
+        with RunLogger(self.out, self.start, total) as self.logger, asked_to_stop() as asked:
             warned = {entry["warning"] for entry in read_warnings(self.out)}
             self.monitor = TrainingMonitor(warned, self.logger.warning)
             for step, batches in enumerate(self._batches(self.start, total), start=self.start):
@@ -282,9 +279,9 @@ class _Run:
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=quiet_worker,
         )
-        with _held_back():  # until the workers ignore them: none dies of a signal to the whole process group
+        with held_back():  # until the workers ignore them: none dies of a signal to the whole process group
             batches = iter(loader)
         while step := list(islice(batches, count)):
             yield step
@@ -369,59 +366,3 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     for name, value in values.items():
         flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.dumps(value)}
     return flat
-
-
-def _stop_signals() -> list[signal.Signals]:
-    """Return the signals that ask a run to stop: Ctrl-C, the system's, and that of a terminal that is closed.
-
-    The last one is left alone where it is ignored already, as nohup has it.
-    """
-    found = [signal.SIGTERM, signal.SIGINT]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """Collect the signals that ask to stop instead of dying of them: the step ends and is saved; a second one kills."""
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        asked.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, note) for number in _stop_signals()}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Hold the signals that ask to stop back, in the processes that are started here too, until those ignore them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _stop_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _quiet_worker(_number: int) -> None:
-    """A worker leaves signals that ask to stop to the loop, which ends it; its niceness is a step below the loop's.
-
-    What `timeout`, Slurm, systemd and containers send goes to the whole process group.
-    """
-    asked = _stop_signals()
-    for number in asked:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, asked)
-    torch.set_num_threads(1)
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(1)
