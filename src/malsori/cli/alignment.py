@@ -105,9 +105,7 @@ def align_text(
     as_text = partial(alignment_as, form, cues=cues)
     where = prepare_runtime(device, precision, threads)
     if audio.is_dir():
-        if out is None or out.is_file():
-            raise OptionError(f"{audio} is a folder: give the folder for its alignments with -o FOLDER")
-        require_place(out, folder=True)
+        out = _folder_for(audio, out)
         pairs = _pairs(audio, text)
         results = result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form])
         _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, as_text)
@@ -121,6 +119,14 @@ def align_text(
         alignment = recognizer.align(sound, said, on_progress=done)
     _warn(audio, alignment)
     write(as_text(alignment), out)
+
+
+def _folder_for(audio: Path, out: Path | None) -> Path:
+    """Return the folder for a folder's alignments. Raises: OptionError if there is none, FileError if it cannot be."""
+    if out is None or out.is_file():
+        raise OptionError(f"{audio} is a folder: give the folder for its alignments with -o FOLDER")
+    require_place(out, folder=True)
+    return out
 
 
 def _align_each(
