@@ -52,7 +52,7 @@ def open_wav2vec2(precision: str) -> Callable[[str], str]:
     from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config
     from malsori.runtime.device import resolve_runtime
 
-    network = resolve_runtime("cpu", precision, int8=True).place(Wav2Vec2(Wav2Vec2Config()).eval())
+    network = resolve_runtime("cpu", precision, quantize=True).place(Wav2Vec2(Wav2Vec2Config()).eval())
     return lambda _path: str(tuple(network.infer(_noise()).logits.shape))
 
 

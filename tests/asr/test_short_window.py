@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from malsori.asr.short_window import MARGIN_SECONDS, SILENCE_LEVEL, SilentWindow
+from malsori.asr.short_window import MARGIN_SECONDS, SILENCE_LEVEL, SilentSteps, SilentWindow
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.hub import load_saved
 
@@ -48,6 +48,22 @@ def test_one_block_sees_of_the_silence_behind_a_sound_all_that_it_sees_in_the_wh
     assert cached.shape == keys.shape
     torch.testing.assert_close(cached[:, :, :40], keys[:, :, :40], rtol=0, atol=1e-5)
     assert not torch.allclose(cached[:, :, 40:], keys[:, :, 40:])  # there the whole window remembers the sound
+
+
+def test_silence_that_repeats_itself_is_summed_up_without_loss() -> None:
+    random = torch.Generator().manual_seed(0)
+    kinds = torch.randn(2, 1, 2, 40, 4, generator=random)  # of 40 kinds, each for 15 steps
+    keys, values = kinds[:, :, :, torch.arange(600) // 15]
+    sound, queries = torch.randn(2, 3, 2, 71, 4, generator=random), torch.randn(3, 2, 5, 4, generator=random)
+    seen = SilentSteps.of(keys, values).behind(*sound)
+    assert seen[0].shape[2] < 71 + 50 + 64 + 1
+    found = torch.nn.functional.scaled_dot_product_attention(queries, seen[0], seen[1], attn_mask=seen[2])
+    whole = [
+        torch.cat([part, rest[:, :, 71:].expand(3, -1, -1, -1)], 2)
+        for part, rest in zip(sound, (keys, values), strict=True)
+    ]
+    wanted = torch.nn.functional.scaled_dot_product_attention(queries, *whole)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_another_loudness_changes_nothing() -> None:

@@ -84,7 +84,7 @@ class PlantedState:
         texts = self.texts if len(self.texts) == 1 else tuple(self.texts[row] for row in kept)
         return replace(self, texts=texts, said=tuple(self.said[row] for row in kept))
 
-    def cross_attention(self, token_ids: Tensor, heads) -> Tensor:
+    def score(self, token_ids: Tensor, heads) -> tuple[Tensor, Tensor]:
         """Every head looks where the word lies, from the token before each of its own; at silence none looks."""
         words, timestamps = self.words[0], TOKENS.no_timestamps not in token_ids[0, :4]
         attention = torch.zeros(1, len(heads), token_ids.shape[1], self.steps)
@@ -97,7 +97,7 @@ class PlantedState:
                 attention[0, :, place + token, edges[token] : edges[token + 1]] = 1.0
             place += count + timestamps
         attention[0, :, place, words[-1][2] + 1 if words else 0 :] = 1.0
-        return attention
+        return self.step(token_ids)[0], attention
 
 
 def whole(**options) -> DecodingOptions:

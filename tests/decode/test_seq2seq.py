@@ -51,8 +51,8 @@ class Planted:
         kept = rows.tolist()
         return Planted(self.speak, tuple(self.said[row] for row in kept), tuple(self.sounds[row] for row in kept))
 
-    def cross_attention(self, token_ids: Tensor, heads: tuple[tuple[int, int], ...]) -> Tensor:
-        return torch.full((len(token_ids), len(heads), token_ids.shape[1], 1), 1.0)
+    def score(self, token_ids: Tensor, heads: tuple[tuple[int, int], ...]) -> tuple[Tensor, Tensor]:
+        return self.step(token_ids)[0], torch.full((len(token_ids), len(heads), token_ids.shape[1], 1), 1.0)
 
 
 def likes(*tokens: int, strength: float = 6.0) -> Tensor:
@@ -255,13 +255,19 @@ def test_a_decoder_that_says_nobody_speaks_is_followed_only_in_doubt() -> None:
 THANKS, SPOKEN = (1, 2, 3, 4, 0), (2, 0, 4)
 
 
+def ratio_of(sound: Planted, no_speech: Planted, ids: tuple[int, ...]) -> float:
+    return speech_log_likelihood_ratio(
+        sound.score(torch.tensor([[START, *ids]]), ())[0], no_speech, 3, CONSTRAINTS, ids
+    )
+
+
 @pytest.mark.parametrize("surety", [1.0, 3.0, 8.0])
 def test_thanks_for_watching_that_come_under_any_sound_are_rejected(surety: float) -> None:
     # under silence, noise and music alike the decoder recites what it has read most often, and is as sure as it can be
     murmur = reciting(THANKS, strength=surety)
     sound, nothing = Planted(murmur), Planted(murmur, ((),) * 3, (1, 2, 3))
     result = DecodingResult(THANKS, (-0.05,) * 6, no_speech_prob=0.1)
-    ratio = speech_log_likelihood_ratio(sound, nothing, 3, CONSTRAINTS, result.ids)
+    ratio = ratio_of(sound, nothing, result.ids)
     assert ratio == pytest.approx(0.0, abs=1e-6)
     assert rejection_reason(result, read(THANKS), lambda: ratio, FallbackOptions()) == "log-likelihood ratio 0.00"
 
@@ -271,7 +277,7 @@ def test_words_that_the_sound_alone_makes_probable_are_accepted() -> None:
     sound, nothing = Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3))
     result = decode_with_fallback(sound, CONSTRAINTS, FallbackOptions(), read)
     assert result.ids == SPOKEN
-    ratio = speech_log_likelihood_ratio(sound, nothing, 3, CONSTRAINTS, result.ids)
+    ratio = ratio_of(sound, nothing, result.ids)
     assert ratio > 1.0 and rejection_reason(result, read(result.ids), lambda: ratio, FallbackOptions()) == ""
 
 
@@ -280,13 +286,13 @@ def test_the_same_thanks_are_accepted_of_who_says_them() -> None:
     def speak(sound: int, said: tuple[int, ...]) -> Tensor:
         return reciting(THANKS, strength=9.0 if sound == 0 else 1.5)(0, said)
 
-    ratio = speech_log_likelihood_ratio(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, CONSTRAINTS, THANKS)
+    ratio = ratio_of(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), THANKS)
     assert ratio > FallbackOptions().min_log_likelihood_ratio
 
 
 def test_one_of_several_nothings_that_murmurs_the_text_is_enough() -> None:
     speak = reciting(THANKS, SPOKEN, THANKS, SPOKEN)
-    ratio = speech_log_likelihood_ratio(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), 3, CONSTRAINTS, THANKS)
+    ratio = ratio_of(Planted(speak), Planted(speak, ((),) * 3, (1, 2, 3)), THANKS)
     assert ratio == pytest.approx(0.0, abs=1e-6)
 
 

@@ -166,14 +166,31 @@ def test_rows_of_a_state_are_selected_with_all_they_hold(sounds: int) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
+def test_texts_that_go_on_from_one_state_do_not_change_one_another() -> None:
+    network, mel = small(), torch.randn(1, 40, 10)
+    _, state = network.start(mel).step(torch.tensor([[1, 2]]))
+    one, another = torch.tensor([[3], [4]]), torch.tensor([[5], [6]])
+    both = state.select(torch.tensor([0, 0]))
+    first, after = both.step(one)
+    second, _ = both.step(another)  # from the same state, after the first has written behind it
+    third, _ = after.step(one)
+    with torch.no_grad():
+        for texts, found in ((one, first), (another, second)):
+            wanted = network(mel.expand(2, -1, -1), torch.cat([torch.tensor([[1, 2]] * 2), texts], 1)).logits[:, -1:]
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+        wanted = network(mel.expand(2, -1, -1), torch.cat([torch.tensor([[1, 2]] * 2), one, one], 1)).logits[:, -1:]
+        torch.testing.assert_close(third, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_attention_says_where_each_head_looks_and_nowhere_behind_the_sound() -> None:
     network, mel = small(), torch.randn(2, 40, 10)
     ids, lengths = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([40, 21])
-    weights = network.start(mel, lengths).cross_attention(ids, ((1, 0), (0, 1), (1, 1)))
+    logits, weights = network.start(mel, lengths).score(ids, ((1, 0), (0, 1), (1, 1)))
+    torch.testing.assert_close(logits, network.start(mel, lengths).step(ids)[0])
     assert weights.shape == (2, 3, 3, 20)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 3))
     assert (weights[1, :, :, 11:] == 0).all()
-    alone = network.start(mel[:1]).cross_attention(ids[:1], ((0, 1),))
+    _, alone = network.start(mel[:1]).score(ids[:1], ((0, 1),))
     torch.testing.assert_close(alone[0, 0], weights[0, 1])
 
 

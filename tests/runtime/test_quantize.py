@@ -14,7 +14,7 @@ from malsori.nn.transformer import TiedEmbedding
 from malsori.pretrained.storage import pack, unpack
 from malsori.runtime import quantize
 from malsori.runtime.device import Runtime, resolve_runtime
-from malsori.runtime.quantize import Int8Embedding, Int8Linear, prepared
+from malsori.runtime.quantize import HalfEmbedding, HalfLinear, Int8Linear, prepared
 
 pytestmark = pytest.mark.skipif(not quantize.serves_int8(), reason="this PyTorch has no int8 products for this CPU")
 
@@ -33,15 +33,24 @@ def test_an_int8_layer_gives_what_its_weights_give(shape: tuple[int, ...], biase
     assert relative(found, layer(hidden)) < 0.02
 
 
-@pytest.mark.parametrize("rows", [1, 5])
-def test_the_output_layer_keeps_what_seven_bits_lose(rows: int) -> None:
+@pytest.mark.parametrize("shape", [(1, 64), (5, 1, 64), (2, 7, 64)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_float16_weights_that_were_int8_rows_give_what_float32_gives(shape: tuple[int, ...], biased: bool) -> None:
     torch.manual_seed(0)
-    embedding, hidden = TiedEmbedding(90, 64), torch.randn(rows, 1, 64)
-    hidden[..., 3] = 40.0  # a feature far louder than the others, as decoders have
-    stored = unpack(pack({"weight": embedding.weight.repeat(2, 1)}, "int8"))["weight"][:90]
-    embedding.weight.data.copy_(stored)
+    layer, hidden = nn.Linear(64, 90, bias=biased), torch.randn(shape)
+    hidden[..., 3] = 4000.0  # a feature far louder than the others, as decoders have
+    weight = layer.weight.detach() * torch.logspace(-6, 3, 90)[:, None]  # rows of any size
+    layer.weight.data.copy_(unpack(pack({"weight": weight}, "int8"))["weight"])
+    found = HalfLinear(layer.weight.detach(), layer.bias.detach() if biased else None)(hidden)
+    torch.testing.assert_close(found, layer(hidden), rtol=1e-5, atol=1e-5 * layer(hidden).abs().max().item())
+
+
+def test_float16_weights_of_other_numbers_are_off_by_their_rounding_alone() -> None:
+    torch.manual_seed(0)
+    embedding, hidden = TiedEmbedding(90, 64), torch.randn(5, 1, 64)
     with torch.no_grad():
-        assert relative(Int8Embedding(embedding).logits(hidden), embedding.logits(hidden)) < 2e-4
+        assert relative(HalfEmbedding(embedding).logits(hidden), embedding.logits(hidden)) < 5e-4
+        assert torch.equal(HalfEmbedding(embedding)(torch.tensor([[3, 8]])), embedding(torch.tensor([[3, 8]])))
 
 
 def test_a_loud_row_takes_no_steps_from_a_quiet_one() -> None:
@@ -73,10 +82,10 @@ def small_whisper() -> Whisper:
 def test_a_whisper_in_int8_says_nearly_the_same_and_the_given_one_stays_exact() -> None:
     network = small_whisper()
     before = copy.deepcopy(network.state_dict())
-    int8 = prepared(network, "all")
+    int8 = prepared(network, "int8")
     assert sum(type(layer) is nn.Linear for layer in int8.modules()) == 0
-    assert isinstance(int8.decoder.embedding, Int8Embedding)
-    assert sum(isinstance(layer, Int8Linear) for layer in int8.modules()) == 2 * 6 + 2 * 10 + 1
+    assert isinstance(int8.decoder.embedding, HalfEmbedding)
+    assert sum(isinstance(layer, Int8Linear) for layer in int8.modules()) == 2 * 6 + 2 * 10
     mel, ids = torch.randn(3, 70, 20), torch.randint(0, 60, (3, 9))
     with torch.inference_mode():
         exact, found = network(mel, ids).logits, int8(mel, ids).logits
@@ -87,12 +96,13 @@ def test_a_whisper_in_int8_says_nearly_the_same_and_the_given_one_stays_exact() 
     assert prepared(network) is network
 
 
-def test_a_network_says_which_of_its_layers_gain() -> None:
-    int8 = prepared(small_whisper(), "gaining")
-    found = {name for name, layer in int8.named_modules() if isinstance(layer, Int8Linear | Int8Embedding)}
-    assert found == {"decoder.embedding", "decoder.embedding.output"}
-    plain = nn.Sequential(nn.Linear(4, 4))
-    assert prepared(plain, "gaining") is plain and type(prepared(plain, "all")[0]) is Int8Linear
+def test_a_whisper_with_float16_weights_says_the_same() -> None:
+    network = small_whisper()
+    half = prepared(network, "float16")
+    assert sum(type(layer) is nn.Linear for layer in half.modules()) == 0
+    mel, ids = torch.randn(3, 70, 20), torch.randint(0, 60, (3, 9))
+    with torch.inference_mode():
+        assert relative(half(mel, ids).logits, network(mel, ids).logits) < 1e-3
 
 
 def test_weight_norms_are_folded_and_the_network_that_learns_keeps_them() -> None:
@@ -108,11 +118,13 @@ def test_weight_norms_are_folded_and_the_network_that_learns_keeps_them() -> Non
     assert type(prepared(nn.Sequential(norm))[0]) is nn.Linear
 
 
-def test_a_recognizer_on_a_cpu_computes_what_gains_in_int8_unless_told_otherwise() -> None:
-    assert resolve_runtime("cpu", int8=True).int8 == "gaining"
-    assert resolve_runtime("cpu", "int8", int8=True).int8 == "all"
-    assert resolve_runtime("cpu", "float32", int8=True).int8 is None
-    assert resolve_runtime("cpu").int8 is None
+def test_a_recognizer_on_a_cpu_keeps_float16_weights_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_runtime("cpu", quantize=True).linear == "float16"
+    assert resolve_runtime("cpu", "int8", quantize=True).linear == "int8"
+    assert resolve_runtime("cpu", "float32", quantize=True).linear is None
+    assert resolve_runtime("cpu").linear is None
+    monkeypatch.setattr("malsori.runtime.device.serves_float16", lambda: False)
+    assert resolve_runtime("cpu", quantize=True).linear is None
 
 
 def test_int8_is_refused_where_it_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +132,9 @@ def test_int8_is_refused_where_it_does_not_serve(monkeypatch: pytest.MonkeyPatch
         resolve_runtime("cpu", "int8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert resolve_runtime("cuda", int8=True).int8 is None
+    assert resolve_runtime("cuda", quantize=True).linear is None
     with pytest.raises(DeviceError, match="cuda does not compute in int8 here; it does in float32, bfloat16, float16"):
-        resolve_runtime("cuda", "int8", int8=True)
+        resolve_runtime("cuda", "int8", quantize=True)
     monkeypatch.setattr(quantize, "serves_int8", lambda: False)
     with pytest.raises(DeviceError, match="this PyTorch has no int8 products for this CPU"):
-        prepared(small_whisper(), "all")
+        prepared(small_whisper(), "int8")

@@ -238,7 +238,7 @@ def load_recognizer(
         TextError naming a row of the lexicon.
     """
     words = user_lexicon(lexicon)
-    runtime = resolve_runtime(device, precision, int8=True)
+    runtime = resolve_runtime(device, precision, quantize=True)
     name = DEFAULT_MODELS["recognizer"] if name is None else name
     counted = resolve(name) / LANGUAGE_MODEL
     return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime, words)

@@ -44,7 +44,7 @@ from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
 log = logging.getLogger("malsori")
 
 _DEFAULT_LANGUAGE = "ko"
-_REFERENCE_SECONDS = 3.0  # of silence, noise and a chord, where no window is to be filled
+_REFERENCE_SECONDS = 3.0  # of silence, noise and a chord
 _REFERENCES = 3
 _TOKENS_PER_SECOND = 30  # ten syllables a second, three letters each
 _READ_BEFORE = ("prompt", "hotwords", "condition_on_previous_text")
@@ -104,7 +104,7 @@ class WhisperSegmentDecoder:
         """Return the words of one window of sound at the model's rate; none where nobody speaks.
 
         The sounds without speech that a text is compared with are encoded once a network, when a text first passes
-        the cheap rules: three windows, so three times as long as encoding one piece of sound takes.
+        the cheap rules: three of 3 s.
         """
         seconds = checked_seconds(window.wave, self.audio.sample_rate)
         with self.runtime.inference():
@@ -112,9 +112,12 @@ class WhisperSegmentDecoder:
             state = self._start(window.wave[None])
             result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
             text = self.tokenizer.decode(result.ids)
-            why = rejection_reason(result, text.strip(), lambda: self._ratio(state, constraints, result), fallback)
+            scored = functools.cache(lambda: self._score(state, constraints, result))
+            why = rejection_reason(
+                result, text.strip(), lambda: self._ratio(scored()[0], constraints, result), fallback
+            )
             if not why:
-                return tuple(self._words(result, state, constraints, window))
+                return tuple(self._words(result, scored()[1], constraints, window))
         log.info("from %.1f s: %r is rejected: %s", window.pieces[0].offset, text, why)
         return ()
 
@@ -141,20 +144,30 @@ class WhisperSegmentDecoder:
         spoken = round(_TOKENS_PER_SECOND * (1 + seconds))  # nobody speaks faster, and a loop should not go on for long
         return replace(found, max_new_tokens=min(found.max_new_tokens, spoken))
 
-    def _ratio(self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult) -> float:
+    def _score(
+        self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits behind each token of the text, and where in the sound the heads that align look."""
+        config = self.config
+        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
+        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
+        heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
+        return state.score(torch.tensor([[*constraints.prefix, *result.ids]]), heads)
+
+    def _ratio(self, logits: Tensor, constraints: DecodingConstraints, result: DecodingResult) -> float:
         """Return for how much of its tokens' likelihood the sound is needed; the sounds without speech are kept."""
         with _reference_lock:
             if self.network not in _reference_states:
-                _reference_states[self.network] = self._start(_without_speech(self.config, self.audio))
+                _reference_states[self.network] = self._start(_without_speech(self.audio))
             without = _reference_states[self.network]
-        return speech_log_likelihood_ratio(state, without, _REFERENCES, constraints, result.ids)
+        return speech_log_likelihood_ratio(logits, without, _REFERENCES, constraints, result.ids)
 
     def _words(
-        self, result: DecodingResult, state: DecoderState, constraints: DecodingConstraints, window: SpeechWindow
+        self, result: DecodingResult, attention: Tensor, constraints: DecodingConstraints, window: SpeechWindow
     ) -> Iterator[TranscriptWord]:
         """Yield the words with their times, between the timestamps that were decoded, if any were."""
         seconds = len(window.wave) / self.audio.sample_rate
-        times = self._token_times(result.ids, state, constraints, window)
+        times = self._token_times(result.ids, attention[0, :, len(constraints.prefix) - 1 :].float().cpu(), window)
         first = constraints.first_timestamp
         for text, places in self.tokenizer.words(result.ids):
             low, high = 0.0, seconds
@@ -169,26 +182,21 @@ class WhisperSegmentDecoder:
             yield TranscriptWord(text, start, end, confidence)
 
     def _token_times(
-        self, ids: tuple[int, ...], state: DecoderState, constraints: DecodingConstraints, window: SpeechWindow
-    ) -> Float[np.ndarray, "tokens 2"]:
+        self, ids: tuple[int, ...], attention: Float[Tensor, "heads tokens time"], window: SpeechWindow
+    ) -> Float[np.ndarray, "spoken 2"]:
         """Return when each token begins and ends, in seconds of the window."""
-        config, prefix = self.config, constraints.prefix
-        upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
-        every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
-        heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
-        attention = state.cross_attention(torch.tensor([[*prefix, *ids]]), heads)[0].float().cpu()
-        step, seconds = config.frame_stride * self.audio.frame_seconds, len(window.wave) / self.audio.sample_rate
+        step = self.config.frame_stride * self.audio.frame_seconds
+        seconds = len(window.wave) / self.audio.sample_rate
         middles = (np.arange(min(attention.shape[2], math.ceil(seconds / step))) + 0.5) * step
-        steps = token_steps(attention[:, len(prefix) - 1 :, : len(middles)], window.is_speech(middles))
+        steps = token_steps(attention[:, :, : len(middles)], window.is_speech(middles))
         if steps is None:
             edges = np.linspace(0, seconds, len(ids) + 1)
             return np.stack([edges[:-1], edges[1:]], axis=1)
         return steps * step
 
 
-def _without_speech(config: WhisperConfig, audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
-    whole = config.window_frames * audio.frame_seconds
-    samples = round((whole if config.whole_window else _REFERENCE_SECONDS) * audio.sample_rate)
+def _without_speech(audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
+    samples = round(_REFERENCE_SECONDS * audio.sample_rate)
     time = np.arange(samples) / audio.sample_rate
     noise = np.random.default_rng(0).normal(0, 0.03, len(time))
     chord = sum(0.05 * np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6, 440.0))

@@ -29,7 +29,7 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         metavar="auto|float32|bfloat16|float16|int8",
-        help="Numbers to compute in. auto: float32, on a CPU int8 in Whisper's output layer; half is for GPUs.",
+        help="Numbers to compute in. auto: float32, on an x86 CPU with float16 weights; half is for GPUs.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -53,7 +53,7 @@ def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[st
     """
     from malsori.runtime.device import resolve_runtime, use_threads
 
-    resolve_runtime(device, precision, int8=True)
+    resolve_runtime(device, precision, quantize=True)
     use_threads(threads)
     return {"device": device, "precision": precision}
 

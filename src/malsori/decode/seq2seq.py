@@ -37,10 +37,10 @@ class DecoderState(Protocol):
     def select(self, rows: Int[Tensor, " kept"]) -> Any:
         """Return the state of some of the rows, in that order, a row any number of times."""
 
-    def cross_attention(
+    def score(
         self, token_ids: Int[Tensor, "rows new"], heads: tuple[tuple[int, int], ...]
-    ) -> Float[Tensor, "rows heads new time"]:
-        """Return where in the sound some heads, (block, head) each, look from each new token."""
+    ) -> tuple[Float[Tensor, "rows new vocab"], Float[Tensor, "rows heads new time"]]:
+        """Return the logits behind each token of every row, and where in the sound some heads, (block, head), look."""
 
 
 @runtime_checkable
@@ -241,16 +241,21 @@ def rejection_reason(
 
 
 def speech_log_likelihood_ratio(
-    state: DecoderState, no_speech: DecoderState, kinds: int, constraints: DecodingConstraints, ids: Sequence[int]
+    logits: Float[Tensor, "1 tokens vocab"],
+    no_speech: DecoderState,
+    kinds: int,
+    constraints: DecodingConstraints,
+    ids: Sequence[int],
 ) -> float:
     """Return by how many nats a token a sound makes tokens more probable than the best of several without speech does.
 
     Args:
-        state: of the sound, before the first token.
-        no_speech: the same of `kinds` sounds without speech.
+        logits: under the sound, behind each token of the prefix and the text.
+        no_speech: the state of `kinds` sounds without speech, before the first token.
     """
-    without = _log_likelihood(no_speech, kinds, constraints, ids).max()
-    return (_log_likelihood(state, 1, constraints, ids)[0] - without).item() / (len(ids) + 1)
+    given = torch.tensor([[*constraints.prefix, *ids]]).expand(kinds, -1)
+    without = _log_likelihood(no_speech.step(given)[0], constraints, ids).max()
+    return (_log_likelihood(logits, constraints, ids)[0] - without).item() / (len(ids) + 1)
 
 
 def compression_ratio(text: str) -> float:
@@ -350,12 +355,11 @@ def _prefill(
     return logits[:, -1], no_speech, state
 
 
-def _log_likelihood(state: DecoderState, rows: int, constraints: DecodingConstraints, ids: Sequence[int]) -> Tensor:
-    """Return the log-probability of tokens and their end under each of a state's sounds (rows,)."""
-    logits, _ = state.step(torch.tensor([[*constraints.prefix, *ids]]).expand(rows, -1))
+def _log_likelihood(logits: Tensor, constraints: DecodingConstraints, ids: Sequence[int]) -> Tensor:
+    """Return the log-probability of tokens and their end (rows,)."""
     log_probs = logits[:, len(constraints.prefix) - 1 :].log_softmax(-1)
     wanted = torch.tensor([*ids, constraints.end], device=logits.device)
-    return log_probs.gather(-1, wanted.expand(rows, -1)[..., None])[..., 0].sum(1)
+    return log_probs.gather(-1, wanted.expand(len(logits), -1)[..., None])[..., 0].sum(1)
 
 
 def _constrain_timestamps(row: Tensor, text: Sequence[int], first: int, end: int) -> None:

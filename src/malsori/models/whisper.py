@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
+from malsori.nn.kv_cache import KVCache
 from malsori.nn.transformer import TiedEmbedding
 from malsori.shapes import length_mask
 
@@ -91,11 +92,17 @@ class Attention(nn.Module):
         hidden: Float[Tensor, "batch tokens features"],
         keys: Float[Tensor, "rows heads time size"],
         values: Float[Tensor, "rows heads time size"],
-        mask: Bool[Tensor, "#masks 1 #queries time"] | None = None,
+        mask: Shaped[Tensor, "#masks #heads #queries time"] | None = None,
     ) -> Float[Tensor, "batch tokens features"]:
-        """Return each position's mixture of the values; one row of them serves every item of the batch."""
-        queries = self._split(self.query(hidden))
-        keys, values = (part.expand(len(hidden), -1, -1, -1) for part in (keys, values))
+        """Return each position's mixture of the values.
+
+        Args:
+            keys, values: one row of them serves every item of the batch, whose tokens then see all the same.
+            mask: True where a key may be seen, or what is added to its score.
+        """
+        shared = len(keys) < len(hidden)
+        source = hidden.reshape(1, -1, hidden.shape[2]) if shared else hidden
+        queries = self._split(self.query(source))
         mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).reshape(hidden.shape))
 
@@ -103,12 +110,14 @@ class Attention(nn.Module):
         self,
         hidden: Float[Tensor, "batch tokens features"],
         keys: Float[Tensor, "batch heads time size"],
-        mask: Bool[Tensor, "batch 1 1 time"] | None = None,
+        mask: Shaped[Tensor, "#batch #heads 1 time"] | None = None,
     ) -> Float[Tensor, "batch heads tokens time"]:
-        """Return how much each position looks at each step that the keys stand for."""
+        """Return how much each position looks at each step that the keys stand for; `mask` as above."""
         queries = self._split(self.query(hidden))
         scores = queries @ keys.transpose(2, 3) * queries.shape[-1] ** -0.5
-        return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        return scores.softmax(-1)
 
     def _split(self, hidden: Tensor) -> Tensor:
         batch, time, hidden_size = hidden.shape
@@ -150,49 +159,31 @@ class WhisperDecoderBlock(WhisperEncoderBlock):
         self.cross = Attention(hidden_size, num_heads)
 
     def step(
-        self, hidden: Float[Tensor, "batch tokens features"], cache: "KVCache", masks: tuple[Tensor, Tensor | None]
-    ) -> tuple[Float[Tensor, "batch tokens features"], "KVCache"]:
+        self, hidden: Float[Tensor, "batch tokens features"], cache: KVCache, masks: tuple[Tensor, Tensor | None]
+    ) -> tuple[Float[Tensor, "batch tokens features"], KVCache]:
         """Return the block's output for new tokens, and the cache with them in it.
 
         Args:
             masks: which tokens each new one may see; which steps of the sound are real.
         """
         hidden, cache = self.attend_tokens(hidden, cache, masks[0])
-        crossed = self.cross(self.cross_norm(hidden), cache.cross_keys, cache.cross_values, masks[1])
-        return self.feed_forward(hidden + self.dropout(crossed)), cache
+        return self.attend_sound(hidden, cache, masks[1]), cache
 
     def attend_tokens(
-        self, hidden: Float[Tensor, "batch tokens features"], cache: "KVCache", mask: Tensor
-    ) -> tuple[Float[Tensor, "batch tokens features"], "KVCache"]:
+        self, hidden: Float[Tensor, "batch tokens features"], cache: KVCache, mask: Tensor
+    ) -> tuple[Float[Tensor, "batch tokens features"], KVCache]:
         """Return the hidden states with the attention to the tokens so far added, and the cache with the new ones."""
         normed = self.attention_norm(hidden)
         cache = cache.extended(*self.attention.project_kv(normed))
         return hidden + self.dropout(self.attention(normed, cache.keys, cache.values, mask)), cache
 
-
-@dataclass(frozen=True)
-class KVCache:
-    """Keys and values of one decoder block: of the sound (cross), and of the tokens so far.
-
-    Each is (rows, heads, time, size).
-    """
-
-    cross_keys: Tensor
-    cross_values: Tensor
-    keys: Tensor
-    values: Tensor
-
-    def extended(self, keys: Tensor, values: Tensor) -> "KVCache":
-        """Return the cache with more tokens; what one row holds, any number of new ones go on from."""
-        pairs = ((self.keys, keys), (self.values, values))
-        joined = [torch.cat([before.expand(len(new), -1, -1, -1), new], 2) for before, new in pairs]
-        return KVCache(self.cross_keys, self.cross_values, *joined)
-
-    def select(self, rows: Tensor, one_sound: bool) -> "KVCache":
-        """Return the cache of some rows of tokens, in that order; one sound serves all of them."""
-        cross = (self.cross_keys, self.cross_values)
-        kept = cross if one_sound else (self.cross_keys[rows], self.cross_values[rows])
-        return KVCache(*kept, self.keys[rows], self.values[rows])
+    def attend_sound(
+        self, hidden: Float[Tensor, "batch tokens features"], cache: KVCache, mask: Tensor | None
+    ) -> Float[Tensor, "batch tokens features"]:
+        """Return the block's output: what `attend_tokens` gave, with the attention to the sound and the two layers."""
+        mask = cache.cross_bias if mask is None else mask
+        crossed = self.cross(self.cross_norm(hidden), cache.cross_keys, cache.cross_values, mask)
+        return self.feed_forward(hidden + self.dropout(crossed))
 
 
 class WhisperEncoder(nn.Module):
@@ -251,8 +242,7 @@ class WhisperDecoder(nn.Module):
         """Return each block's keys and values of an encoder's output, with no token yet."""
         caches = []
         for block in self.layers:
-            keys, values = block.cross.project_kv(encoded)
-            caches.append(KVCache(keys, values, keys[:, :, :0], values[:, :, :0]))
+            caches.append(KVCache(*block.cross.project_kv(encoded)))
         return caches
 
     def forward(
@@ -269,28 +259,30 @@ class WhisperDecoder(nn.Module):
             extended.append(cache)
         return self.embedding.logits(self.norm(hidden)), extended
 
-    def cross_attention(
+    def score(
         self,
         token_ids: Int[Tensor, "rows tokens"],
         caches: list[KVCache],
         sound_mask: Bool[Tensor, "batch time"] | None,
         heads: tuple[tuple[int, int], ...],
-    ) -> Float[Tensor, "rows heads tokens time"]:
-        """Return how much some heads (block, head) of the cross-attention look at each step from each token."""
+    ) -> tuple[Float[Tensor, "rows tokens vocab"], Float[Tensor, "rows heads tokens time"]]:
+        """Return the logits behind each token, and how much some heads (block, head) look at each step of the sound."""
         hidden, masks = self._embed(token_ids, caches[0], sound_mask)
         weights = {}
         for number, (block, cache) in enumerate(zip(self.layers, caches, strict=True)):
+            hidden, cache = block.attend_tokens(hidden, cache, masks[0])
             if any(wanted == number for wanted, _ in heads):
-                asked, _ = block.attend_tokens(hidden, cache, masks[0])
-                weights[number] = block.cross.weights(block.cross_norm(asked), cache.cross_keys, masks[1])
-            hidden, _ = block.step(hidden, cache, masks)
-        return torch.stack([weights[block][:, head] for block, head in heads], 1)
+                seen = cache.cross_bias if masks[1] is None else masks[1]
+                weights[number] = block.cross.weights(block.cross_norm(hidden), cache.cross_keys, seen)
+            hidden = block.attend_sound(hidden, cache, masks[1])
+        looks = torch.stack([weights[block][:, head] for block, head in heads], 1)
+        return self.embedding.logits(self.norm(hidden)), looks
 
     def _embed(
         self, token_ids: Tensor, cache: KVCache, sound_mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         """Return the new tokens' embeddings; which tokens each may see, and which steps of the sound are real."""
-        before, new = cache.keys.shape[2], token_ids.shape[1]
+        before, new = cache.tokens, token_ids.shape[1]
         causal = torch.ones(new, before + new, dtype=torch.bool, device=token_ids.device).tril(before)[None, None]
         hidden = self.embedding(token_ids) + self.positions[before : before + new]
         return hidden, (causal, None if sound_mask is None else sound_mask[:, None, None])
@@ -298,9 +290,6 @@ class WhisperDecoder(nn.Module):
 
 class Whisper(nn.Module):
     """The recogniser's network: log-mel and tokens in, logits of the next tokens out."""
-
-    #: A decoding step is bound by how fast weights come from memory, most of them these; int8 elsewhere changes words.
-    INT8_LAYERS = ("decoder.embedding",)
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
@@ -379,12 +368,13 @@ class WhisperState:
         return logits.float(), WhisperState(self.decoder, caches, self.sound_mask)
 
     @torch.inference_mode()
-    def cross_attention(
+    def score(
         self, token_ids: Int[Tensor, "rows new"], heads: tuple[tuple[int, int], ...]
-    ) -> Float[Tensor, "rows heads new time"]:
-        """Return where in the sound some heads, (block, head) each, of the cross-attention look from each new token."""
+    ) -> tuple[Float[Tensor, "rows new vocab"], Float[Tensor, "rows heads new time"]]:
+        """Return the logits behind each token, and where in the sound some heads (block, head) look from it."""
         token_ids = token_ids.to(self.decoder.positions.device)
-        return self.decoder.cross_attention(token_ids, self.caches, self.sound_mask, heads)
+        logits, looks = self.decoder.score(token_ids, self.caches, self.sound_mask, heads)
+        return logits.float(), looks
 
     def select(self, rows: Int[Tensor, " kept"]) -> "WhisperState":
         """Return the state of some of the rows, in that order, a row any number of times; one sound serves them all."""

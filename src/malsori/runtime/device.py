@@ -11,7 +11,7 @@ from torch import nn
 
 from malsori.config import nearest
 from malsori.errors import DeviceError
-from malsori.runtime.quantize import Int8, prepared, serves_int8
+from malsori.runtime.quantize import LinearWeights, prepared, serves_float16, serves_int8
 
 #: What `--device` accepts; one GPU of several is "cuda:1".
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -35,16 +35,16 @@ class Runtime:
     Attributes:
         device: holds the weights.
         dtype: of matrix products and convolutions.
-        int8: which linear layers compute in int8; None for none.
+        linear: in which numbers linear layers keep their weights; None for float32.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
-    int8: Int8 | None = None
+    linear: LinearWeights | None = None
 
     def place(self, network: Network) -> Network:
         """Return the network with its weights on the device, prepared to infer; the given one keeps its layers."""
-        return prepared(network.to(self.device), self.int8)
+        return prepared(network.to(self.device), self.linear)
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -60,28 +60,28 @@ def runtime_of(network: nn.Module) -> Runtime:
     return Runtime() if weight is None else Runtime(weight.device)
 
 
-def resolve_runtime(device: str = "auto", precision: str = "auto", int8: bool = False) -> Runtime:
+def resolve_runtime(device: str = "auto", precision: str = "auto", quantize: bool = False) -> Runtime:
     """Return where and in which numbers to compute.
 
     Args:
         device: one of DEVICES; "auto" is CUDA, else MPS, else the CPU.
-        precision: one of PRECISIONS; "auto" is float32, but on a CPU int8 for those layers that a network gains by it
-            without writing other words, where `int8` allows it. "int8" is of all linear layers.
-        int8: the network may compute in int8.
+        precision: one of PRECISIONS; "auto" is float32, on an x86 CPU with the weights of linear layers in float16,
+            where `quantize` allows it. "int8" is of all linear layers.
+        quantize: the network may keep its weights in smaller numbers.
     Raises: DeviceError if the machine has no such device, or the device cannot compute in that precision, saying
         which there are.
     """
     if precision != "auto" and precision not in PRECISIONS:
         raise DeviceError(f"no precision '{precision}'.{nearest(precision, ['auto', *PRECISIONS])}")
     found = resolve_device(device)
-    served = tuple(name for name in supported_precisions(found) if int8 or name != "int8")
+    served = tuple(name for name in supported_precisions(found) if quantize or name != "int8")
     if precision == "auto":
-        return Runtime(found, int8="gaining" if "int8" in served else None)
-    if precision == "int8" and not int8:
+        return Runtime(found, linear="float16" if quantize and found.type == "cpu" and serves_float16() else None)
+    if precision == "int8" and not quantize:
         raise DeviceError(f"int8 is for recognizers; a voice computes in {', '.join(served)}")
     if precision not in served:
         raise DeviceError(f"{found} does not compute in {precision} here; it does in {', '.join(served)}")
-    return Runtime(found, PRECISIONS[precision], "all" if precision == "int8" else None)
+    return Runtime(found, PRECISIONS[precision], "int8" if precision == "int8" else None)
 
 
 def resolve_device(name: str = "auto", accelerators: Sequence[str] = _ACCELERATORS) -> torch.device:

@@ -1,15 +1,18 @@
-"""A network as it computes when it no longer learns: weight norms folded, linear layers in int8.
+"""A network as it computes when it no longer learns: weight norms folded, the weights of linear layers smaller.
+
+    activations, float32 ─────────────────────────────► product of float32 ─► x scale a row ─► float32
+                     weights: rows of float16 ─┘ as they are read from memory, which is what bounds a decoder's step
 
     activations ─► 7 bits, a scale a row, as they come ─► int8 product, int32 sums ─► float32
                                    weights: int8 rows with a scale each, as `pretrained.storage` keeps them
 
-The product is PyTorch's own (`quantized::linear_dynamic`, FBGEMM on x86). Activations keep to 7 bits because CPUs
-without VNNI add two products of 8 bits in 16 before anything else, where 8 bits would overflow.
+The products are PyTorch's own (`quantized::linear_dynamic_fp16`, `quantized::linear_dynamic`; FBGEMM on x86). A row is
+scaled so that its greatest weight is 127, and what was stored as int8 rows is so held exactly. int8 activations keep to
+7 bits because CPUs without VNNI add two products of 8 bits in 16 before anything else, where 8 bits would overflow.
 """
 
 import copy
 import warnings
-from fnmatch import fnmatch
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -23,10 +26,39 @@ from malsori.pretrained.storage import quantize_rows
 
 _SEVEN_BITS = True
 _LEAST = 1e-20  # divides a row of zeros
+_FBGEMM = ("x86", "fbgemm")  # the engines that have float16 weights
 
-#: Which linear layers compute in int8: those that a network names by patterns as its INT8_LAYERS, or all.
-Int8 = Literal["gaining", "all"]
+#: In which numbers linear layers keep their weights, if not in float32; with "int8" they compute in it too.
+LinearWeights = Literal["float16", "int8"]
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class HalfLinear(nn.Module):
+    """A linear layer whose weights are float16 with a scale a row; all that is computed is float32."""
+
+    def __init__(self, weight: Float[Tensor, "outputs inputs"], bias: Float[Tensor, " outputs"] | None) -> None:
+        super().__init__()
+        weight = weight.float()
+        self.scale = quantize_rows(weight)[1].clamp(min=torch.finfo(torch.float32).tiny)
+        self.packed = torch.ops.quantized.linear_prepack_fp16(weight / self.scale[:, None], None)
+        self.bias = bias
+
+    def forward(self, hidden: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """Return what the layer makes of each row."""
+        products = torch.ops.quantized.linear_dynamic_fp16(hidden, self.packed)
+        return products * self.scale if self.bias is None else torch.addcmul(self.bias, products, self.scale)
+
+
+class HalfEmbedding(nn.Module):
+    """A token embedding whose use as the output layer has float16 weights; what is looked up is not rounded."""
+
+    def __init__(self, embedding: TiedEmbedding) -> None:
+        super().__init__()
+        self.weight, self.logits = embedding.weight, HalfLinear(embedding.weight.detach(), None)
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Return the tokens' vectors."""
+        return nn.functional.embedding(token_ids, self.weight)
 
 
 class Int8Linear(nn.Module):
@@ -51,55 +83,34 @@ class Int8Linear(nn.Module):
         return torch.addcmul(self.bias, products, greatest)
 
 
-class Int8Embedding(nn.Module):
-    """A token embedding whose use as the output layer is in int8; what is looked up is not rounded."""
-
-    def __init__(self, embedding: TiedEmbedding) -> None:
-        super().__init__()
-        self.weight, self.output = embedding.weight, Int8Linear(embedding.weight.detach(), None)
-
-    def forward(self, token_ids: Tensor) -> Tensor:
-        """Return the tokens' vectors."""
-        return nn.functional.embedding(token_ids, self.weight)
-
-    def logits(self, hidden: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
-        """Return each token's score; what 7 bits lose of the hidden state is computed with too, to 14 in all.
-
-        7 alone changed 3.5 % of greedy tokens (RESULTS.md); two products still are several times as fast as float32.
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rounded = torch.quantize_per_tensor_dynamic(hidden, torch.quint8, _SEVEN_BITS).dequantize()
-        product = torch.ops.quantized.linear_dynamic
-        return product(hidden, self.output.packed, _SEVEN_BITS) + product(
-            hidden - rounded, self.output.packed, _SEVEN_BITS
-        )
-
-
 def serves_int8() -> bool:
     """Return whether this PyTorch has int8 products for this CPU."""
     return torch.backends.quantized.engine != "none"
 
 
-def prepared(network: Network, int8: Int8 | None = None) -> Network:
+def serves_float16() -> bool:
+    """Return whether this PyTorch has products of float32 with float16 weights for this CPU."""
+    return torch.backends.quantized.engine in _FBGEMM
+
+
+def prepared(network: Network, linear: LinearWeights | None = None) -> Network:
     """Return a network of the same numbers to infer with: itself, or a copy that shares its weights.
 
-    Raises: DeviceError if int8 is asked for, and this PyTorch has none for this CPU.
+    Raises: DeviceError if other weights than float32 are asked for, and this PyTorch has none for this CPU.
     """
-    if int8 is not None and not serves_int8():
-        raise DeviceError("this PyTorch has no int8 products for this CPU; it computes in float32")
+    if linear and not (serves_int8() if linear == "int8" else serves_float16()):
+        raise DeviceError(f"this PyTorch has no {linear} products for this CPU; it computes in float32")
     folded = [name for name, layer in network.named_modules() if parametrize.is_parametrized(layer, "weight")]
-    patterns = {None: (), "gaining": getattr(network, "INT8_LAYERS", ()), "all": ("*",)}[int8]
-    if not folded and not patterns:
+    if not folded and not linear:
         return network
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     network = copy.deepcopy(network, shared)
     for name in folded:
         _fold(network.get_submodule(name))
     for name, layer in list(network.named_modules()):
-        if name and any(fnmatch(name, pattern) for pattern in patterns):
+        if linear and name:
             above, _, own = name.rpartition(".")
-            setattr(network.get_submodule(above), own, _quantized(layer))
+            setattr(network.get_submodule(above), own, _smaller(layer, linear))
     return network
 
 
@@ -111,10 +122,11 @@ def _fold(layer: Any) -> None:
     layer.weight = nn.Parameter(weight, requires_grad=False)
 
 
-def _quantized(layer: nn.Module) -> nn.Module:
-    """Return the layer in int8, if it is one that can be."""
-    if isinstance(layer, TiedEmbedding):
-        return Int8Embedding(layer)
+def _smaller(layer: nn.Module, linear: LinearWeights) -> nn.Module:
+    """Return the layer with smaller weights, if it is one that can have them."""
+    if isinstance(layer, TiedEmbedding):  # int8 there costs words
+        return HalfEmbedding(layer) if serves_float16() else layer
     if type(layer) is nn.Linear:
-        return Int8Linear(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+        kind = Int8Linear if linear == "int8" else HalfLinear
+        return kind(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
     return layer
