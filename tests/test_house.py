@@ -43,7 +43,7 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (14, 1350),
-    "asr": (11, 1070),
+    "asr": (11, 1110),
     "audio": (18, 1580),
     "cli": (16, 1740),
     "corpus": (14, 1830),
@@ -53,11 +53,11 @@ ROOMS = {
     "malsori": (9, 470),
     "metrics": (14, 1220),
     "models": (13, 1900),
-    "nn": (6, 610),
+    "nn": (7, 660),
     "pretrained": (11, 1580),
     "readers": (12, 930),
     "report": (13, 1440),
-    "runtime": (3, 150),
+    "runtime": (3, 160),
     "serve": (19, 1480),
     "text": (30, 2670),
     "train": (22, 2360),

@@ -23,11 +23,11 @@ class _Room:
         """
         if len(self.keys) == rows and self.written == tokens and self.keys.shape[2] >= needed:
             return self
-        heads, size = self.keys.shape[1], self.keys.shape[3]
-        grown = [self.keys.new_empty(rows, heads, max(_FIRST_ROOM, 2 * needed), size) for _ in range(2)]
-        for new, old in zip(grown, (self.keys, self.values), strict=True):
-            new[:, :, :tokens] = old[:, :, :tokens]
-        return _Room(*grown, tokens)
+        shape = (rows, self.keys.shape[1], max(_FIRST_ROOM, 2 * needed), self.keys.shape[3])
+        grown = _Room(self.keys.new_empty(shape), self.values.new_empty(shape), tokens)
+        grown.keys[:, :, :tokens] = self.keys[:, :, :tokens]
+        grown.values[:, :, :tokens] = self.values[:, :, :tokens]
+        return grown
 
 
 @dataclass(frozen=True)
