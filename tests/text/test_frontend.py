@@ -207,3 +207,42 @@ def test_explain_prints_every_stage_as_json(capsys) -> None:
     assert len(stages["ids"]) == len(stages["phonemes"])
     assert cli.run(["explain", "국물"]) == 0
     assert "국물 → 궁물 (제18항)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "marked", "shown"),
+    [
+        ("normalize", "{COEX|코엑스}에서 3시에 [pause:0.7] 만나요", "코엑스에서 세 시에, [pause:0.7] 만나요"),
+        ("normalize", "[pause] 네 <break time='300ms'/>", "[pause:0.4] 네, [pause:0.3]"),
+        ("normalize", r"\{a|b} <i>3개</i>", "어 비 세 개"),
+        ("pronounce", "{맛있다|[마싣따]} [pause:0.5] 국물", "마싣따, [pause:0.5] 궁물"),
+        ("phonemes", "네 [pause:1] 네", "^ ㄴ ㅔ , ㄴ ㅔ ."),
+    ],
+)
+def test_marks_are_served_and_not_read_aloud(command: str, marked: str, shown: str, capsys) -> None:
+    assert cli.run(["text", command, marked]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{shown}\n" and ("not served: <i>" in printed.err) == ("<i>" in marked)
+
+
+def test_a_wrong_mark_is_told_with_its_line_and_stops_no_pipe(capsys) -> None:
+    assert cli.run(["text", "normalize", "하나", "{3개|abc}", "둘"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[::2] == ["하나", "둘"] and "세 개" in printed.out
+    assert "malsori: line 2, column 1: '3개' is to be read 'abc'" in printed.err
+    assert cli.run(["text", "normalize", "--strict", "하나", "{3개|abc}"]) == 2
+    assert "line 2, column 1" in capsys.readouterr().err
+
+
+def test_explain_lists_the_marks_of_a_text(capsys) -> None:
+    marked = "{COEX|코엑스}에서 [pause:0.7] <prosody rate='slow'>만나요</prosody>"
+    assert cli.run(["explain", marked, "--json"]) == 0
+    stages = json.loads(capsys.readouterr().out)
+    assert stages["marks"] == [
+        {"mark": "reading", "of": "COEX", "is": "코엑스"},
+        {"mark": "pause", "seconds": 0.7},
+        {"mark": "rate", "of": "만나요", "is": 0.75},
+    ]
+    assert stages["normalized"] == "코엑스에서, 만나요" and stages["phonemes"].count(",") == 1
+    assert cli.run(["explain", marked]) == 0
+    assert "pronounced  코엑쓰에서, [pause:0.7] 만나요" in capsys.readouterr().out

@@ -43,6 +43,24 @@ def test_an_expression_is_read_by_its_kind(kind: str, written: str, accepted: st
     assert bare(normalize(written).text) in {bare(answer) for answer in accepted.split("|")}, kind
 
 
+def kinds() -> list[tuple[str, list[list[str]]]]:
+    """Return the rows of kinds.tsv by their kind."""
+    found: dict[str, list[list[str]]] = {}
+    for kind, *row in rows(HERE / "kinds.tsv"):
+        found.setdefault(kind, []).append(row)
+    return list(found.items())
+
+
+@pytest.mark.parametrize(("kind", "inputs"), kinds())
+def test_every_input_of_a_kind_is_read(kind: str, inputs: list[list[str]]) -> None:
+    wrong = []
+    for command, written, accepted in inputs:
+        said = normalize(written).text if command == "normalize" else frontend.read(written).pronounced
+        if bare(said) not in {bare(answer) for answer in accepted.split("|")}:
+            wrong.append((written, said, accepted))
+    assert len(inputs) >= 10 and wrong == [], kind
+
+
 def test_hanja_are_read_by_word() -> None:
     cells = [cell.split() for row in rows(HERE / "hanja.tsv") for cell in row]
     wrong = [(hanja, normalize(hanja).text, reading) for hanja, reading in cells if normalize(hanja).text != reading]

@@ -20,7 +20,7 @@ from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.vocos import Vocos, VocosConfig, VocosOutput
 from malsori.pretrained.folder import ModelFacts, SavedModel, Statistics, save_model
 from malsori.runtime.device import resolve_runtime
-from malsori.text.frontend import FRONTEND_VERSION, Frontend
+from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import AcousticModel, Vocoder
@@ -350,6 +350,19 @@ def test_a_vocoder_does_not_read_and_an_acoustic_model_is_no_vocoder() -> None:
 def test_a_voice_that_learnt_to_read_otherwise_is_refused(frontend: dict[str, str]) -> None:
     with pytest.raises(ModelError, match="trained with front-end"):
         open_synthesizer(acoustic(frontend=frontend))
+
+
+def test_a_voice_that_learnt_by_older_rules_speaks_and_is_told_of(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO", "malsori")
+    for rules, told in (("1", True), (RULES_VERSION, False)):
+        facts_of_rules = {"version": FRONTEND_VERSION} | ({"rules": rules} if rules != "1" else {})
+        save_model(acoustic(frontend=facts_of_rules), tmp_path / rules)
+        caplog.clear()
+        assert load_voice(str(tmp_path / rules), "griffin-lim").say(TEXT).wave.size > 0
+        assert (f"learnt by reading rules 1, these are {RULES_VERSION}" in caplog.text) is told
+    caplog.clear()
+    load_voice(vocoder="griffin-lim")
+    assert "reading rules" not in caplog.text
 
 
 def test_a_voice_is_loaded_from_folders_and_sounds_as_it_did(voice: Voice, tmp_path: Path) -> None:

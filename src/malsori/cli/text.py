@@ -20,6 +20,9 @@ from malsori.errors import OptionError, TextError
 if TYPE_CHECKING:
     from malsori.text.frontend import Frontend, Reading
     from malsori.text.normalize import Unreadable
+    from malsori.tts.markup import Script
+
+    _Line = tuple[str, Sequence[Unreadable]]  # what a line is read to, and its signs without a reading
 
 app = typer.Typer()
 text_app = typer.Typer(help="Korean text: normalize, pronounce, split into phonemes.", no_args_is_help=True)
@@ -55,15 +58,21 @@ _Morphology = Annotated[bool, typer.Option(help="Ask the morphological analyzer 
 def normalize(texts: _Texts = None, lexicon: LexiconOption = None, strict: _Strict = False) -> None:
     """Write text as it is read aloud: 3개 becomes 세 개. A line in, a line out.
 
-    A sign that has no Korean reading is left as it is, and told on standard error.
+    A sign that has no Korean reading is left as it is, and told on standard error. Marks are served as `malsori say`
+    does (docs/speaking.md): {COEX|코엑스} is read so, a pause stays where it is.
+
+    Example: malsori text normalize "{COEX|코엑스}에서 3시에 [pause:0.7] 만나요"
     """
     frontend = _frontend(lexicon, morphology=False)
 
-    def change(line: str) -> tuple[str, Sequence["Unreadable"]]:
-        spoken = frontend.normalized(line, keep_unreadable=True)
+    def read(script: "Script") -> "_Line":
+        if script.pauses:
+            reading = frontend.read(script.text, keep_unreadable=True, given=script.given)
+            return _with_pauses(reading.normalized, reading, script.pauses), reading.unreadable
+        spoken = frontend.normalized(script.text, keep_unreadable=True, given=script.given)
         return spoken.text, spoken.unreadable
 
-    _filter(texts, change, strict)
+    _filter_marked(texts, read, strict)
 
 
 @text_app.command("pronounce", cls=_TextCommand, context_settings=_ANY_TEXT)
@@ -71,7 +80,13 @@ def pronounce(
     texts: _Texts = None, lexicon: LexiconOption = None, morphology: _Morphology = True, strict: _Strict = False
 ) -> None:
     """Write text as it sounds, by the standard pronunciation: 국물 becomes 궁물. A line in, a line out."""
-    _filter_readings(texts, _frontend(lexicon, morphology), lambda reading: reading.pronounced, strict)
+    frontend = _frontend(lexicon, morphology)
+
+    def read(script: "Script") -> "_Line":
+        reading = frontend.read(script.text, keep_unreadable=True, given=script.given)
+        return _with_pauses(reading.pronounced, reading, script.pauses), reading.unreadable
+
+    _filter_marked(texts, read, strict)
 
 
 @text_app.command("phonemes", cls=_TextCommand, context_settings=_ANY_TEXT)
@@ -79,7 +94,13 @@ def phonemes(
     texts: _Texts = None, lexicon: LexiconOption = None, morphology: _Morphology = True, strict: _Strict = False
 ) -> None:
     """Write the phonemes a voice speaks, parted by spaces; ␣ is a word boundary. A line in, a line out."""
-    _filter_readings(texts, _frontend(lexicon, morphology), _visible_in_place, strict)
+    frontend = _frontend(lexicon, morphology)
+
+    def read(script: "Script") -> "_Line":
+        reading = frontend.read(script.text, keep_unreadable=True, given=script.given)
+        return _visible_in_place(reading), reading.unreadable
+
+    _filter_marked(texts, read, strict)
 
 
 @text_app.command("model")
@@ -118,19 +139,52 @@ def explain(
     morphology: _Morphology = True,
 ) -> None:
     """Show every stage of a text: normalized, the rules that applied, phonemes, ids, the shapes a model sees."""
-    frontend = _frontend(lexicon, morphology)
-    reading = frontend.read(text)
-    stages = reading.as_json() | {"ids": frontend.ids(reading)}
+    from malsori.tts.markup import parse_markup
+
+    frontend, script = _frontend(lexicon, morphology), parse_markup(text)
+    reading = frontend.read(script.text, given=script.given)
+    marks = _marks(script)
+    stages = reading.as_json() | ({"marks": marks} if marks else {}) | {"ids": frontend.ids(reading)}
     if as_json:
         print(json.dumps(stages, ensure_ascii=False))
         return
-    print(f"written     {reading.written}\nnormalized  {reading.normalized}")
+    print(f"written     {text if marks else reading.written}")
+    for mark in marks:
+        print(f"  {' '.join(map(str, mark.values()))}")
+    print(f"normalized  {_with_pauses(reading.normalized, reading, script.pauses)}")
     for hit in reading.rules:
         print(f"  {hit.source} → {hit.target} ({hit.article})")
-    print(f"pronounced  {reading.pronounced}\nphonemes    {_visible(reading.phonemes)}")
+    print(f"pronounced  {_with_pauses(reading.pronounced, reading, script.pauses)}")
+    print(f"phonemes    {_visible(reading.phonemes)}")
     count = len(reading.phonemes)
     print(f"ids         {' '.join(map(str, stages['ids']))}")
     print(f"shape       ids (tokens = {count}) → embedding (tokens = {count}, features)")
+
+
+def _marks(script: "Script") -> list[dict[str, Any]]:
+    """Return the marks of a script, in their order: readings that are given, pauses, paces."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    for given in script.given:
+        if given.end > given.start:
+            spoken = f"[{given.spoken}]" if given.fixed else given.spoken
+            found.append((given.start, {"mark": "reading", "of": script.text[given.start : given.end], "is": spoken}))
+    found += [(offset, {"mark": "pause", "seconds": seconds}) for offset, seconds in script.pauses.items()]
+    found += [
+        (start, {"mark": "rate", "of": script.text[start:end].strip(), "is": round(rate, 3)})
+        for start, end, rate in script.rates
+    ]
+    return [mark for _, mark in sorted(found, key=lambda one: one[0])]
+
+
+def _with_pauses(text: str, reading: "Reading", pauses: dict[int, float]) -> str:
+    """Return a normalized or pronounced text with its pauses where they are, as marks that `malsori say` takes."""
+    ends = [match.end() for match in re.finditer("[가-힣]+[,.?!…]*", text)] if pauses else []
+    for offset, seconds in sorted(pauses.items(), reverse=True):
+        spoken = sum(word.start < offset for word in reading.words)
+        place = ends[spoken - 1] if spoken else 0
+        mark = f"[pause:{seconds:g}]"
+        text = f"{text[:place]} {mark}{text[place:]}" if place else f"{mark} {text}".rstrip()
+    return text
 
 
 def _frontend(lexicon: list[Path] | None, morphology: bool) -> "Frontend":
@@ -161,19 +215,33 @@ def _visible_in_place(reading: "Reading") -> str:
     return _visible(shown)
 
 
-def _filter_readings(
-    texts: list[str] | None, frontend: "Frontend", show: Callable[["Reading"], str], strict: bool
-) -> None:
-    """Print what a reading of each line shows."""
+def _filter_marked(texts: list[str] | None, read: Callable[["Script"], "_Line"], strict: bool) -> None:
+    """Print what each line is read to; a line whose marks cannot be served is read as it is written.
 
-    def change(line: str) -> tuple[str, Sequence["Unreadable"]]:
-        reading = frontend.read(line, keep_unreadable=True)
-        return show(reading), reading.unreadable
+    It is told on standard error, and so is a tag that is not served. Raises: TextError for such a line, if strict.
+    """
+    from malsori.tts.markup import escape, parse_markup
+
+    dropped: set[str] = set()
+
+    def change(line: str, number: int) -> "_Line":
+        try:
+            script = parse_markup(line)
+        except TextError as error:
+            told = re.sub("^line 1, ", f"line {number}, ", str(error))
+            if strict:
+                raise TextError(told) from error
+            print(f"malsori: {told}; its marks are read as they are written", file=sys.stderr)
+            script = parse_markup(escape(line))
+        if not dropped.issuperset(script.dropped):
+            dropped.update(script.dropped)
+            print(f"malsori: line {number}: left out, not served: {', '.join(script.dropped)}", file=sys.stderr)
+        return read(script)
 
     _filter(texts, change, strict)
 
 
-def _filter(texts: list[str] | None, change: Callable[[str], tuple[str, Sequence["Unreadable"]]], strict: bool) -> None:
+def _filter(texts: list[str] | None, change: Callable[[str, int], "_Line"], strict: bool) -> None:
     """Print a line for each line in, in order; an empty line stays empty.
 
     A sign that has no reading is told on standard error where it stands first; all are counted at the end. What is no
@@ -186,7 +254,7 @@ def _filter(texts: list[str] | None, change: Callable[[str], tuple[str, Sequence
     signs: Counter[str] = Counter()
     lines_told = 0
     for number, line in enumerate(lines, 1):
-        changed, unreadable = change(line.rstrip("\n")) if line.strip() else ("", ())
+        changed, unreadable = change(line.rstrip("\n"), number) if line.strip() else ("", ())
         print(changed)
         for one in unreadable:
             if one.sign not in signs:

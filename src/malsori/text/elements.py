@@ -14,10 +14,15 @@ from malsori.text.morphology import Marks, Token
 from malsori.text.pronounce import INSERT, NASAL, TENSE
 from malsori.text.tables import table, words
 
-_NOUNS = frozenset(("NNG", "NNP", "NR", "XR", "XSN", "XPN"))
+_NOUNS = frozenset(("NNG", "NNP", "NR", "NNB", "XR", "XSN", "XPN"))
 _LAST = frozenset(("NNG", "NNP", "XSN"))
-#: Elements that may end a proper noun; others end names (정우성, 김남길).
-_OF_PROPER_NOUNS = frozenset("법증병염약역조론령")
+#: Elements that may end what is taken for a proper noun, as words that the analyzer does not know are; those of the
+#: second row may end names of three syllables too (정우성, 김경권), others end most of all names (김남길).
+_OF_PROPER_NOUNS = frozenset("법증병염약역조론령죄과욕육용값")
+_OF_TERMS = frozenset("성권")
+_NAME = re.compile(
+    "[김이박최정강조윤장임오한신서권황안송류전홍고문손양배백허유남심노하곽차주우구민진지엄채원천방공현함변석선설마길연위표명기반왕금옥인맹제모탁국어은편용도소][가-힣]{2}"
+)
 _CONDITION = re.compile(r"(?P<before>\d)(?P<codas>[ㄱ-ㅎ]*)(?P<alone>=?)")
 _MARKS = {article: mark for mark, article in TENSE.items()} | {"29": INSERT, "20": NASAL}
 
@@ -87,7 +92,7 @@ def _mark_last(marks: Marks, start: int, token: Token) -> None:
     for length in _lengths():
         for element in elements().get(word[-length:], ()) if length < len(word) else ():
             offset = token.end - length
-            if token.tag == "NNP" and length == 1 and word[-1] not in _OF_PROPER_NOUNS:
+            if token.tag == "NNP" and length == 1 and not _may_end_proper_noun(word):
                 continue
             if offset < token.start or (element.alone and offset > token.start):
                 continue
@@ -95,6 +100,11 @@ def _mark_last(marks: Marks, start: int, token: Token) -> None:
             if not _excepted(element, word, offset == token.start) and _applies(element, before, word):
                 marks.put(offset - 1, element.mark)
                 return
+
+
+def _may_end_proper_noun(word: str) -> bool:
+    """Return whether the last syllable of a proper noun may be an element."""
+    return word[-1] in _OF_PROPER_NOUNS or (word[-1] in _OF_TERMS and not _NAME.fullmatch(word))
 
 
 def _excepted(element: Element, word: str, alone: bool) -> bool:

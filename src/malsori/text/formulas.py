@@ -13,13 +13,15 @@ from malsori.text.units import read_unit, unit_pattern
 _OPERATORS = dict.fromkeys("×*xX", "곱하기") | {"+": "더하기", "-": "빼기", "−": "빼기", "÷": "나누기", "/": "나누기"}
 #: Words that make two numbers a score: a victory after them, the word score before them.
 _PLAYED_AFTER = re.compile(
-    r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|대파|우위|승부(?!차기)|셧아웃|[가-힣]{1,2}승(?=[을를으로,.!?\s]|했|$)|압승|참패|역전|신승|석패|리드|제압|격파"
-    r"|영봉|콜드)|(?:인\s?|이던\s?|\s)상황|까지\s?(?:쫓|따라|추격)|이\s?(?:됐|되|된)|의\s?(?:완|승|패|대승|역전|스코어|무승)"
+    r"(?:(?:으?로)?\s?(?:승(?=리|을|했|한|$|[^가-힣])|[분석참완대]?패(?=배|를|했|한|$|[^가-힣])|무승부|동점|완승|완패|대승|대패|대파|우위|승부(?!차기)|셧아웃|[가-힣]{1,2}승(?=[을를으로,.!?\s]|했|$)|압승|참패|역전|신승|석패|리드|제압|격파"
+    r"|영봉|콜드)|(?:인\s?|이던\s?|\s)상황"
+    r"|\s(?:균형|팽팽|동률|접전|타이(?![가-힣]))|까지\s?(?:쫓|따라|추격|갔|간 |몰|끌)"
+    r"|이\s?(?:됐|되|된)|의\s?(?:완|승|패|대승|역전|스코어|무승)"
     r"|,\s?\d{1,2}-\d{1,2}\s?(?:으?로|승|완승|패)|으?로\s?(?:이기|이겼|이긴|이길|지고|졌|진|질|지는|누르|눌|꺾|물리|비기|비겼|비긴|앞서|앞섰|앞선|뒤지|뒤졌|뒤진|끝|마치|마쳤|마친|마무리|내주|내줬|내준"
     r"|따내|따낸|가져|달아|쫓|따라|밀리|밀렸|이끌|균형|아쉽|크게|가볍|전반|후반))"
 )
 _PLAYED_BEFORE = re.compile(
-    r"(?:스코어|점수|득점|승부차기|타이브레이크|전반전?|후반전?|연장전?)(?:[은는이가]|에서)?\s?$"
+    r"(?:스코어|점수|득점|(?:경기|최종)\s?결과|승부차기|타이브레이크|전반전?|후반전?|연장전?)(?:[은는이가]|에서)?\s?$"
 )
 _COMPARISONS = {"<": "작다", ">": "크다", "≤": "작거나 같다", "≥": "크거나 같다"}
 
@@ -105,19 +107,22 @@ def _word_gap(following: str) -> str:
 
 
 @reads(
-    r"NUMBER(?:\s?:\s?NUMBER){1,9}"
+    r"NUMBER(?:\s?:\s?NUMBER){1,9}|(?<![A-Za-z\d:.])(?:\d{1,4}:[NnMm]|[NnMm]:(?:[NnMm]|\d{1,4}))(?![A-Za-z\d:])"
     r"|(?<![\d.])\d+대\d+(?![\d가-힣])|(?<![\d.])\d+\s?대\s?\d+(?!\d)(?!\.\d)(?=[^가-힣\s]|\s?$|로|의|으로|이|가|은|는|\s[가-힣A-Z])"
 )
 def ratio(match: re.Match[str], text: str) -> str:
-    """Return '16:9' as '십육 대 구'."""
+    """Return '16:9' as '십육 대 구', '1:N' as '일 대 엔'."""
     space = " " if re.match(r"상담|맞춤|비율", after(match, text)) else ""
-    return " 대 ".join(cardinal(part) for part in re.split(r"\s?[:대]\s?", match[0])) + space
+    parts = re.split(r"\s?[:대]\s?", match[0])
+    return " 대 ".join(LETTERS.get(part.upper()) or cardinal(part) for part in parts) + space
 
 
 @reads(r"(?<![\d.:])(?P<left>\d{1,3}):(?P<right>\d{2})(?![\d:]|,\d)")
 def scale(match: re.Match[str], text: str) -> str | None:
     """Return two numbers with a colon as a ratio, not a time, where the word before them says so: '비율 1:10'."""
-    told = re.match(r"\s?(?:모형|스케일|축척|비율|비로|희석|배합|축소|미니어처|피규어)", after(match, text))
+    told = re.match(
+        r"\s?(?:모형|다이캐스트|프라모델|스케일|축척|비율|비로|희석|배합|축소|미니어처|피규어)", after(match, text)
+    )
     if not told and not re.search(rf"{choice('ratio_before')}[은는이가을를]?\s?$", before(match, text)):
         return None
     return f"{cardinal(match['left'])} 대 {cardinal(match['right'])}"
@@ -137,7 +142,9 @@ def fraction(match: re.Match[str], text: str) -> str | None:
     if whole and (len(whole) > 2 or len(top) > len(bottom) or (len(top) == len(bottom) and top >= bottom)):
         return None
     preceding, following = before(match, text), after(match, text)
-    if not sign and ((unit or "").strip() == "mmHg" or re.search(r"혈압[^.?!]{0,12}$", preceding)):
+    if not sign and (
+        (unit or "").strip() == "mmHg" or re.search(r"(?:혈압|[수이][축완]기|(?<![A-Za-z])BP)[^.?!]{0,12}$", preceding)
+    ):
         name = f" {read_unit(unit).name}" if unit else ""
         return f"{cardinal(top)}에 {cardinal(bottom)}{name}{gap(following)}"
     spoken = f"{cardinal(bottom)} 분의 {cardinal(top)}"

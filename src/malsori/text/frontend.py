@@ -17,8 +17,11 @@ from malsori.text.readings import GivenReading, rewrite
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
 from malsori.text.userwords import LexiconSource, user_lexicon
 
-#: Changes whenever the same text may give other phonemes; saved with every model.
+#: The phonemes and how they are laid out: a voice that learnt others is refused. Saved with every model.
 FRONTEND_VERSION = "1"
+#: Raised whenever a word may be read otherwise, by the same phonemes: a voice that learnt by older rules speaks, and is
+#: told of. Saved with every model; "1" is what a model without it learnt by.
+RULES_VERSION = "2"
 
 _EOJEOL = re.compile(r"([가-힣]+)|([,.?!…]+)")
 _NOT_SPOKEN = re.compile(r"[^가-힣\s,.?!…]")
@@ -115,9 +118,9 @@ class Frontend:
         sounds = pronounce(written, plan.spelled, kinds, plan.marks)
         return _reading(normalized, words, breaks, _with_words(sounds, plan.words))
 
-    def normalized(self, text: str, keep_unreadable: bool = False) -> Normalized:
+    def normalized(self, text: str, keep_unreadable: bool = False, given: Sequence[GivenReading] = ()) -> Normalized:
         """Return a text as it is read aloud, the user's words put in; arguments as in `read`."""
-        return self._normalized(text, keep_unreadable, ())[0]
+        return self._normalized(text, keep_unreadable, given)[0]
 
     def _normalized(
         self, text: str, keep_unreadable: bool, given: Sequence[GivenReading]

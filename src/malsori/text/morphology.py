@@ -43,14 +43,14 @@ _CITED = re.compile(
 #: 없 and 있 are words of their own after any noun (버릇없다 버르덥따), but for 맛있다 and 멋있다, said either way;
 #: so are 원숭이 and kin in names of animals and plants (제15항).
 _OWN_WORD = re.compile(
-    "(?<=[가-힣])[가-힣](?=없)|(?![맛멋])[가-힣](?=있)"
+    "[가-힣](?=없)|(?![맛멋])[가-힣](?=있)"
     "|[가-힣](?=원숭이|원추리|올빼미|엉겅퀴|애벌레|앵무새|우렁이|오소리|알락|아재비)"
 )
 #: Prefixes in an obstruent: before a vowel they keep to themselves (첫인상, 헛웃음, 겉옷), not to be linked (제15항).
 _PREFIXES = "첫헛홑풋웃윗덧겉핫뭇맏숫옛"
 _PREFIXED = re.compile(f"[{_PREFIXES}](?=[아-앟애-앻어-엏에-엫오-옿와-왛외-욓우-웋워-웧위-윟]|인|임)")
-#: A leaf brings its ㄴ along (제29항 and 제30항), and so does work after 사이시옷.
-_LEAF = re.compile("[가-힣](?=잎|윷)|[뱃훗뒷윗](?=일(?![가-힣]{2}))")
+#: A leaf and a tale bring their ㄴ along (제29항 and 제30항), and so does work after 사이시옷.
+_LEAF = re.compile("[가-힣](?=잎|윷|이야기)|[뱃훗뒷윗랫랏닷삿욋렛잿샛](?=일(?![가-힣]{2}))")
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def mark(text: str, tokens: Sequence[Token]) -> Marks:
             _adnominal(marks, token, following)
         if sort in "NX" or token.tag in ("MAG", "MM"):
             _inside(marks, token)
+            _inserted(marks, token)
             _prefixed(marks, token)
         if following and following.start >= token.end:
             _between(marks, token, following)
@@ -171,17 +172,33 @@ def _adnominal(marks: Marks, ending: Token, after: Token | None) -> None:
 
 
 def _inside(marks: Marks, token: Token) -> None:
-    """Mark Sino-Korean ㄹ + ㄷㅅㅈ inside one noun (제26항)."""
+    """Mark Sino-Korean ㄹ + ㄷㅅㅈ inside one noun (제26항), but not where one word of two syllables meets another."""
     text = marks.text
     sino, initial = words("sino_l"), words("sino_l_initial")
+    length = token.end - token.start
     for offset in range(token.start, token.end - 1):
         first, second = text[offset], text[offset + 1]
-        last_of_many = offset + 2 == token.end and token.end - token.start > 2
-        if last_of_many and second in words("lax_last"):
+        last_of_many = offset + 2 == token.end and length > 2
+        between_words = offset == token.start + 1 and length in (4, 5) and second != "지"  # 노발|대발
+        if between_words or (last_of_many and second in words("lax_last")):
             continue
         alike = first == second or second == "다" or second not in _sino_lenis()  # 다: a verb cited alone
         if not alike and (first in sino or (first in initial and offset == token.start)):
             marks.put(offset, TENSE_SINO)
+
+
+def _inserted(marks: Marks, token: Token) -> None:
+    """Mark where one noun holds two words, the second of which brings a ㄴ along (제29항).
+
+    It is a native word in 이, or the second half of four syllables in 야, 여, 요, 유 (주경야독, 물심양면).
+    """
+    word = marks.text[token.start : token.end]
+    if len(word) == 4 and _coda(word[1]) and word[2] not in "용" and decompose(word[2])[1] in "ㅑㅕㅛㅠㅖ":
+        marks.put(token.start + 1, INSERT)
+    for native in words("native_last"):
+        if len(native) < len(word) and word.endswith(native) and _coda(word[-len(native) - 1]):
+            marks.put(token.end - len(native) - 1, INSERT)
+            return
 
 
 def _prefixed(marks: Marks, token: Token) -> None:
@@ -220,7 +237,7 @@ def _inserts(token: Token, following: Token, adjoining: bool, coda: str) -> bool
         return (token.tag == "MM" and following.form == "일") or (token.tag == "ETM" and following.form == "일")
     if adjoining:
         if following.tag == "XSN":
-            return following.form == "용" and coda not in "ㅇㄹ"
+            return following.form == "용"
         if (following.form[0] in _SINO_I or len(token.form + following.form) == 2) and following.form not in words(
             "native_i"
         ):

@@ -122,7 +122,7 @@ def _counters() -> tuple[dict[str, str], re.Pattern[str]]:
     """Return the system of each counter, and a pattern that finds the longest."""
     systems = {counter: row[0] for row in table("counters.tsv") for counter in row[1].split()}
     longest_first = "|".join(sorted(systems, key=len, reverse=True))
-    return systems, re.compile(rf"\s?({longest_first})")
+    return systems, re.compile(rf"\s?(장(?=조차)|(?!사이(?![가-힣]{{2}})){longest_first})")
 
 
 @cache
@@ -201,7 +201,7 @@ def _counts_things(value: int, counter: str, before: str, after: str) -> bool:
         return guests is not None or re.search(rf"{choice('people')}\s?$", before) is not None
     if counter == "장":
         chapter = re.match(
-            r"장(?:\s?\d+(?:절|쪽|항|조)|에서는|에선|에\s?(?:나오|나온|따르|의하)|의\s?(?:제목|내용)|\s?(?:참조|참고))",
+            r"장(?:\s?\d+(?:절|쪽|항|조)|\s(?:[서본결]론|개[요관]|총칙|머리말|요약|배경|이론|해설)|에서는|에선|에\s?(?:나오|나온|따르|의하)|의\s?(?:제목|내용)|\s?(?:참조|참고))",
             after,
         )
         return chapter is None and re.search(r"(?:\d\s?(?:막|부|편|권)|교과서|성경|논문)\s?$", before) is None

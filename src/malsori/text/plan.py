@@ -98,7 +98,8 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
     words = _mark_clusters(text, spelled, marks, place)
     for match in lexicon.find(text, starts | inside.keys(), ends | inside.keys()):
-        cut = not (match.certain or match.entry.fixed or particles.isdisjoint(range(match.start + 1, match.end)))
+        meant = match.certain or match.entry.fixed or match.entry.word == text.rstrip(" .,?!…")  # a word cited alone
+        cut = not (meant or particles.isdisjoint(range(match.start + 1, match.end)))
         if cut or not _stands(match, starts, ends, inside):
             continue
         marks.clear(match.start, match.end)

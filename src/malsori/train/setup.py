@@ -12,7 +12,7 @@ from malsori.corpus.folder import OLD_TRACKER, Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts
 from malsori.systems import systems_of
-from malsori.text.frontend import FRONTEND_VERSION
+from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION
 from malsori.text.symbols import SymbolTable
 from malsori.text.userwords import UserLexicon, user_lexicon
 from malsori.train.recipe import Recipe
@@ -109,7 +109,7 @@ def model_facts(recipe: Any, model: dict[str, Any], corpus: Corpus, **more: Any)
         model=model,
         audio=recipe.audio,
         audio_fingerprint=recipe.audio.fingerprint(),
-        frontend={"version": FRONTEND_VERSION} | ({"lexicon": words} if words else {}),
+        frontend={"version": FRONTEND_VERSION, "rules": RULES_VERSION} | ({"lexicon": words} if words else {}),
         license=recipe.license,
         trained={"corpus": corpus.name, "recipe": recipe.fingerprint(), "pitch_tracker": corpus.pitch_tracker},
         **more,

@@ -19,10 +19,10 @@ from malsori.audio.psola import shift_pitch
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.pretrained.folder import SavedModel, saved_lexicon
-from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
+from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved
 from malsori.runtime.device import Runtime, resolve_runtime
 from malsori.systems import SYSTEMS, Role, systems_of
-from malsori.text.frontend import FRONTEND_VERSION, Frontend, Reading
+from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend, Reading
 from malsori.text.userwords import LexiconSource, user_lexicon
 from malsori.tts.markup import parse_markup
 from malsori.tts.options import MAX_SPEED, MIN_SPEED, SayOptions
@@ -214,7 +214,10 @@ def load_voice(
     """
     own = user_lexicon(lexicon)
     runtime = resolve_runtime(device, precision)
-    acoustic = open_synthesizer(load_saved(DEFAULT_MODELS["voice"] if name is None else name), runtime)
+    saved = load_saved(DEFAULT_MODELS["voice"] if name is None else name)
+    acoustic = open_synthesizer(saved, runtime)
+    if name is not None and name not in {model.name for model in built_in()}:
+        _tell_of_older_rules(saved)
     if acoustic.output == "wave":
         if vocoder is not None:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
@@ -234,6 +237,15 @@ def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> Acous
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
     return SYSTEMS[system].resolve("adapter")(model, runtime)
+
+
+def _tell_of_older_rules(model: SavedModel) -> None:
+    """Log it where a voice has learnt from texts that were read by other rules than today's."""
+    rules = model.facts.frontend.get("rules", "1")
+    if "phonemes" in model.symbols and rules != RULES_VERSION:
+        log.info(
+            "the voice learnt by reading rules %s, these are %s: some words are read otherwise", rules, RULES_VERSION
+        )
 
 
 def _what_is_left_out(reading: Reading) -> str:
