@@ -15,6 +15,7 @@ from malsori.text.hangul import SILENT, decompose, is_syllable
 from malsori.text.pronounce import (
     CONTENT,
     FIXED,
+    I_LIKE,
     INSERT,
     STEM,
     TENSE_ADNOMINAL,
@@ -49,6 +50,8 @@ _OWN_WORD = re.compile(
 #: Prefixes in an obstruent: before a vowel they keep to themselves (첫인상, 헛웃음, 겉옷), not to be linked (제15항).
 _PREFIXES = "첫헛홑풋웃윗덧겉핫뭇맏숫옛"
 _PREFIXED = re.compile(f"[{_PREFIXES}](?=[아-앟애-앻어-엏에-엫오-옿와-왛외-욓우-웋워-웧위-윟]|인|임)")
+#: A word said twice begins anew (얼핏얼핏 얼피덜핃), or brings a ㄴ along (야금야금 야금냐금).
+_TWICE = re.compile("(?<![가-힣])(?P<word>[아-잏][가-힣]{1,2})(?=(?P=word))")
 #: A leaf and a tale bring their ㄴ along (제29항 and 제30항), and so does work after 사이시옷.
 _LEAF = re.compile("[가-힣](?=잎|윷|이야기)|[뱃훗뒷윗랫랏닷삿욋렛잿샛](?=일(?![가-힣]{2}))")
 
@@ -130,6 +133,8 @@ def mark(text: str, tokens: Sequence[Token]) -> Marks:
     for pattern, mark_ in ((_OWN_WORD, CONTENT), (_LEAF, INSERT), (_prices(), TENSE_LEXICAL)):
         for match in pattern.finditer(text):
             marks.put(match.end() - 1, mark_)
+    for match in _TWICE.finditer(text):
+        marks.put(match.end() - 1, INSERT if decompose(text[match.end()])[1] in I_LIKE else CONTENT)
     for index, token in enumerate(tokens):
         following = tokens[index + 1] if index + 1 < len(tokens) else None
         sort = token.tag[0]
@@ -137,6 +142,8 @@ def mark(text: str, tokens: Sequence[Token]) -> Marks:
             _stem(marks, token, following, tokens[index + 2] if index + 2 < len(tokens) else None)
         elif sort == "E":
             _adnominal(marks, token, following)
+        if sort == "V" and len(token.form) > 2 and token.form[-1] == "하":
+            _inside(marks, Token(token.form[:-1], "XR", token.start, token.start + len(token.form) - 1))
         if sort in "NX" or token.tag in ("MAG", "MM"):
             _inside(marks, token)
             _inserted(marks, token)
@@ -222,8 +229,13 @@ def _between(marks: Marks, token: Token, following: Token) -> None:
             marks.put(offset, INSERT)
         elif adjoining and coda not in "ㄴㄹㅁㅇ" and _is_content(token, following):
             marks.put(offset, CONTENT)
-    elif adjoining and following.form == "적" and following.tag == "XSN" and len(token.form) == 1:
+    elif adjoining and following.form == "적" and following.tag == "XSN" and _is_whole(text, token):
         marks.put(offset, TENSE_LEXICAL)
+
+
+def _is_whole(text: str, token: Token) -> bool:
+    """Return whether a morpheme is one syllable that begins its eojeol."""
+    return len(token.form) == 1 and not is_syllable(text[max(0, token.start - 1)] if token.start else " ")
 
 
 def _is_content(token: Token, following: Token) -> bool:

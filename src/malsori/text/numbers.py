@@ -122,7 +122,7 @@ def _counters() -> tuple[dict[str, str], re.Pattern[str]]:
     """Return the system of each counter, and a pattern that finds the longest."""
     systems = {counter: row[0] for row in table("counters.tsv") for counter in row[1].split()}
     longest_first = "|".join(sorted(systems, key=len, reverse=True))
-    return systems, re.compile(rf"\s?(장(?=조차)|(?!사이(?![가-힣]{{2}})){longest_first})")
+    return systems, re.compile(rf"\s?(장(?=조차)|(?!사이(?![가-힣]{{2}}))(?:{longest_first}))")
 
 
 @cache

@@ -144,6 +144,11 @@ def _analyzed_offsets(text: str, tokens: Sequence[Token]) -> tuple[set[int], set
     """Return where words may begin and end: at morphemes."""
     starts = {token.start for token in tokens}
     ends = {token.end for token in tokens}
+    for token in tokens:  # 절실하, 쓸데없이
+        if len(token.form) > 2 and (
+            token.tag[0] == "V" and token.form[-1] == "하" or token.tag == "MAG" and token.form[-1] in "이히"
+        ):
+            ends.add(token.start + len(token.form) - 1)
     for match in _EOJEOL.finditer(text):
         starts.add(match.start())
         ends.add(match.end())
