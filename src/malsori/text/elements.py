@@ -18,7 +18,7 @@ _NOUNS = frozenset(("NNG", "NNP", "NR", "NNB", "XR", "XSN", "XPN"))
 _LAST = frozenset(("NNG", "NNP", "XSN"))
 #: Elements that may end what is taken for a proper noun, as words that the analyzer does not know are; those of the
 #: second row may end names of three syllables too (정우성, 김경권), others end most of all names (김남길).
-_OF_PROPER_NOUNS = frozenset("법증병염약역조론령죄과욕육용값")
+_OF_PROPER_NOUNS = frozenset("법증병염약역조론령율료죄과욕육용값")
 _OF_TERMS = frozenset("성권")
 _NAME = re.compile(
     "[김이박최정강조윤장임오한신서권황안송류전홍고문손양배백허유남심노하곽차주우구민진지엄채원천방공현함변석선설마길연위표명기반왕금옥인맹제모탁국어은편용도소][가-힣]{2}"
@@ -120,7 +120,7 @@ def _applies(element: Element, before: str, word: str) -> bool:
         return False
     if element.only and not before.endswith(element.only):
         return False
-    if element.mark == NASAL and word[-2:] in words("lateral"):
+    if element.mark == NASAL and word[-2:] in words("lateral") and not (len(word) == 3 and word[-1] in "료량록"):
         return False
     return not element.codas or decompose(before[-1])[2] in tuple(element.codas)
 

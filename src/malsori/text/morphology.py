@@ -190,7 +190,8 @@ def _inside(marks: Marks, token: Token) -> None:
         if between_words or (last_of_many and second in words("lax_last")):
             continue
         alike = first == second or second == "다" or second not in _sino_lenis()  # 다: a verb cited alone
-        if not alike and (first in sino or (first in initial and offset == token.start)):
+        initially = first in initial and offset == token.start and (length == 2 or second in "질증자절수동")
+        if not alike and (first in sino or initially):
             marks.put(offset, TENSE_SINO)
 
 
@@ -200,7 +201,13 @@ def _inserted(marks: Marks, token: Token) -> None:
     It is a native word in 이, or the second half of four syllables in 야, 여, 요, 유 (주경야독, 물심양면).
     """
     word = marks.text[token.start : token.end]
-    if len(word) == 4 and _coda(word[1]) and word[2] not in "용" and decompose(word[2])[1] in "ㅑㅕㅛㅠㅖ":
+    if (
+        len(word) == 4
+        and token.tag[0] == "N"
+        and _coda(word[1])
+        and word[2] not in "용"
+        and decompose(word[2])[1] in "ㅑㅕㅛㅠㅖ"
+    ):
         marks.put(token.start + 1, INSERT)
     for native in words("native_last"):
         if len(native) < len(word) and word.endswith(native) and _coda(word[-len(native) - 1]):

@@ -9,7 +9,8 @@ from malsori.text.elements import elements_pattern, mark_elements
 from malsori.text.hangul import CODAS, ONSETS, is_syllable
 from malsori.text.lexicon import Lexicon, LexiconEntry, Match
 from malsori.text.morphology import Marks, Token, mark
-from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_SINO
+from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_LEXICAL, TENSE_SINO
+from malsori.text.tables import words
 
 _EOJEOL = re.compile(r"[가-힣]+")
 #: What the lexicon gives as article where a coda stands before a content word, and for loan words.
@@ -96,7 +97,7 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
     starts, ends = _analyzed_offsets(text, tokens) if tokens else _unanalyzed_offsets(text)
     inside = _inside_nouns(tokens)
     particles = {token.start for token in tokens if token.tag[0] in "JE" and token.tag not in ("ETM", "ETN")}
-    words = _mark_clusters(text, spelled, marks, place)
+    respelled = _mark_clusters(text, spelled, marks, place)
     for match in lexicon.find(text, starts | inside.keys(), ends | inside.keys()):
         meant = match.certain or match.entry.fixed or match.entry.word == text.rstrip(" .,?!…")  # a word cited alone
         cut = not (meant or particles.isdisjoint(range(match.start + 1, match.end)))
@@ -109,7 +110,7 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
             _mark_codas(marks, match)
         elif match.entry.spoken != match.entry.word:
             spelled[match.start : match.end] = match.entry.spoken
-            words.append(PlannedWord(place[match.start], place[match.end - 1] + 1, match.entry))
+            respelled.append(PlannedWord(place[match.start], place[match.end - 1] + 1, match.entry))
     for start, end in fixed:
         spelled[start:end] = text[start:end]
         marks.clear(start, end)
@@ -117,7 +118,7 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
     return Plan(
         "".join([spelled[offset] for offset in offsets]),
         tuple([marks.at.get(offset, "") for offset in offsets]),
-        tuple(words),
+        tuple(respelled),
     )
 
 
@@ -145,9 +146,8 @@ def _analyzed_offsets(text: str, tokens: Sequence[Token]) -> tuple[set[int], set
     starts = {token.start for token in tokens}
     ends = {token.end for token in tokens}
     for token in tokens:  # 절실하, 쓸데없이
-        if len(token.form) > 2 and (
-            token.tag[0] == "V" and token.form[-1] == "하" or token.tag == "MAG" and token.form[-1] in "이히"
-        ):
+        verb, adverb = token.tag[0] == "V" and token.form[-1] == "하", token.tag == "MAG" and token.form[-1] in "이히"
+        if len(token.form) > 2 and (verb or adverb):
             ends.add(token.start + len(token.form) - 1)
     for match in _EOJEOL.finditer(text):
         starts.add(match.start())
@@ -165,7 +165,8 @@ def _stands(match: Match, starts: Container[int], ends: Container[int], inside: 
     """Return whether a word found may be meant where it stands.
 
     Inside a noun it must leave no single syllable over that may belong to it (무인기 holds no 인기), unless it is long,
-    or Sino-Korean in ㄹ, which tenses wherever it is cut. Loan words are never meant there (마다가스카르).
+    or Sino-Korean in ㄹ, which tenses wherever it is cut, or the syllable is known to be joined to such words (친권자,
+    범함수). Loan words are never meant there (마다가스카르).
     """
     if match.start in starts and match.end in ends:
         return True
@@ -176,7 +177,11 @@ def _stands(match: Match, starts: Container[int], ends: Container[int], inside: 
         match.entry.article == TENSE[TENSE_SINO] and match.entry.spoken != match.entry.word
     ):
         return True
-    return noun.end - noun.start > 3 and 1 not in (match.start - noun.start, noun.end - match.end)
+    before, after = match.start - noun.start, noun.end - match.end
+    if noun.end - noun.start == 3 and match.entry.article == TENSE[TENSE_LEXICAL]:
+        tail = noun.form[-1] if after == 1 else ""
+        return tail in words("tails") if tail else match.entry.word in words("heads")
+    return noun.end - noun.start > 3 and 1 not in (before, after)
 
 
 def _unanalyzed_offsets(text: str) -> tuple[set[int], set[int]]:
