@@ -9,7 +9,7 @@ READY := .venv/.ready
 # A process for each core, at most four (each holds models); a file's tests stay together, as they share what they build.
 PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-all lint fix
+.PHONY: demo test test-all lint fix docs
 
 demo: $(READY)
 	$(BIN)/malsori demo
@@ -28,6 +28,16 @@ lint: $(READY)
 fix: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) .venv/.docs
+	$(BIN)/python docs/site.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f mkdocs.en.yml
+	@echo "site/index.html, site/en/index.html"
+
+.venv/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable ".[docs]"
+	@touch $@
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "malsori needs Python 3.11 or newer: none found on the PATH." >&2; exit 1; }

@@ -60,6 +60,7 @@ def curves(
         axes.plot(range(len(values)) if places is None else places, values, color=color, label=name, linewidth=2)
     if logarithmic:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:.0e}")  # plain text: a mathematical minus is not in the font
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.legend(frameon=False)
