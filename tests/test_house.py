@@ -50,7 +50,7 @@ ROOMS = {
     "corpus": (14, 1830),
     "decode": (7, 580),
     "evaluation": (5, 340),
-    "learn": (15, 1360),
+    "learn": (15, 1370),
     "losses": (5, 290),
     "malsori": (9, 470),
     "metrics": (14, 1220),
