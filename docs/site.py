@@ -57,6 +57,8 @@ MODELS = {
     "wav2vec2": ("wav2vec 2.0", "wav2vec2", "wav2vec2"),
     "conformer": ("Conformer", "conformer", "conformer"),
 }
+#: Pages that hold both languages.
+BILINGUAL = ("glossary", "seed")
 _ONLY_ENGLISH = "> 이 쪽은 영어로만 있습니다.\n\n"
 _OTHER = {"ko": "English", "en": "한국어"}
 _LESSONS = {
@@ -101,7 +103,7 @@ def page(name: str, language: str) -> str:
     text = (own if korean else english).read_text(encoding="utf-8")
     if "{{models}}" in text:
         text = text.replace("{{models}}", "\n\n".join(model(system, language) for system in MODELS))
-    if language == "ko" and not korean and not re.search("[가-힣]{3}", text[:400]):
+    if language == "ko" and not korean and name not in BILINGUAL:
         text = text.replace("\n\n", f"\n\n{_ONLY_ENGLISH}", 1)
     return _links(text, name, language)
 
