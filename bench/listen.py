@@ -1,6 +1,7 @@
 """How long recognizers take for the same recordings: malsori, faster-whisper and transformers, one run, interleaved.
 
-    python bench/listen.py SOUND... [--model MODEL]... [--faster-whisper FOLDER [--peer-python PYTHON]] [--repeat 3]
+    python bench/listen.py SOUND... [--model MODEL]... [--faster-whisper FOLDER [--peer-python PYTHON]]
+                           [--transformers MODEL] [--repeat 3]
     python bench/listen.py --wav2vec2 [--repeat 5]
 
 Each recognizer lives in a process of its own, loaded before anything is timed; recordings go to each in turn, so
@@ -8,8 +9,11 @@ that what else the machine does falls on all alike. Seconds are of CPU (one thre
 are the least seconds of a recording over the repeats, summed, and each recognizer's ratio to the first one, with the
 least and the greatest over the recordings. MODEL may be followed by =PRECISION: whisper-base-ko=float32.
 
-With --wav2vec2 the networks alone stand beside each other: ours, in float32 and int8, and transformers', base sizes,
-random weights, 10 s of noise.
+--transformers takes a Whisper's folder as malsori saves it and gives its weights to transformers: float32, beam 5, and
+only the first 30 s of a sound.
+
+With --wav2vec2 the networks alone stand beside each other: ours, by default, in int8 and in float32, and transformers',
+base sizes, random weights, 10 s of noise.
 """
 
 import argparse
@@ -39,6 +43,53 @@ def open_faster_whisper(folder: str) -> Callable[[str], str]:
 
     model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=1)
     return lambda path: " ".join(part.text for part in model.transcribe(path, language="ko", beam_size=5)[0])
+
+
+def open_transformers(folder: str) -> Callable[[str], str]:
+    """Return what transcribes a file by transformers with the weights of a Whisper of ours, beam 5."""
+    import torch
+    import transformers
+
+    from malsori.audio.io import load_audio
+    from malsori.decode.seq2seq import constraints_from_tokenizer
+    from malsori.pretrained.convert import map_by_name
+    from malsori.pretrained.hub import load_saved
+    from malsori.text.tokenizer import Tokenizer
+
+    saved = load_saved(folder)
+    sizes, tokenizer = saved.network.config, Tokenizer(saved.files)
+    config = transformers.WhisperConfig(
+        vocab_size=sizes.vocab, d_model=sizes.hidden_size, encoder_layers=sizes.num_encoder_layers,
+        decoder_layers=sizes.num_decoder_layers, encoder_attention_heads=sizes.num_encoder_heads,
+        decoder_attention_heads=sizes.num_decoder_heads, encoder_ffn_dim=sizes.encoder_ffn_size,
+        decoder_ffn_dim=sizes.decoder_ffn_size, eos_token_id=tokenizer.end, pad_token_id=tokenizer.end,
+        bos_token_id=tokenizer.end, decoder_start_token_id=tokenizer.start,
+    )  # fmt: skip
+    network, names, weights = (
+        transformers.WhisperForConditionalGeneration(config).eval(),
+        {},
+        saved.network.state_dict(),
+    )
+    for name in network.state_dict():
+        rule = map_by_name("transformers-whisper").rule_of(name)
+        assert rule
+        names[name] = "decoder.embedding.weight" if rule[0].dropped else rule[1][0]
+    network.load_state_dict({name: weights[ours] for name, ours in names.items()})
+    rules = constraints_from_tokenizer(tokenizer, sizes.vocab, sizes.decoder_positions)
+    listen = transformers.WhisperFeatureExtractor(feature_size=sizes.mel_channels)
+
+    def run(path: str) -> str:
+        features = listen(load_audio(path, 16000), sampling_rate=16000, return_tensors="pt").input_features
+        with torch.inference_mode():
+            found = transformers.GenerationMixin.generate(
+                network, features, decoder_input_ids=torch.tensor([rules.prefix]), num_beams=5, do_sample=False,
+                max_new_tokens=rules.max_new_tokens, suppress_tokens=list(rules.suppress_tokens),
+                begin_suppress_tokens=list(rules.begin_suppress_tokens),
+            )  # fmt: skip
+        ids = found[0].tolist()[len(rules.prefix) :]
+        return tokenizer.decode([token for token in ids if token != tokenizer.end])
+
+    return run
 
 
 def _noise() -> Any:
@@ -73,6 +124,7 @@ def open_transformers_wav2vec2(_name: str) -> Callable[[str], str]:
 KINDS = {
     "malsori": open_malsori,
     "faster-whisper": open_faster_whisper,
+    "transformers": open_transformers,
     "wav2vec2": open_wav2vec2,
     "transformers-wav2vec2": open_transformers_wav2vec2,
 }
@@ -122,6 +174,8 @@ def compare(workers: list[Worker], paths: list[str], repeat: int) -> None:
     """Print each recognizer's seconds, and its ratio to the first one's."""
     best = {worker.name: [float("inf")] * len(paths) for worker in workers}
     texts: dict[str, str] = {}
+    for worker in workers:
+        worker.ask(paths[0])  # what is made once a network is no recording's
     for turn in range(repeat):
         for number, path in enumerate(paths):
             for worker in workers[turn % len(workers) :] + workers[: turn % len(workers)]:
@@ -144,6 +198,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--faster-whisper", metavar="FOLDER")
     parser.add_argument("--peer-python", default=sys.executable, help="of an environment that has faster-whisper")
+    parser.add_argument("--transformers", metavar="MODEL")
     parser.add_argument("--wav2vec2", action="store_true")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
@@ -151,11 +206,13 @@ def main() -> None:
     if options.work:
         return work(*options.work)
     if options.wav2vec2:
-        workers = [Worker("wav2vec2", name) for name in ("int8", "float32")]
+        workers = [Worker("wav2vec2", name) for name in ("auto", "int8", "float32")]
         return compare([*workers, Worker("transformers-wav2vec2", "")], ["noise"], options.repeat)
     workers = [Worker("malsori", name) for name in options.model or ["whisper-base-ko"]]
     if options.faster_whisper:
         workers.append(Worker("faster-whisper", options.faster_whisper, options.peer_python))
+    if options.transformers:
+        workers.append(Worker("transformers", options.transformers))
     compare(workers, [str(path) for path in options.sounds], options.repeat)
 
 

@@ -1,6 +1,7 @@
 """Decoding against planted decoders: what they mean is found, what they only murmur is rejected."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -191,6 +192,24 @@ def test_of_several_texts_sampled_at_a_temperature_the_most_probable_is_taken() 
     one = FallbackOptions(temperatures=(1.0,), best_of=1, compression_ratio_threshold=100.0)
     (drawn,) = greedy_search(Planted(speak), CONSTRAINTS, temperature=1.0)
     assert decode_with_fallback(Planted(speak), CONSTRAINTS, one, read).ids == drawn.ids
+
+
+def test_a_try_that_can_no_longer_be_accepted_is_given_up() -> None:
+    constraints = DecodingConstraints((START,), END, max_new_tokens=100, suppress_tokens=(START, NO_SPEECH, END))
+    babble = Planted(lambda *_: torch.zeros(VOCAB))  # five tokens are left, each of them log 1/5
+    (whole,) = greedy_search(babble, constraints, temperature=1.0)
+    (given_up,) = greedy_search(babble, constraints, temperature=1.0, min_total=-50.0)
+    assert len(whole.ids) == 100 and len(given_up.ids) == math.floor(50 / math.log(5)) + 1
+    assert given_up.ids == whole.ids[: len(given_up.ids)] and not given_up.ended
+    calls = []
+
+    def counted(_sound: int, said: tuple[int, ...]) -> Tensor:
+        calls.append(said)
+        return torch.zeros(VOCAB)
+
+    options = FallbackOptions(beam=1, temperatures=(1.0,), best_of=1)
+    assert not decode_with_fallback(Planted(counted), constraints, options, read).ended
+    assert len(calls) < 70  # of 100
 
 
 def test_what_came_before_stands_in_front_of_the_start_which_says_whether_anybody_speaks() -> None:

@@ -46,7 +46,8 @@ log = logging.getLogger("malsori")
 _DEFAULT_LANGUAGE = "ko"
 _REFERENCE_SECONDS = 3.0  # of silence, noise and a chord
 _REFERENCES = 3
-_TOKENS_PER_SECOND = 30  # ten syllables a second, three letters each
+_SYLLABLES_PER_SECOND = 10  # nobody speaks faster
+_JAMO_PER_SYLLABLE, _PIECES_PER_SYLLABLE = 3, 1.5
 _READ_BEFORE = ("prompt", "hotwords", "condition_on_previous_text")
 #: Network → its state under sounds without speech; a network that is let go takes its state along.
 _reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.WeakKeyDictionary()
@@ -141,7 +142,8 @@ class WhisperSegmentDecoder:
         found = constraints_from_tokenizer(
             self.tokenizer, *sizes, language, task, bool(options.timestamps), previous=before
         )
-        spoken = round(_TOKENS_PER_SECOND * (1 + seconds))  # nobody speaks faster, and a loop should not go on for long
+        each = _JAMO_PER_SYLLABLE if self.output_is_normalized else _PIECES_PER_SYLLABLE
+        spoken = round(_SYLLABLES_PER_SECOND * each * (1 + seconds))  # so that a loop does not go on for long
         return replace(found, max_new_tokens=min(found.max_new_tokens, spoken))
 
     def _score(

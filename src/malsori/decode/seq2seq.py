@@ -208,7 +208,8 @@ def decode_with_fallback(
     attempts: list[DecodingResult] = []
     for temperature in options.temperatures:
         if temperature:
-            result = max(greedy_search(state, constraints, options.best_of, temperature), key=worth)
+            hopeless = options.logprob_threshold * constraints.max_new_tokens
+            result = max(greedy_search(state, constraints, options.best_of, temperature, 0, hopeless), key=worth)
         elif options.beam == 1:
             (result,) = greedy_search(state, constraints)
         else:
@@ -269,9 +270,17 @@ def compression_ratio(text: str) -> float:
 
 
 def greedy_search(
-    state: DecoderState, constraints: DecodingConstraints, rows: int = 1, temperature: float = 0.0, seed: int = 0
+    state: DecoderState,
+    constraints: DecodingConstraints,
+    rows: int = 1,
+    temperature: float = 0.0,
+    seed: int = 0,
+    min_total: float = -math.inf,
 ) -> list[DecodingResult]:
-    """Return a result for each row: the most probable next token each time, or at a temperature one that is sampled."""
+    """Return a result for each row: the most probable next token each time, or at a temperature one that is sampled.
+
+    It stops where every text that has not ended is less probable, in all, than `min_total`.
+    """
     device = torch.device("cpu")
     chance = torch.Generator(device).manual_seed(seed)
     last, no_speech, state = _prefill(state, constraints, rows)
@@ -291,7 +300,7 @@ def greedy_search(
                 scores[row].append(gained[row])
                 ended[row] = token == constraints.end
                 texts[row] += [] if ended[row] else [token]
-        if all(ended):
+        if all(done or sum(score) < min_total for done, score in zip(ended, scores, strict=True)):
             break
         logits, state = state.step(chosen)
         last = logits[:, -1]
