@@ -138,6 +138,7 @@ def aligned_texts(monkeypatch):
             return Alignment((Span(text, 0.25, 1.0),), (), (Span("ㅏ", 0.5, 1.0),), 1.5, score, words)
 
     monkeypatch.setattr("malsori.asr.recognizer.load_aligner", lambda name, **_where: Recognizer())
+    monkeypatch.setattr("malsori.cli.alignment.require_sound", lambda path: None)
     return texts
 
 

@@ -115,3 +115,23 @@ def test_what_cannot_be_written_is_refused(given: dict[str, Any], error: type[Ex
 def test_a_file_is_no_folder_for_transcripts(folder: Path) -> None:
     with pytest.raises(OptionError, match="is a file; -o names the folder"):
         wanted_of(asked(out=folder / "셋.wav"))
+
+
+@pytest.mark.parametrize("command", ["transcribe", "align"])
+def test_a_sound_that_cannot_be_read_is_told_before_anything_is_loaded(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from malsori.cli import app
+
+    def load(*_args: Any, **_more: Any) -> Any:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("malsori.asr.recognizer.load_recognizer", load)
+    bad = tmp_path / "소리.wav"
+    for content, told in ((None, "no such file"), (b"RIFF nothing of the kind", "소리.wav")):
+        if content:
+            bad.write_bytes(content)
+        found = CliRunner().invoke(app, [command, str(bad), *(["안녕하세요"] if command == "align" else [])])
+        assert isinstance(found.exception, AudioError) and told in str(found.exception)

@@ -22,7 +22,7 @@ from malsori.cli.options import (
     prepare_runtime,
     subtitle_options,
 )
-from malsori.cli.terminal import sound_input, sound_progress, text_of, write
+from malsori.cli.terminal import require_sound, sound_input, sound_progress, text_of, write
 from malsori.errors import CorpusError, OptionError
 from malsori.files import require_place
 
@@ -114,6 +114,7 @@ def align_text(
     if out and out.is_dir() and str(audio) != "-":
         out = result_paths([audio], audio.parent, out, _ENDINGS[form])[0]
     require_place(out)
+    require_sound(audio)
     recognizer = load_aligner(model, lexicon=lexicon, **where)
     with sound_input(audio) as sound, sound_progress(sound) as done:
         alignment = recognizer.align(sound, said, on_progress=done)

@@ -7,6 +7,7 @@ import typer
 
 from malsori.cli import decoding, live, transcripts
 from malsori.cli.options import Cue, DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.terminal import require_sound
 from malsori.extras import require
 from malsori.files import require_place
 
@@ -66,7 +67,9 @@ def transcribe(
 def _transcribe(given: dict[str, Any]) -> None:
     """Do what the command's parameters ask for; all of them are checked before anything is loaded."""
     options, wanted = decoding.decoding_options(given), transcripts.wanted_of(given)
-    source = live.live_source(given, ",".join(wanted.forms))
+    source, files = live.live_source(given, ",".join(wanted.forms)), given["files"]
+    if not source and len(files) == 1 and not files[0].is_dir():
+        require_sound(files[0])
     from malsori.asr.recognizer import load_recognizer
 
     where = prepare_runtime(given["device"], given["precision"], given["threads"])
@@ -74,7 +77,7 @@ def _transcribe(given: dict[str, Any]) -> None:
     if source:
         live.transcribe_live(recognizer, source, options)
     else:
-        transcripts.transcribe_files(recognizer, given["files"], options, wanted)
+        transcripts.transcribe_files(recognizer, files, options, wanted)
 
 
 @app.command("demo")

@@ -118,6 +118,17 @@ def sound_input(path: Path) -> Iterator[Path]:
             raise AudioError(_named(error, copy)) from error
 
 
+def require_sound(path: Path) -> None:
+    """Refuse a file whose first second cannot be read, before a network is loaded for it; - is read later.
+
+    Raises: AudioError as `load_audio`.
+    """
+    from malsori.audio.io import stream_audio
+
+    if str(path) != "-":
+        next(stream_audio(path, 16000, 1.0), None)
+
+
 def _named(message: object, copy: Path) -> str:
     return str(message).replace(str(copy), "standard input")
 
