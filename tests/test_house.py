@@ -44,11 +44,11 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (14, 1350),
-    "asr": (11, 1110),
+    "asr": (11, 1120),
     "audio": (18, 1580),
-    "cli": (17, 1860),
+    "cli": (17, 1870),
     "corpus": (14, 1830),
-    "decode": (7, 580),
+    "decode": (7, 590),
     "evaluation": (5, 340),
     "learn": (15, 1370),
     "losses": (5, 290),
