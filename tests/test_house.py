@@ -17,6 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "malsori"
 #: From the top of the house to the ground: a module may import its own floor and those after it.
 FLOORS = (
     {"malsori", "cli", "__main__"},
+    {"studio"},
     {"serve"},
     {"cluster"},
     {"demo", "evaluation"},

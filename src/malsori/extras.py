@@ -13,6 +13,7 @@ EXTRAS = {
     "espeakng_loader": "espeak",
     "fastapi": "serve",
     "fastapi_offline": "serve",
+    "jinja2": "studio",
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "parselmouth": "praat",

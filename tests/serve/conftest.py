@@ -13,6 +13,8 @@ from malsori.serve.app import create_app
 from malsori.serve.server import listen
 from malsori.serve.settings import ServeSettings
 
+from . import offline
+
 #: The recognizer of these tests: it hears less than the default, but at once.
 RECOGNIZER = "conformer-ko"
 
@@ -23,7 +25,7 @@ class RunningServer:
     def __init__(self, **settings) -> None:
         settings = {"recognizer": RECOGNIZER, "preload": "fastspeech2-ko", "decoders": 1} | settings
         self.settings = ServeSettings(port=0, **settings)
-        app = create_app(self.settings)
+        app = create_app(self.settings, [studio_router()] if self.settings.studio else [])
         self.state = app.state.server
         listener = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -46,6 +48,13 @@ class RunningServer:
         self._thread.join(60)
 
 
+def studio_router():
+    """The studio's routes, which most servers here do without."""
+    from malsori.studio.app import router
+
+    return router
+
+
 @contextmanager
 def running(**settings) -> Iterator[RunningServer]:
     """A server with its own settings while the block lasts."""
@@ -54,6 +63,16 @@ def running(**settings) -> Iterator[RunningServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(autouse=True)
+def network_cut() -> Iterator[None]:
+    """Let no test of the server reach another host, nor the server while they run."""
+    offline.hold(True)
+    yield
+    offline.hold(False)
+    tried, offline.attempts[:] = [*offline.attempts], []
+    assert not tried
 
 
 @pytest.fixture(scope="session")

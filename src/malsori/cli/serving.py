@@ -1,4 +1,4 @@
-"""Serving: serve. Its options are the fields of `ServeSettings`, made when they are first asked for."""
+"""Serving: serve, studio. Their options are the fields of `ServeSettings`, made when they are first asked for."""
 
 import inspect
 from collections.abc import Callable
@@ -22,7 +22,8 @@ class _SettingsCommand(TyperCommand):
         return [*_options(), *super().get_params(ctx)]
 
     def invoke(self, ctx: Any) -> None:
-        _serve({name: value for name, value in ctx.params.items() if value not in (None, [], ())})
+        given = {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
+        _serve(given | ({"studio": True} if ctx.info_name == "studio" else {}))
 
 
 @app.command("serve", cls=_SettingsCommand)
@@ -37,11 +38,28 @@ def serve() -> None:
     """
 
 
+@app.command("studio", cls=_SettingsCommand)
+def studio() -> None:
+    """Serve the studio to a browser: speak, listen, measure, align, losses and runs, every step of each.
+
+    It is the server of 'malsori serve' with --studio, and takes its options. Nothing leaves the machine.
+
+    Example: malsori studio --runs runs    # then open http://127.0.0.1:8000/studio
+    """
+
+
 def _serve(given: dict[str, Any]) -> None:
     settings = _settings()(**given)
+    more = []
+    if settings.studio:
+        for module in ("jinja2", "matplotlib", "koreanize_matplotlib"):
+            require(module, "the studio")
+        from malsori.studio.app import router
+
+        more.append(router)
     from malsori.serve.server import run_server
 
-    run_server(settings)
+    run_server(settings, more)
 
 
 def _settings() -> "type[ServeSettings]":

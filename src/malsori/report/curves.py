@@ -19,7 +19,12 @@ _OPTIMIZATION = ("gradient_norm", "learning_rate", "steps_per_second")
 
 
 def save_curves(runs: Sequence[Path], path: Path) -> None:
-    """Write one page with the curves of runs, each measure's of all runs on the same axes.
+    """Write one page with the curves of runs, as `curves_page` makes it."""
+    curves_page(runs).save(path)
+
+
+def curves_page(runs: Sequence[Path]) -> Page:
+    """Return a page with the curves of runs, each measure's of all runs on the same axes.
 
     Raises: TrainingError if a folder holds no run.
     """
@@ -40,7 +45,7 @@ def save_curves(runs: Sequence[Path], path: Path) -> None:
             page.section(title, picture(_curves(metrics, wanted), ", ".join(wanted)))
     for run in runs:
         _add_run(page, run)
-    page.save(path)
+    return page
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:

@@ -306,6 +306,12 @@ def _table(what: Schematic, turn: TracedTurn, language: Language) -> list[str]:
     return [*lines, *(["", f"{term('no gradient', language)}: {', '.join(without)}"] if without else [])]
 
 
+def drawable_systems() -> list[str]:
+    """Return the systems that have a recipe, whose losses can be drawn by the system's name."""
+    trained = {read_recipe(name).get("system") for name in recipe_names()}
+    return [name for name in SYSTEMS if name in trained]
+
+
 def _recipe_of(system: str) -> Recipe:
     """Return the plainest recipe of a system that comes with malsori: the one with the shortest name."""
     names = [name for name in recipe_names() if read_recipe(name).get("system") == system]

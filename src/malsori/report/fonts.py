@@ -1,6 +1,7 @@
 """A font with Hangul for every picture."""
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from malsori.extras import import_extra, missing_extra
@@ -21,8 +22,9 @@ def korean_font_file(name: str = "NanumGothic.ttf") -> Path:
     return Path(spec.origin).with_name("fonts") / name
 
 
+@cache
 def use_korean_font() -> None:
-    """Make matplotlib write Hangul; call it once before drawing. Drawing needs no screen afterwards."""
+    """Make matplotlib write Hangul; call it before drawing. Drawing needs no screen afterwards."""
     matplotlib = import_extra("matplotlib", "A picture")
     from matplotlib import font_manager
 

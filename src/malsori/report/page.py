@@ -41,6 +41,11 @@ class Page:
         """Add a card with a title; the parts come from `table`, `player`, `picture`, `paragraph` and `marked`."""
         self._parts.append(f"<section><h2>{html.escape(title)}</h2>{''.join(parts)}</section>")
 
+    @property
+    def body(self) -> str:
+        """The cards, without the title: a part of another page."""
+        return "\n".join(self._parts[1:])
+
     def save(self, path: Path) -> None:
         """Write the page, whole or not at all."""
         body = "\n".join(self._parts)

@@ -11,6 +11,7 @@ from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
 from malsori.config import AudioConfig
 from malsori.errors import CorpusError
+from malsori.metrics.cepstral import CepstralDistortion
 from malsori.report.fonts import use_korean_font
 
 if TYPE_CHECKING:
@@ -105,6 +106,22 @@ def mels_figure(mels: dict[str, Float[np.ndarray, "frames mel_channels"]], audio
         axes.set_title(name, fontsize=9, loc="left")
     rows[-1].set_xlabel("초 (seconds)")
     rows[-1].set_xlim(0, seconds)
+    return figure
+
+
+def path_figure(found: CepstralDistortion) -> "Figure":
+    """Return a picture of how the frames of two sounds are paired, and how far apart they are along the path."""
+    use_korean_font()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.0, 4.4), dpi=110, layout="constrained")
+    path, along = figure.subplots(1, 2, width_ratios=[1, 1.5])
+    times = [frames * found.frame_seconds for frames in (found.hypothesis_frames, found.reference_frames)]
+    path.plot(*times, color=_INK, linewidth=1.2)
+    path.set(xlabel="견줄 소리, 초 (compared, s)", ylabel="기준 소리, 초 (reference, s)", aspect="equal")
+    along.plot(times[1], found.frame_distortions_db, color=_INK, linewidth=0.9)
+    along.axhline(found.mcd_db, color="#d55e00", linewidth=1.0)
+    along.set(xlabel="기준 소리, 초 (reference, s)", ylabel="dB", ylim=(0, None))
     return figure
 
 

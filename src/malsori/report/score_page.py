@@ -22,6 +22,11 @@ TITLES = {
 
 def save_score_page(card: ScoreCard, pairs: TextPairs, normalizer: TextNormalizer, path: Path) -> None:
     """Write one self-contained page about a score card and the texts it is of."""
+    score_page(card, pairs, normalizer).save(path)
+
+
+def score_page(card: ScoreCard, pairs: TextPairs, normalizer: TextNormalizer) -> Page:
+    """Return the page about a score card and the texts it is of."""
     pairs, normalizer = pairs.normalized(normalizer), normalizer.model_copy(update={"numbers": "written"})
     page = Page("성적표 · Score card", card.signature)
     page.section("오류율 · Error rates", _rates(card), paragraph(f"띄어쓰기 · spacing F1 {card.spacing_f1:.3f}"))
@@ -42,7 +47,7 @@ def save_score_page(card: ScoreCard, pairs: TextPairs, normalizer: TextNormalize
         if members:
             page.section(title, _groups(members))
     page.section("가장 틀린 발화 · Worst utterances", _worst(pairs, normalizer))
-    page.save(path)
+    return page
 
 
 def _rates(card: ScoreCard) -> str:

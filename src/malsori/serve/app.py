@@ -1,9 +1,9 @@
 """The routes put together, behind one gate: what an ASGI server runs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -18,9 +18,11 @@ from malsori.serve.settings import ServeSettings
 from malsori.serve.state import ServerState
 
 
-def create_app(settings: ServeSettings) -> FastAPI:
+def create_app(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> FastAPI:
     """Return the server as an ASGI application. Its pages at /docs and /redoc fetch nothing from elsewhere.
 
+    Args:
+        more: routes beside its own, such as the studio's.
     Raises: ModelError if a model that is to be served is not there.
     """
     state = ServerState(settings)
@@ -37,8 +39,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.server = state
-    for part in (speech, transcription, realtime, analysis, catalog):
-        app.include_router(part.router)
+    for router in (*(part.router for part in (speech, transcription, realtime, analysis, catalog)), *more):
+        app.include_router(router)
     for kind in (HTTPException, RequestValidationError, MalsoriError, Exception):
         app.add_exception_handler(kind, answer_error)
     if settings.cors_origins:

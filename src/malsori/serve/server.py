@@ -3,8 +3,10 @@
 import logging
 import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
+from fastapi import APIRouter
 
 from malsori.errors import OptionError
 from malsori.runtime.device import resolve_runtime, use_threads
@@ -15,16 +17,18 @@ from malsori.serve.settings import ServeSettings
 log = logging.getLogger("malsori.serve")
 
 
-def run_server(settings: ServeSettings) -> None:
+def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
     """Serve until SIGTERM or Ctrl-C, then take no more requests and let those that are there finish.
 
+    Args:
+        more: as `create_app` takes them.
     Raises: OptionError if the address cannot be listened on; DeviceError, ModelError as the models' loaders do.
     """
     if sys.platform == "win32":
         raise OptionError("serve: sounds are decoded in a process with limits that Windows lacks; use WSL or Docker")
     resolve_runtime(settings.device, settings.precision)
     use_threads(settings.threads_per_worker)
-    app = create_app(settings)
+    app = create_app(settings, more)
     config = uvicorn.Config(
         app,
         log_config=log_config(settings.log_text),
@@ -37,7 +41,8 @@ def run_server(settings: ServeSettings) -> None:
     address = (
         f"http://{settings.host if ':' not in settings.host else f'[{settings.host}]'}:{listener.getsockname()[1]}"
     )
-    log.info("listening", extra={"facts": {"address": address, "pages": f"{address}/docs"}})
+    facts = {"address": address, "pages": f"{address}/docs"} | ({"studio": f"{address}/studio/"} if more else {})
+    log.info("listening", extra={"facts": facts})
     uvicorn.Server(config).run(sockets=[listener])
 
 

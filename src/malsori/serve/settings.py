@@ -47,6 +47,9 @@ class ServeSettings(BaseSettings):
     )
     idle_seconds: float = Field(900, ge=0, description="Unload a model unused for so long, unless preloaded; 0: never.")
 
+    studio: bool = Field(False, description="Serve the studio at /studio, for a browser (extra studio).")
+    runs: str = Field("runs", description="Folder of training runs that the studio shows.")
+
     device: str = Field("auto", description="Where to compute: auto, cpu, cuda, mps.")
     precision: str = Field("float32", description="Numbers to compute in: float32, bfloat16, float16.")
     threads: int | None = Field(None, ge=1, description="Threads of the CPU for one piece of work; all, shared out.")

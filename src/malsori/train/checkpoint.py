@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from malsori.errors import ConfigError, FileError, ModelError, TrainingError
 from malsori.files import atomic_folder, clear_interrupted, lock_file, make_folder, read_json, write_json
-from malsori.pretrained.folder import load_exactly, read_weights, save_tensors
+from malsori.pretrained.folder import SavedModel, load_exactly, open_model, read_weights, save_tensors
 from malsori.pretrained.legacy import TURNS
 from malsori.train.optim import Ema
 
@@ -92,6 +92,22 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{_PREFIX}{step:08d}"
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """Return the steps of a run whose checkpoints are there, in order."""
+    return Checkpoints(run, keep=0).steps()
+
+
+def model_at(run: Path, step: int) -> SavedModel:
+    """Return a run's model with the averaged weights of one of its checkpoints.
+
+    Raises: ModelError if the run has saved no model yet, or the checkpoint is of another one.
+    """
+    model = open_model(run / "model")
+    weights = Checkpoints(run, keep=0).folder / f"{_PREFIX}{step:08d}" / "ema.safetensors"
+    load_exactly(model.network, read_weights(weights), str(weights))
+    return model
 
 
 @contextmanager
