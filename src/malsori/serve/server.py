@@ -53,6 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # who connects before the server is up waits for it
     except OSError as error:
         raise OptionError(
             f"host {host}, port {port}: {(error.strerror or str(error)).lower()}; choose another"
