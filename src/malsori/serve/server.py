@@ -12,6 +12,7 @@ from malsori.errors import OptionError
 from malsori.runtime.device import resolve_runtime, use_threads
 from malsori.serve.app import create_app
 from malsori.serve.logs import log_config
+from malsori.serve.memory import bound_kernels
 from malsori.serve.settings import ServeSettings
 
 log = logging.getLogger("malsori.serve")
@@ -26,6 +27,7 @@ def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
     """
     if sys.platform == "win32":
         raise OptionError("serve: sounds are decoded in a process with limits that Windows lacks; use WSL or Docker")
+    bound_kernels()
     resolve_runtime(settings.device, settings.precision)
     use_threads(settings.threads_per_worker)
     app = create_app(settings, more)

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from malsori.serve.decoding import DecodedSound, SoundDecoder
 from malsori.serve.errors import HttpError
 from malsori.serve.jobs import JobQueue
+from malsori.serve.memory import return_free_memory
 from malsori.serve.metrics import ServerMetrics
 from malsori.serve.models import ModelTable
 from malsori.serve.settings import ServeSettings
@@ -84,6 +85,7 @@ class ServerState:
             await asyncio.sleep(_IDLE_ROUND_SECONDS)
             for name in await asyncio.to_thread(self.models.unload_idle):
                 log.info("unloaded", extra={"facts": {"model": name}})
+            await asyncio.to_thread(return_free_memory)
 
 
 def _state(connection: HTTPConnection) -> ServerState:
