@@ -95,7 +95,7 @@ class Tally:
             return "another client's words"
         if secret := SECRETS.search(text.replace(sent, "") if sent else text):
             return f"tells {secret[0]}"
-        if status >= 400 and kind.startswith("application/json"):
+        if status >= 400 and text and kind.startswith("application/json"):  # HEAD has no body
             error = json.loads(text).get("error", {})
             if not {"message", "type", "param", "code"} <= set(error) or len(error["message"]) > 500:
                 return "not in OpenAI's shape"
