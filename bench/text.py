@@ -1,7 +1,8 @@
-"""Sentences a second through the Korean front-end, beside Kiwi alone and g2pK where it is installed.
+"""Sentences a second through the Korean front-end, beside Kiwi alone, g2pK and kornorm where they are installed.
 
     python bench/text.py [--sentences FILE] [--count 3000] [--repeats 3]
     python bench/text.py --growth
+    python bench/text.py --words
 
 Sentences are distinct, a line each, by default of the dialogues beside the recordings (MALSORI_DATA, or
 ../shared/data). Seconds are of the processor, the best of the repeats, on one thread; loading is told apart
@@ -9,19 +10,26 @@ from reading.
 
 With --growth: seconds that one line of 1, 10 and 100 times 3,000 characters takes, of ordinary text and of parts that a
 careless pattern would need quadratic time for.
+
+With --words: how many words of Wiktionary's narrow IPA each says as broad phonemes, by the comparison in
+tools/wikipron.py beside the data. kornorm has a licence of its own making and holds the standard dictionary's words, so
+it is no dependency: install it where this runs (`pip install kornorm==0.0.1b2`), with `pip install kiwipiepy typer`.
 """
 
 import argparse
 import os
 import random
+import runpy
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PEER_COUNT = 200  # g2pK is slow: a part of the sentences says enough
+PEER_COUNT = 200  # these are slow: a part of the sentences says enough
+SLOW = ("g2pK", "kornorm")
 
 
 def load_sentences(path: Path, count: int) -> list[str]:
@@ -78,11 +86,45 @@ def readers() -> dict[str, Callable[[str], object]]:
         "malsori": Frontend().read,
         "Kiwi alone": tokenize,
     }
+    return found | peers()
+
+
+def peers() -> dict[str, Callable[[str], object]]:
+    """Return other readers that are installed; say which are not."""
+    found: dict[str, Callable[[str], object]] = {}
     try:
         from g2pk import G2p
-    except ImportError:
+
+        found["g2pK"] = G2p()
+    except ImportError as error:
+        print(f"g2pK left out: {error}", file=sys.stderr)
+    try:
+        from kornorm import apply_phonology, dealers_choice
+    except ImportError as error:
+        print(f"kornorm left out: {error}; pip install kornorm==0.0.1b2", file=sys.stderr)
         return found
-    return found | {"g2pK": G2p()}
+    return found | {"kornorm": lambda text: apply_phonology(dealers_choice(text), output_format="hangul")}
+
+
+def print_words(data: Path) -> None:
+    """Print the share of Wiktionary's words that each reader says as it does."""
+    tool, table = data.parent / "tools" / "wikipron.py", data.parent / "exams" / "wikipron.tsv"
+    if not (tool.is_file() and table.is_file()):
+        print(f"words left out: no {tool} or no {table}", file=sys.stderr)
+        return
+    from malsori.text.frontend import Frontend
+
+    compare = runpy.run_path(str(tool))
+    said: dict[str, set[str]] = defaultdict(set)
+    for word, ipa in (line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()):
+        sounds = compare["theirs"](ipa)
+        if sounds and all("가" <= sign <= "힣" or sign == " " for sign in word):
+            said[word].add(compare["loose"](sounds))
+    frontend = Frontend()
+    found: dict[str, Callable[[str], object]] = {"malsori": lambda word: frontend.read(word).pronounced}
+    for name, read in (found | peers()).items():
+        right = sum(compare["loose"](compare["ours"](str(read(word)))) in accepted for word, accepted in said.items())
+        print(f"{name:10} {right} of {len(said)} words: {100 * right / len(said):.2f} %", flush=True)
 
 
 def print_growth() -> None:
@@ -116,7 +158,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--words", action="store_true")
     arguments = parser.parse_args()
+    if arguments.words:
+        print_words(data)
+        return
     if arguments.growth:
         print_growth()
         return
@@ -126,7 +172,7 @@ def main() -> None:
     print(f"import malsori {import_seconds('malsori'):.2f} s")
     print(f"{'':22} {'first result':>12} {'sentences/s':>12}")
     for name, read in readers().items():
-        loading, speed = rate(read, sentences[:PEER_COUNT] if name == "g2pK" else sentences, arguments.repeats)
+        loading, speed = rate(read, sentences[:PEER_COUNT] if name in SLOW else sentences, arguments.repeats)
         print(f"{name:22} {loading:10.2f} s {speed:12,.0f}")
 
 
