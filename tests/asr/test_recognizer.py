@@ -325,7 +325,7 @@ def test_a_recognizer_is_loaded_from_its_folder_and_writes_nfc_from_any_sound(tm
     model = SavedModel(facts(sizes), {"jamo": JAMO, "phonemes": PHONEMES}, network)
     save_model(model, tmp_path / "model")
     babble = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
-    transcript = load_recognizer(str(tmp_path)).transcribe(babble, GREEDY, sample_rate=RATE)
+    transcript = load_recognizer(str(tmp_path), precision="float32").transcribe(babble, GREEDY, sample_rate=RATE)
     check_transcript(transcript)
     assert len(transcript.text) > 10
     assert transcript == Recognizer(model).transcribe(babble, GREEDY, sample_rate=RATE)
