@@ -62,7 +62,7 @@ BILINGUAL = ("glossary", "seed")
 _ONLY_ENGLISH = "> 이 쪽은 영어로만 있습니다.\n\n"
 _OTHER = {"ko": "English", "en": "한국어"}
 _LESSONS = {
-    "ko": "# 배우기\n\n음성 모델이 무엇으로, 어떻게 배우는지 열네 가지 배움에 담았습니다. 숫자는 모두 말소리의 코드가 "
+    "ko": "# 배우기\n\n음성 모델이 무엇으로, 어떻게 배우는지 열네 번의 수업에 담았습니다. 숫자는 모두 말소리의 코드가 "
     "계산하고, 만질 수 있는 장난감이 다섯 있습니다. 터미널에서는 `malsori learn`, 한 쪽짜리 파일로는 "
     "`malsori learn ctc -o ctc.html`.\n",
     "en": "# Lessons\n\nFourteen lessons on what speech models learn by. Every number is computed by malsori's code, "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's, which the colour-blind tell apart.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9")
-_TIME = {"ko": "프레임", "en": "frames"}
+FRAMES = {"ko": "프레임", "en": "frames"}
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -36,14 +36,14 @@ def matrix(values: np.ndarray, rows: Sequence[str], language: Language) -> bytes
     return as_png(figure)
 
 
-def panels(images: Mapping[str, np.ndarray], language: Language, cmap: str = "magma") -> bytes:
-    """Return images, low indices at the bottom, one above the other with their titles."""
+def panels(images: Mapping[str, np.ndarray], label: str) -> bytes:
+    """Return images, low indices at the bottom, one above the other with their titles; the label of the lowest axis."""
     figure = new_figure(8.0, 0.5 + 1.9 * len(images))
     rows = figure.subplots(len(images), 1, squeeze=False)[:, 0]
     for axes, (title, values) in zip(rows, images.items(), strict=True):
-        axes.imshow(values, origin="lower", aspect="auto", cmap=cmap)
+        axes.imshow(values, origin="lower", aspect="auto", cmap="magma")
         axes.set_title(title, fontsize=10, loc="left")
-    rows[-1].set_xlabel(_TIME[language])
+    rows[-1].set_xlabel(label)
     return as_png(figure)
 
 

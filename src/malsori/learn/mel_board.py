@@ -113,7 +113,7 @@ def draw_mel_loss(language: Language) -> bytes:
         "en": ("the true mel", "blurred: a small L1, a mumbled sound"),
     }
     shown = (mels["same"].T.numpy(), mels["blur"].T.numpy())
-    return figures.panels(dict(zip(titles[language], shown, strict=True)), language)
+    return figures.panels(dict(zip(titles[language], shown, strict=True)), figures.FRAMES[language])
 
 
 def play_mel_loss() -> dict[str, Clip]:

@@ -124,7 +124,9 @@ def draw_convolution(language: Language) -> bytes:
             "mean of 5 × 5: a blur",
         ),
     }[language]
-    return figures.panels(dict(zip(titles, (mel.T.numpy(), onset.numpy(), smooth.numpy()), strict=True)), language)
+    return figures.panels(
+        dict(zip(titles, (mel.T.numpy(), onset.numpy(), smooth.numpy()), strict=True)), figures.FRAMES[language]
+    )
 
 
 def reached(kind: str) -> list[bool]:
@@ -250,4 +252,4 @@ def draw_attention(language: Language) -> bytes:
         "en": ("weights: a row asks, columns answer", "positions, 40 × 32"),
     }
     names = dict(zip(titles[language], (weights.numpy(), sinusoid_positions(40, 32).T.numpy()), strict=True))
-    return figures.panels(names, language)
+    return figures.panels(names, {"ko": "위치", "en": "position"}[language])
