@@ -114,7 +114,7 @@ def ask(http: httpx.Client, tally: Tally, method: str, path: str, sent: str = ""
     tally.add(f"{method} {path} {sent[:60]!r}", answer.status_code, answer.content, _kind(answer.headers), sent)
 
 
-def from_the_schema(url: str, http: httpx.Client, tally: Tally, count: int) -> None:
+def from_the_schema(url: str, http: httpx.Client, tally: Tally, count: int, round_: int = 0) -> None:
     """Send so many requests that the OpenAPI document gives rise to, valid and not."""
     schema = schemathesis.openapi.from_dict(http.get("/openapi.json").json())
     operations = [result.ok() for result in schema.get_all_operations()]
@@ -124,7 +124,7 @@ def from_the_schema(url: str, http: httpx.Client, tally: Tally, count: int) -> N
     for number, (operation, mode) in enumerate(ways):
         try:
             strategy = operation.as_strategy(generation_mode=mode)
-            _drawn(strategy, each, number, lambda case: _send(case, url, tally))
+            _drawn(strategy, each, number + 1000 * round_, lambda case: _send(case, url, tally))
         except (schemathesis.errors.InvalidSchema, Unsatisfiable):
             continue  # nothing that could be wrong with it: it takes nothing
 
@@ -171,7 +171,7 @@ _VALUES = st.recursive(
 )
 
 
-def of_json(http: httpx.Client, tally: Tally, count: int) -> None:
+def of_json(http: httpx.Client, tally: Tally, count: int, round_: int = 0) -> None:
     """Send so many bodies of JSON, nearly right and not at all."""
     right = {
         "/v1/audio/speech": {"input": "네.", "response_format": "pcm"},
@@ -188,10 +188,10 @@ def of_json(http: httpx.Client, tally: Tally, count: int) -> None:
         content = json.dumps(body).encode()
         ask(http, tally, "POST", path, content.decode(), content=content, headers={"Content-Type": "application/json"})
 
-    _drawn(bodies, count, 0, send)
+    _drawn(bodies, count, round_, send)
 
 
-def of_raw_bytes(http: httpx.Client, tally: Tally, count: int) -> None:
+def of_raw_bytes(http: httpx.Client, tally: Tally, count: int, round_: int = 0) -> None:
     """Send so many bodies and heads that are no JSON, no form, no path."""
     paths = [
         "/v1/audio/speech",
@@ -221,7 +221,7 @@ def of_raw_bytes(http: httpx.Client, tally: Tally, count: int) -> None:
         headers = {name: value for name, value in (heads | {"content-type": kind}).items() if value}
         ask(http, tally, method, path, path + content.decode("latin-1"), content=content, headers=headers)
 
-    _drawn(drawn, count, 1, send)
+    _drawn(drawn, count, round_, send)
 
 
 def damaged(draw: random.Random) -> bytes:
@@ -293,14 +293,17 @@ def of_words(http: httpx.Client, tally: Tally, count: int, first: int = 0) -> No
         ask(http, tally, "POST", path, text, content=body.encode(), headers=headers)
 
 
-def flood(url: str, count: int) -> Tally:
-    """Send so many requests, or a few more, from three clients at a time; return what came back."""
-    tally, fourth = Tally(), -(-count // 4)
+def flood(url: str, count: int, round_: int = 0) -> Tally:
+    """Send so many requests, or a few more, from three clients at a time; return what came back.
+
+    Each round sends others.
+    """
+    tally, fourth, first = Tally(), -(-count // 4), 10_000_000 * round_
 
     def drawn(http: httpx.Client) -> None:
-        from_the_schema(url, http, tally, fourth)
-        of_json(http, tally, fourth // 2)
-        of_raw_bytes(http, tally, fourth // 2)
+        from_the_schema(url, http, tally, fourth, round_)
+        of_json(http, tally, fourth // 2, round_)
+        of_raw_bytes(http, tally, fourth // 2, round_)
 
     def client(work: Callable[[httpx.Client], Iterator | None]) -> threading.Thread:
         def run() -> None:
@@ -316,15 +319,15 @@ def flood(url: str, count: int) -> Tally:
 
     clients = [
         client(drawn),  # one at a time: hypothesis reads source, which two threads cannot in 3.11
-        client(lambda http: of_sounds(http, tally, fourth)),
-        client(lambda http: of_words(http, tally, fourth, 1_000_000)),
+        client(lambda http: of_sounds(http, tally, fourth, first)),
+        client(lambda http: of_words(http, tally, fourth, first + 1_000_000)),
     ]
     for thread in clients:
         thread.join()
     missing = count - tally.total  # of what is drawn no client can send all
     with httpx.Client(base_url=url, timeout=SECONDS) as http:
-        of_sounds(http, tally, missing // 2, 2_000_000)
-        of_words(http, tally, missing - missing // 2, 3_000_000)
+        of_sounds(http, tally, missing // 2, first + 2_000_000)
+        of_words(http, tally, missing - missing // 2, first + 3_000_000)
     return tally
 
 
