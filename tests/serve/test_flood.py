@@ -39,7 +39,7 @@ def process(settings: dict[str, str], log: list[str]):
         reading.start()
         url = json.loads(log[-1])["address"]
         until = time.monotonic() + 120
-        while httpx.get(f"{url}/ready").status_code != 200:
+        while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
             assert time.monotonic() < until, log
             time.sleep(0.1)
         yield served, url
@@ -77,7 +77,7 @@ def test_ten_thousand_generated_requests_leave_the_server_as_it_was(tmp_path, ca
             with capsys.disabled():
                 sys.stdout.write(f"\n{statuses.total()} requests: {dict(sorted(statuses.items(), key=str))}\n")
             check(tally, 1_000)
-        assert served.poll() is None and httpx.get(f"{url}/health").status_code == 200
+        assert served.poll() is None and httpx.get(f"{url}/health", timeout=60).status_code == 200
         assert not faults(log), faults(log)[:5]
 
 
@@ -145,7 +145,7 @@ def test_sigkill_under_load_leaves_nothing_that_stops_the_next_start(tmp_path, m
         assert not [*scratch.rglob("*")]  # sounds lie in files without a name
         settings["port"] = url.rsplit(":", 1)[1]  # the same address again
     with process(settings, []) as (_, url):
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
 
 
 @pytest.mark.slow
@@ -176,5 +176,5 @@ def test_sigterm_under_load_finishes_what_was_begun_and_takes_no_more(tmp_path):
         assert served.wait(60) in (0, -signal.SIGTERM)
     assert got["status"] == 200 and len(got["content"]) == len(whole)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/health")
+        httpx.get(f"{url}/health", timeout=60)
     assert not faults(log)
