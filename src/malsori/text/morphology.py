@@ -209,10 +209,15 @@ def _inserted(marks: Marks, token: Token) -> None:
         and decompose(word[2])[1] in "ㅑㅕㅛㅠㅖ"
     ):
         marks.put(token.start + 1, INSERT)
-    for native in words("native_last"):
-        if len(native) < len(word) and word.endswith(native) and _coda(word[-len(native) - 1]):
+    if word.endswith(_native_last()):
+        native = next(native for native in _native_last() if word.endswith(native))
+        if len(native) < len(word) and _coda(word[-len(native) - 1]):
             marks.put(token.end - len(native) - 1, INSERT)
-            return
+
+
+@cache
+def _native_last() -> tuple[str, ...]:
+    return tuple(sorted(words("native_last"), key=len, reverse=True))
 
 
 def _prefixed(marks: Marks, token: Token) -> None:
