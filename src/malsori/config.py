@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from malsori.errors import ConfigError
 
@@ -20,7 +20,7 @@ ConfigType = TypeVar("ConfigType", bound="Config")  # not typing.Self: the tests
 class Config(BaseModel):
     """A frozen group of settings that accepts exactly the keys it declares."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     @classmethod
     def parse(cls: type[ConfigType], values: dict[str, Any], place: str) -> ConfigType:
@@ -51,20 +51,22 @@ class AudioConfig(Config):
         centred on its first sample, natural (NVIDIA's, and those after it); "speecht5": that, but decimal.
     """
 
-    sample_rate: int = 22050
-    fft_samples: int = 1024
-    window_samples: int = 1024
-    hop_samples: int = 256
-    mel_channels: int = 80
-    min_hz: float = 0.0
+    sample_rate: int = Field(22050, ge=1, le=768_000)
+    fft_samples: int = Field(1024, ge=2, le=65_536)
+    window_samples: int = Field(1024, ge=1, le=65_536)
+    hop_samples: int = Field(256, ge=1, le=65_536)
+    mel_channels: int = Field(80, ge=1, le=1024)
+    min_hz: float = Field(0.0, ge=0)
     max_hz: float = 8000.0
-    log_floor: float = 1e-5
+    log_floor: float = Field(1e-5, gt=0, le=1)
     convention: Literal["hifigan", "tacotron2", "speecht5"] = "hifigan"
 
     @model_validator(mode="after")
     def _agree(self) -> "AudioConfig":
         if self.window_samples > self.fft_samples:
             raise ValueError(f"window_samples {self.window_samples} is longer than fft_samples {self.fft_samples}")
+        if self.min_hz >= self.max_hz:
+            raise ValueError(f"min_hz {self.min_hz} does not lie below max_hz {self.max_hz}")
         if self.max_hz > self.sample_rate / 2:
             raise ValueError(f"max_hz {self.max_hz} lies above half of sample_rate {self.sample_rate}")
         if (self.fft_samples - self.hop_samples) % 2:

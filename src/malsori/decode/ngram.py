@@ -130,15 +130,21 @@ def load_ngram(path: Path) -> NgramModel:
         arrays = load_file(path)
     except (FileNotFoundError, SafetensorError) as error:
         raise ModelError(f"{path}: not a language model that can be read ({error})") from error
-    tables = [
-        _NgramTable(
-            arrays[f"{size}.keys"].tolist(),
-            (arrays[f"{size}.log_probs"] / -16.0).tolist(),
-            (arrays[f"{size}.backoffs"] / -16.0).tolist(),
-        )
-        for size in range(1, len(arrays) // 3 + 1)
-    ]
-    return NgramModel(tables)
+    return NgramModel([_table_of(arrays, size, path) for size in range(1, max(1, len(arrays) // 3) + 1)])
+
+
+def _table_of(arrays: dict[str, np.ndarray], size: int, path: Path) -> _NgramTable:
+    """Return the table of one order. Raises: ModelError if an array is missing, of another length or out of order."""
+    names = [f"{size}.{name}" for name in ("keys", "log_probs", "backoffs")]
+    missing = next((name for name in names if name not in arrays), None)
+    if missing or size > MAX_ORDER:
+        raise ModelError(f"{path}: not a language model: holds no '{missing}'; 2 to {MAX_ORDER} orders of n-grams do")
+    keys, log_probs, backoffs = (arrays[name] for name in names)
+    alike = keys.ndim == 1 and keys.shape == log_probs.shape == backoffs.shape and keys.dtype == np.int64
+    numbers = log_probs.dtype == backoffs.dtype == np.uint8
+    if not alike or not numbers or (size == 1 and len(keys) != len(JAMO)) or np.any(np.diff(keys) <= 0):
+        raise ModelError(f"{path}: not a language model: the n-grams of {size} are damaged")
+    return _NgramTable(keys.tolist(), (log_probs / -16.0).tolist(), (backoffs / -16.0).tolist())
 
 
 def _count(stream: np.ndarray, size: int, min_count: int) -> tuple[np.ndarray, np.ndarray]:

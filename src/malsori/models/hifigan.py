@@ -47,6 +47,9 @@ class HifiganConfig(Config):
         stages, blocks = len(self.upsample_rates), len(self.resblock_kernel_sizes)
         if (stages, blocks) != (len(self.upsample_kernel_sizes), len(self.resblock_dilations)):
             raise ValueError("each upsampling has one rate and one kernel, each block one kernel and its dilations")
+        for rate, size in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
+            if not 1 <= rate <= size:
+                raise ValueError(f"an upsampling by {rate} with a kernel of {size} would leave samples out")
         return self
 
     @property

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Complex, Float
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -35,6 +36,12 @@ class VocosConfig(Config):
     num_layers: int = 8
     fft_samples: int = 1024
     hop_samples: int = 256
+
+    @model_validator(mode="after")
+    def _agree(self) -> "VocosConfig":
+        if not 1 <= self.hop_samples <= self.fft_samples:
+            raise ValueError(f"windows of {self.fft_samples} in steps of {self.hop_samples} would leave samples out")
+        return self
 
     @property
     def samples_per_frame(self) -> int:

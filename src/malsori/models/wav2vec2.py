@@ -71,6 +71,9 @@ class EncoderConfig(Config):
         counts = [len(self.conv_channels), len(self.conv_kernel_sizes), len(self.conv_strides)]
         if len(set(counts)) > 1:
             raise ValueError(f"{counts} conv_channels, conv_kernel_sizes, conv_strides: there must be as many of each")
+        for stride, size in zip(self.conv_strides, self.conv_kernel_sizes, strict=True):
+            if not 1 <= stride <= size:
+                raise ValueError(f"a convolution of {size} in steps of {stride} would leave samples out")
         return self
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
@@ -221,10 +222,10 @@ class DecodingLimits(Config):
     stop_anywhere: the stop, and patience, end it wherever attention is, from the first step on.
     """
 
-    window: int = 4
-    stop_above: float = 0.5
-    patience_frames: int = 40
-    max_frames_per_token: int = 20
+    window: int = Field(4, ge=0, le=10_000)
+    stop_above: float = Field(0.5, ge=0, le=1)
+    patience_frames: int = Field(40, ge=1)
+    max_frames_per_token: int = Field(20, ge=1, le=1_000)
     stop_anywhere: bool = False
 
 

@@ -20,7 +20,6 @@ axis of size 1 is added or left out.
 """
 
 import importlib
-import pickle
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +28,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -38,11 +36,9 @@ from malsori.config import AudioConfig, Config
 from malsori.errors import ModelError
 from malsori.files import read_json, read_toml
 from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, read_weights
+from malsori.pretrained.pickles import read_pickle
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-#: What a number of NumPy's is pickled as, under its old name too: ming024's optimizer has its learning rate so.
-_SCALAR = np.float64(0).__reduce__()[0]
-_NUMBERS: list[Any] = [np.dtype, type(np.dtype("f8")), _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")]
 _NORM, _DIRECTION = ".parametrizations.weight.original0", ".parametrizations.weight.original1"
 
 
@@ -351,16 +347,7 @@ def read_author_file(path: Path) -> dict[str, Any]:
         return dict(read_weights(path))
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
-    try:
-        with torch.serialization.safe_globals(_NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, LookupError, ValueError, AttributeError) as error:
-        held = re.search(r"GLOBAL ([\w.]+)", str(error))
-        said = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
-        reason = f"it holds a {held[1]}" if held else said
-        raise ModelError(f"{path}: not a file of weights that can be opened without running its code ({reason})") from (
-            error
-        )
+    content = read_pickle(path)
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not weights by name")
     return content

@@ -258,7 +258,8 @@ def ming024_fastspeech2(checkpoint: ExternalCheckpoint) -> SavedModel:
     adaptor = "variance_adaptor"
     vocab, hidden_size = checkpoint.tensor("encoder.src_word_emb.weight").shape
     predictor = checkpoint.tensor(f"{adaptor}.duration_predictor.conv_layer.conv1d_1.conv.weight").shape
-    checkpoint.weights.setdefault("speaker_emb.weight", torch.zeros(1, hidden_size))  # where there is but one voice
+    one = torch.zeros(1, hidden_size, device="cpu")
+    checkpoint.weights.setdefault("speaker_emb.weight", one)  # where there is but one voice
     config = FastSpeech2Config(
         vocab=vocab,
         speakers=len(checkpoint.tensor("speaker_emb.weight")),
@@ -344,7 +345,8 @@ def nvidia_tacotron2(checkpoint: ExternalCheckpoint) -> SavedModel:
     for name in [
         name for name in checkpoint.weights if name.endswith(".running_mean")
     ]:  # older files do not count batches
-        checkpoint.weights.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+        counted = name.replace("running_mean", "num_batches_tracked")
+        checkpoint.weights.setdefault(counted, torch.tensor(0, device="cpu"))
     return SavedModel(
         external_facts("tacotron2", config, _nvidia_audio(checkpoint.config, mels)), {}, Tacotron2(config)
     )

@@ -9,6 +9,7 @@ card.md             for a person: what it is, what it learnt from, under which l
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from malsori.config import AudioConfig, Config, digest
 from malsori.errors import FileError, ModelError
 from malsori.files import atomic_folder, read_json, write_json, write_text
 from malsori.pretrained.legacy import current_facts, former_facts
+from malsori.pretrained.limits import build_within, check_finite, check_numbers
 from malsori.pretrained.storage import Storage, pack, unpack
 from malsori.systems import SYSTEMS
-from malsori.text.symbols import SymbolTable
+from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
 from malsori.text.userwords import UserLexicon, lexicon_of_rows
 
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
@@ -33,10 +35,10 @@ KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
 class Statistics(Config):
     """Mean and standard deviation of what a voice adds to its tokens, per speaker: log-F0 where voiced, energy."""
 
-    pitch_mean: float
-    pitch_std: float
-    energy_mean: float
-    energy_std: float
+    pitch_mean: float = Field(ge=-100, le=100)
+    pitch_std: float = Field(ge=0, le=100)
+    energy_mean: float = Field(ge=-1e6, le=1e6)
+    energy_std: float = Field(ge=0, le=1e6)
 
 
 class ModelFacts(Config):
@@ -114,12 +116,28 @@ def open_model(folder: Path) -> SavedModel:
     if facts.system not in SYSTEMS:
         raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(SYSTEMS))}")
     config_class, network_class = (SYSTEMS[facts.system].resolve(part) for part in ("config", "network"))
-    network = network_class(config_class.parse(facts.model, f"{folder / 'config.json'}: model"))
-    load_exactly(network, read_weights(folder / "model.safetensors"), str(folder))
+    config = config_class.parse(facts.model, f"{folder / 'config.json'}: model")
     symbols = _read_symbols(folder / "symbols.json")
+    _check_facts(facts, config, str(folder / "config.json"))
+    weights = read_weights(folder / "model.safetensors")
+    check_numbers(facts.model, len(weights), f"{folder / 'config.json'}: model")
+    network = build_within(lambda: network_class(config), lambda made: made, weights, str(folder))
+    load_exactly(network, weights, str(folder))
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     return SavedModel(facts, symbols, network.eval(), text, kept_files(folder))
+
+
+def _check_facts(facts: ModelFacts, config: Any, place: str) -> None:
+    """Raise ModelError where the facts of a model contradict one another."""
+    if len(set(facts.speakers)) != len(facts.speakers) or not all(facts.speakers):
+        raise ModelError(f"{place}: speakers {', '.join(map(repr, facts.speakers))}: each has a name of its own")
+    count = getattr(config, "speakers", None)
+    if facts.speakers and count is not None and count != len(facts.speakers):
+        raise ModelError(f"{place}: names {len(facts.speakers)} speakers, its network has {count}")
+    unknown = sorted(set(facts.statistics) - set(facts.speakers))
+    if unknown and facts.speakers:
+        raise ModelError(f"{place}: statistics.{unknown[0]}: is none of its speakers, {', '.join(facts.speakers)}")
 
 
 def read_model_facts(folder: Path) -> ModelFacts:
@@ -146,7 +164,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    return unpack(tensors)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    weights = unpack(tensors)
+    check_finite(weights, str(path))
+    return weights
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -173,6 +195,9 @@ def load_exactly(
         if weights[name].shape != tensor.shape:
             found, wanted = tuple(weights[name].shape), tuple(tensor.shape)
             raise ModelError(f"{place}: weight '{called(name)}' has shape {found}, the config wants {wanted}")
+        if weights[name].is_floating_point() != tensor.is_floating_point():
+            kinds = str(weights[name].dtype).removeprefix("torch."), str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(f"{place}: weight '{called(name)}' is of {kinds[0]}, the network has {kinds[1]}")
     unknown = next((name for name in weights if name not in own), None)
     if unknown is not None:
         raise ModelError(f"{place}: weight '{called(unknown)}' belongs to no part of {type(network).__name__}")
@@ -185,5 +210,23 @@ def _read_symbols(path: Path) -> dict[str, SymbolTable]:
     for kind, table in read_json(path).items():
         if not isinstance(table, dict) or not isinstance(table.get("symbols"), list) or "version" not in table:
             raise ModelError(f"{path}: '{kind}' must be an object with version and symbols; save the model anew")
-        tables[kind] = SymbolTable(kind, str(table["version"]), tuple(map(str, table["symbols"])))
+        if not all(isinstance(symbol, str) for symbol in table["symbols"]):
+            raise ModelError(f"{path}: '{kind}': symbols must be a list of strings; save the model anew")
+        tables[kind] = SymbolTable(kind, str(table["version"]), tuple(table["symbols"]))
+        _check_table(tables[kind], path)
     return tables
+
+
+def _check_table(table: SymbolTable, path: Path) -> None:
+    """Raise ModelError for a table of malsori's own that is not what models of its version were trained by."""
+    own = {known.kind: known for known in (PHONEMES, JAMO)}.get(table.kind)
+    if own is None or table.symbols == own.symbols:
+        return
+    if table.version != own.version:
+        raise ModelError(f"{path}: {table.kind} are of version {table.version}, this is {own.version}: train it anew")
+    pairs = enumerate(zip_longest(table.symbols, own.symbols))
+    place, (found, wanted) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+    raise ModelError(
+        f"{path}: symbol {place} of {table.kind} {table.version} is {found!r}, not {wanted!r}: what the front-end "
+        "writes would be read as something else; put the file back that the model was saved with"
+    )

@@ -37,6 +37,7 @@ from malsori.pretrained.folder import (
     open_model,
     read_model_facts,
 )
+from malsori.pretrained.limits import build_within, check_finite, check_numbers
 from malsori.pretrained.remote import from_hub, hub_id_of, is_hub_id, push_folder, remote_models
 from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
 
@@ -288,8 +289,13 @@ def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[ConversionMap, Ex
 
 def convert_checkpoint(conversion: ConversionMap, checkpoint: ExternalCheckpoint) -> SavedModel:
     """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
+    place = str(checkpoint.folder)
     try:
-        empty = conversion.untrained(checkpoint)
+        empty = build_within(
+            lambda: conversion.untrained(checkpoint), lambda made: made.network, checkpoint.weights, place
+        )
+        check_numbers(empty.facts.model, len(checkpoint.weights), place)
+        check_finite(checkpoint.weights, place)
     except (LookupError, TypeError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""

@@ -27,6 +27,11 @@ MAX_TIMESTAMPS = 1501
 
 _START, _END, _NO_TIMESTAMPS = "<|startoftranscript|>", "<|endoftext|>", "<|notimestamps|>"
 _PREVIOUS = "<|startofprev|>"
+#: What GPT-2's texts are cut by, as tokenizer files spell it out; it has no repetition within another.
+_KNOWN_EXPRESSIONS = (
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+)
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the same token; its name was changed
 
 
@@ -47,6 +52,7 @@ class Tokenizer:
         known = [self._pieces.token_to_id(name) for name in _NO_SPEECH]
         self.no_speech: int | None = next((index for index in known if index is not None), None)
         self.settings: dict[str, Any] = _read_object(self.files.get("generation_config.json", b"{}"), place)
+        _check_settings(self.settings, place)
 
     @property
     def multilingual(self) -> bool:
@@ -183,16 +189,28 @@ def vocab_size(files: dict[str, bytes]) -> int:
 def read_pieces(files: dict[str, bytes], place: str) -> Pieces:
     """Return the tokenizer of a checkpoint's files. Raises: ModelError if there is none, or it is damaged."""
     if "tokenizer.json" in files:
+        _refuse_expressions(_read_object(files["tokenizer.json"], place), place)
         try:
             return Pieces.from_str(files["tokenizer.json"].decode())
         except Exception as error:  # the library raises no class of its own
             raise ModelError(f"{place}: tokenizer.json cannot be read: {error}") from error
     if not {"vocab.json", "merges.txt"} <= files.keys():
         raise ModelError(f"{place}: no tokenizer.json beside the weights, nor vocab.json with merges.txt")
+    try:
+        return _read_pairs(files, place)
+    except (TypeError, ValueError, AttributeError) as error:  # ids that are no numbers, merges of unknown pieces
+        raise ModelError(f"{place}: vocab.json and merges.txt are no tokenizer: {error}") from error
+
+
+def _read_pairs(files: dict[str, bytes], place: str) -> Pieces:
+    """Return the tokenizer of vocab.json, merges.txt and added_tokens.json."""
     lines = files["merges.txt"].decode().splitlines()
     pairs = [line.split(" ", 1) for line in lines if " " in line and not line.startswith("#version")]
     merges = [(left, right) for left, right in pairs]
-    pieces = Pieces(models.BPE(_read_object(files["vocab.json"], place), merges))
+    try:
+        pieces = Pieces(models.BPE(_read_object(files["vocab.json"], place), merges))
+    except Exception as error:  # the library raises no class of its own
+        raise ValueError(str(error)) from error
     pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     added = _read_object(files.get("added_tokens.json", b"{}"), place)
     pieces.add_special_tokens(sorted(added, key=lambda name: added[name]))
@@ -204,10 +222,39 @@ def read_pieces(files: dict[str, bytes], place: str) -> Pieces:
     return pieces
 
 
+def _refuse_expressions(values: Any, place: str) -> None:
+    """Refuse regular expressions of a tokenizer's own: some take for ever on some texts, and nothing could stop them.
+
+    GPT-2's, by which Whisper's texts are cut, are built into the library. Raises: ModelError with the first other one.
+    """
+    if isinstance(values, dict):
+        pattern = values.get("Regex")
+        if isinstance(pattern, str) and pattern not in _KNOWN_EXPRESSIONS:
+            raise ModelError(
+                f"{place}: tokenizer.json cuts texts by a regular expression of its own ({pattern[:60]!r}), which "
+                "could take for ever; accepted: those of GPT-2 and Whisper"
+            )
+    for value in values.values() if isinstance(values, dict) else values if isinstance(values, list) else ():
+        if isinstance(value, dict | list):
+            _refuse_expressions(value, place)
+
+
+def _check_settings(settings: dict[str, Any], place: str) -> None:
+    """Refuse lists of ids that are none. Raises: ModelError naming the setting."""
+    for name in ("suppress_tokens", "begin_suppress_tokens"):
+        found = settings.get(name) or []
+        if not isinstance(found, list) or not all(type(index) is int for index in found):
+            raise ModelError(f"{place}: generation_config.json: {name} is no list of ids: {str(found)[:60]}")
+    heads = settings.get("alignment_heads") or []
+    pairs = isinstance(heads, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in heads)
+    if not pairs or not all(type(index) is int and index >= 0 for pair in heads for index in pair):
+        raise ModelError(f"{place}: generation_config.json: alignment_heads {heads!r:.60} are no pairs of block, head")
+
+
 def _read_object(content: bytes, place: str) -> dict[str, Any]:
     try:
         values = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{place}: not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{place}: a JSON object was expected, not {type(values).__name__}")

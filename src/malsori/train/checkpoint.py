@@ -45,7 +45,8 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Return the steps that were saved whole, in order."""
         found = (path for path in self.folder.glob(f"{_PREFIX}*") if (path / "state.json").is_file())
-        return sorted(int(path.name.removeprefix(_PREFIX)) for path in found)
+        numbers = (path.name.removeprefix(_PREFIX) for path in found)
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def save(self, step: int, trained: Trained, state: dict[str, Any]) -> None:
         """Write a checkpoint after `step` finished steps, and drop the oldest beyond `keep`.
@@ -130,10 +131,24 @@ def held(run: Path) -> Iterator[None]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """Return a checkpoint's state and tensors. Raises: ModelError, ConfigError or TrainingError if it is damaged."""
     state = read_json(path / "state.json")
+    _check_state(state, path)
     for name, digest in state.pop("files", {}).items():
         if not (path / name).is_file() or _digest(path / name) != digest:
             raise TrainingError(f"{path / name}: damaged, its bytes are not those that were written")
     return state, {name: read_weights(path / f"{name}.safetensors") for name in ("task", "ema", "optimizers")}
+
+
+def _check_state(state: dict[str, Any], path: Path) -> None:
+    """Raise TrainingError if what state.json says cannot have been written by a run."""
+    measured, broken = state.get("measured", []), state.get("broken", [])
+    numbers = isinstance(measured, list) and all(isinstance(value, int | float) for value in measured)
+    steps = isinstance(broken, list) and all(type(step) is int for step in broken)
+    best = isinstance(state.get("best"), int | float | None)
+    named = type(state.get("step")) is int and path.name == f"{_PREFIX}{state['step']:08d}"
+    if not (named and numbers and steps and best):
+        raise TrainingError(f"{path / 'state.json'}: damaged, it is not what a run writes")
+    if not isinstance(state.get("files", {}), dict):
+        raise TrainingError(f"{path / 'state.json'}: damaged, 'files' names no files")
 
 
 def _put_back(trained: Trained, parts: dict[str, dict[str, Tensor]], place: str) -> None:

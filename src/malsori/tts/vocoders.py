@@ -59,4 +59,14 @@ def load_vocoder(name: str | None, audio: AudioConfig, runtime: Runtime | None =
     """
     if name == GRIFFIN_LIM:
         return GriffinLim(audio, runtime)
-    return NetworkVocoder(load_saved(DEFAULT_MODELS["vocoder"] if name is None else name), runtime)
+    vocoder = NetworkVocoder(load_saved(DEFAULT_MODELS["vocoder"] if name is None else name), runtime)
+    config, said = vocoder.network.config, vocoder.audio
+    for name, found, wanted in (
+        ("samples a frame", config.samples_per_frame, said.hop_samples),
+        ("mel channels", config.mel_channels, said.mel_channels),
+    ):
+        if found != wanted:
+            raise ModelError(
+                f"the vocoder has {found} {name}, its audio settings {wanted}: they do not belong together"
+            )
+    return vocoder

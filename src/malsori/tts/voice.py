@@ -236,6 +236,7 @@ def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> Acous
     trained = model.facts.frontend.get("version")
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
+    _check_sizes(model)
     return SYSTEMS[system].resolve("adapter")(model, runtime)
 
 
@@ -246,6 +247,21 @@ def _tell_of_older_rules(model: SavedModel) -> None:
         log.info(
             "the voice learnt by reading rules %s, these are %s: some words are read otherwise", rules, RULES_VERSION
         )
+
+
+def _check_sizes(model: SavedModel) -> None:
+    """Raise ModelError where a voice's network is not of the size that its symbols or its audio settings say."""
+    config, audio = model.network.config, model.facts.audio
+    made = getattr(getattr(config, "decoder", None), "samples_per_frame", audio.hop_samples)
+    pairs = [
+        (made, audio.hop_samples, "samples a frame, its audio.hop_samples"),
+        (getattr(config, "mel_channels", audio.mel_channels), audio.mel_channels, "mel channels, its audio settings"),
+    ]
+    if "phonemes" in model.symbols:
+        pairs.append((config.vocab, len(model.symbols["phonemes"]), "symbols, its symbols.json"))
+    for found, wanted, what in pairs:
+        if found != wanted:
+            raise ModelError(f"the voice has {found} {what} {wanted}: they do not belong together")
 
 
 def _what_is_left_out(reading: Reading) -> str:
