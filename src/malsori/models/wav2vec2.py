@@ -68,12 +68,10 @@ class EncoderConfig(Config):
 
     @model_validator(mode="after")
     def _agree(self) -> "EncoderConfig":
-        counts = [len(self.conv_channels), len(self.conv_kernel_sizes), len(self.conv_strides)]
-        if len(set(counts)) > 1:
+        if len(set(counts := [len(self.conv_channels), len(self.conv_kernel_sizes), len(self.conv_strides)])) > 1:
             raise ValueError(f"{counts} conv_channels, conv_kernel_sizes, conv_strides: there must be as many of each")
-        for stride, size in zip(self.conv_strides, self.conv_kernel_sizes, strict=True):
-            if not 1 <= stride <= size:
-                raise ValueError(f"a convolution of {size} in steps of {stride} would leave samples out")
+        if any(not 1 <= stride <= size for stride, size in zip(self.conv_strides, self.conv_kernel_sizes, strict=True)):
+            raise ValueError(f"conv_strides {self.conv_strides}: each from 1 to its kernel, or samples are left out")
         return self
 
     @property
