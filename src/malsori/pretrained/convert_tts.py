@@ -258,8 +258,7 @@ def ming024_fastspeech2(checkpoint: ExternalCheckpoint) -> SavedModel:
     adaptor = "variance_adaptor"
     vocab, hidden_size = checkpoint.tensor("encoder.src_word_emb.weight").shape
     predictor = checkpoint.tensor(f"{adaptor}.duration_predictor.conv_layer.conv1d_1.conv.weight").shape
-    one = torch.zeros(1, hidden_size, device="cpu")
-    checkpoint.weights.setdefault("speaker_emb.weight", one)  # where there is but one voice
+    checkpoint.weights.setdefault("speaker_emb.weight", torch.zeros(1, hidden_size, device="cpu"))  # of one voice
     config = FastSpeech2Config(
         vocab=vocab,
         speakers=len(checkpoint.tensor("speaker_emb.weight")),
