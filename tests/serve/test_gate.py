@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import threading
+import time
 
 import httpx
 import pytest
@@ -171,3 +173,24 @@ def test_models_voices_and_counters_are_told(server, client):
         page = http.get("/metrics").text
     assert re.search(r'malsori_requests_total\{route="/v1/models",status="200"\} [1-9]', page)
     assert httpx.get(f"{server.url}/v1/models/none").status_code == 404
+
+
+def test_a_client_that_leaves_is_no_fault_of_the_server(server, caplog, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict:
+        begun.set()
+        go_on.wait(60)
+        return {}
+
+    monkeypatch.setattr("malsori.serve.analysis._explain", slow)
+    with caplog.at_level(logging.INFO, "malsori.serve"), server.http() as http:
+        with pytest.raises(httpx.ReadTimeout):
+            http.post("/v1/explain", json={"text": "네."}, timeout=httpx.Timeout(30, read=0.5))
+        assert begun.wait(60)
+        until = time.monotonic() + 60
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.02)
+        go_on.set()
+    (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert line["message"] == "request" and line["status"] == 499

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 import malsori
 from malsori.errors import MalsoriError
 from malsori.serve import analysis, catalog, realtime, speech, transcription
-from malsori.serve.errors import answer_error
+from malsori.serve.errors import ClientLeft, answer_error
 from malsori.serve.gate import Gate
 from malsori.serve.settings import ServeSettings
 from malsori.serve.state import ServerState
@@ -41,7 +41,7 @@ def create_app(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> FastA
     app.state.server = state
     for router in (*(part.router for part in (speech, transcription, realtime, analysis, catalog)), *more):
         app.include_router(router)
-    for kind in (HTTPException, RequestValidationError, MalsoriError, Exception):
+    for kind in (HTTPException, RequestValidationError, MalsoriError, ClientLeft, Exception):
         app.add_exception_handler(kind, answer_error)
     if settings.cors_origins:
         app.add_middleware(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from malsori.errors import MalsoriError, OptionError
 
+LEFT = 499  # nginx's status of a request whose client left
 _MAX_MESSAGE = 500  # characters: what a client sent may stand in it
 
 
@@ -34,6 +35,10 @@ class HttpError(HTTPException):
     ) -> None:
         super().__init__(status, message, headers)
         self.code, self.param = code, param
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before it was answered: no fault, and nobody to tell."""
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
@@ -71,6 +76,8 @@ def as_http_error(error: Exception) -> HttpError:
     if isinstance(error, OptionError):
         name = str(error).split(":")[0].split(" ")[0].strip("'")
         return HttpError(400, str(error), "invalid_value", name)
+    if isinstance(error, ClientLeft):
+        return HttpError(LEFT, "the client left")
     if isinstance(error, MalsoriError):
         return HttpError(400, str(error))
     return HttpError(500, "a fault of the server; its log says more under this request's x-request-id")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from malsori.serve.errors import HttpError, as_http_error, error_response
+from malsori.serve.errors import LEFT, HttpError, as_http_error, error_response
 from malsori.serve.metrics import ServerMetrics
 from malsori.serve.settings import ServeSettings
 
@@ -26,7 +26,6 @@ _OPEN_PATHS = frozenset({"/health", "/ready"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _WEBSOCKET_KEY = "openai-insecure-api-key."  # how a browser, which cannot set headers, sends a key
-_LEFT = 499  # nginx's status of a request whose client left
 
 
 class Gate:
@@ -110,7 +109,7 @@ class Gate:
         return HttpError(413, f"the body is larger than {self.settings.max_body_mb:g} MB (max_body_mb)", "too_large")
 
     def _record(self, visit: "_Visit") -> None:
-        route, status = visit.route, visit.status or _LEFT
+        route, status = visit.route, visit.status or LEFT
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(visit.seconds)
         log.info("request", extra={"facts": visit.told(status)})

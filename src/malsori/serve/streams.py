@@ -8,13 +8,9 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from malsori.serve.errors import as_http_error, error_body
+from malsori.serve.errors import ClientLeft, as_http_error, error_body
 
 Result = TypeVar("Result")
-
-
-class ClientLeft(Exception):
-    """The client closed its connection before it was answered; nobody is told."""
 
 
 async def while_present(request: Request, work: Awaitable[Result]) -> Result:
