@@ -13,6 +13,9 @@ from malsori.learn.lesson import LANGUAGES, Lesson
 from malsori.learn.pages import article, page, to_html
 
 LESSONS = {lesson.name: lesson for lesson in lessons()}
+#: Those that have the built-in voice say sentences: some seconds each.
+SPOKEN = ("mel-loss", "ground-truth")
+QUICK_FIRST = [pytest.param(name, marks=pytest.mark.slow) if name in SPOKEN else name for name in LESSONS]
 ANSWERS = {
     "phonemes": 8, "cnn": 13, "rnn": 4, "attention": 0.312, "adam": 1.98, "norms": 2, "mel-loss": 0.69,
     "ground-truth": 86, "duration": 5.3, "gan": 0.5, "ctc": "aab", "cross-entropy": 0.693, "combining": 90.0,
@@ -35,7 +38,7 @@ def test_a_lesson_has_the_same_numbers_parts_and_tables_in_both_languages(name):
     assert rows[0] == rows[1] and code[0] == code[1]
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", QUICK_FIRST)
 def test_every_number_of_a_lesson_is_computed_and_every_computed_one_is_told(name):
     lesson = LESSONS[name]
     assert set(named(lesson, "ko", r"\{\{(\w+)\}\}")) <= set(lesson.numbers)
@@ -46,7 +49,7 @@ def test_every_number_of_a_lesson_is_computed_and_every_computed_one_is_told(nam
         assert re.search("[가-힣]", text.title) or language == "en"
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", QUICK_FIRST)
 def test_the_answer_that_the_code_finds_is_right_and_another_is_not(name):
     lesson, right = LESSONS[name], ANSWERS[name]
     assert lesson.check(str(right))

@@ -101,6 +101,7 @@ def test_the_ctc_toy_computes_the_same(board):
 
 
 @needs_node
+@pytest.mark.slow
 def test_the_mel_toy_computes_the_same_terms_and_changes():
     data, variants = mel_board.mel_toy(), mel_board.variants()
     found = computed(
@@ -119,6 +120,7 @@ def test_the_mel_toy_computes_the_same_terms_and_changes():
 
 
 @needs_node
+@pytest.mark.slow
 def test_the_toys_make_sound_as_python_does():
     audio, mel = spoken(mel_board.WORD).audio, mel_board.word_mel()[:24]
     found = computed(
@@ -137,6 +139,7 @@ def test_the_toys_make_sound_as_python_does():
 
 
 @needs_node
+@pytest.mark.slow
 def test_the_shift_toy_teaches_the_same_voice():
     data = truth.truth_toy()
     found = computed(
