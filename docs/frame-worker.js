@@ -4,7 +4,7 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super();
-      const frame = document.createElement("iframe");
+      const base = new URL(url, document.baseURI).href, frame = document.createElement("iframe");
       frame.hidden = true;
       frame.title = "search";
       document.body.append(frame);
@@ -19,13 +19,13 @@ if (location.protocol === "file:") {
       };
       const load = (address) => new Promise((done, failed) => {
         const script = inner.document.createElement("script");
-        script.src = new URL(address, url).href;
+        script.src = new URL(address, base).href;
         script.onload = done;
         script.onerror = failed;
         inner.document.head.append(script);
       });
       inner.importScripts = (...addresses) => addresses.reduce((before, address) => before.then(() => load(address)), Promise.resolve());
-      load(url).then(() => {
+      load(base).then(() => {
         this.deliver = (data) => inner.dispatchEvent(new inner.MessageEvent("message", { data }));
         waiting.forEach(this.deliver);
       });
