@@ -54,7 +54,14 @@ def stop_after(monkeypatch, steps):
 
 
 @pytest.mark.parametrize(
-    "name", ["fastspeech2-small", "conformer-small", "vocos-small", "wav2vec2-pretrain-small", "vits-small"]
+    "name",
+    [
+        "fastspeech2-small",
+        "conformer-small",
+        "vocos-small",
+        pytest.param("wav2vec2-pretrain-small", marks=pytest.mark.slow),
+        pytest.param("vits-small", marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_ends_as_an_unbroken_one_to_the_bit(small_run, small_setup, tmp_path, name, monkeypatch):
     whole = small_run("whole", name=name)

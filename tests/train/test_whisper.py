@@ -167,7 +167,7 @@ def test_texts_are_written_as_asked(bound, public: Path, target_text: str) -> No
     ].startswith("내일")
 
 
-@pytest.mark.parametrize("name", ["whisper-small", "whisper"])
+@pytest.mark.parametrize("name", ["whisper-small", pytest.param("whisper", marks=pytest.mark.slow)])
 def test_a_run_s_model_opens_listens_and_is_trained_on(bound, public: Path, tmp_path: Path, name: str) -> None:
     torch.set_num_threads(1)
     start = (f"start_from={public}", "train.precision=float32") if name == "whisper" else ()
