@@ -38,5 +38,6 @@ def test_a_wave_is_encoded_once_searched_once_and_written_once(walked):
 def test_a_recipe_asks_once_for_the_weights_that_it_starts_from(walked):
     rooms = walked("set_up").rooms
     assert rooms["train"] == {"set_up": 1}
-    assert rooms["pretrained"] == {"load_initial_weights": 1}
+    doors = {door: count for door, count in rooms["pretrained"].items() if "<locals>" not in door}  # no hook is a door
+    assert doors == {"load_initial_weights": 1}
     assert rooms["corpus"] == {"select": 2, "remove_unaligned": 1, "speaker_statistics": 1}  # two splits

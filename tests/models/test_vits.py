@@ -329,7 +329,7 @@ def test_one_speaker_may_have_what_several_are_told_apart_by(tmp_path: Path) -> 
             "two",
             r"not those of a vits: num_encoder_layers = 'two': Input should be a valid integer",
         ),
-        ("model", "n_heads", 3, "not those of a vits: 8 features cannot be split into 3 heads"),
+        ("model", "n_heads", 3, "8 features cannot be split into 3 heads"),
         ("model", "gin_channels", 0, "not those of a vits: 4 speakers need speaker_embedding_size"),
     ],
 )

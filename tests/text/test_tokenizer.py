@@ -131,7 +131,7 @@ def test_what_jamo_cannot_write_is_named() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokenizer.json": b"{"}, "tokenizer.json cannot be read"),
+        ({"tokenizer.json": b"{"}, "tokenizer: not JSON"),
         ({"generation_config.json": b"[]"}, "a JSON object was expected, not list"),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_run_can_start_from_a_saved_model_of_other_speakers(planted_corpus, tm
     sizes = ("model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_heads=1")
     first = bound(planted_corpus, "fastspeech2-small", *sizes, "seed=5")
     model = first.facts.model | {"speakers": 3}
-    facts = first.facts.model_copy(update={"speakers": ("a", "b", "c"), "model": model})
+    facts = first.facts.model_copy(update={"speakers": ("a", "b", "c"), "model": model, "statistics": {}})
     network = first.task.exported_model()
     network.speaker_embedding = torch.nn.Embedding(3, 16)
     save_model(SavedModel(facts, first.symbols, network), tmp_path / "model")

@@ -62,7 +62,7 @@ class DecodingOptions(Config):
     logprob_threshold: float | None = Field(None, le=0)
     compression_ratio_threshold: float | None = Field(None, gt=0)
     no_speech_threshold: float | None = Field(None, ge=0, le=1)
-    min_log_likelihood_ratio: float | None = None
+    min_log_likelihood_ratio: float | None = Field(None, allow_inf_nan=True, ge=-math.inf)
 
     def __init__(self, **values: Any) -> None:
         try:
