@@ -142,11 +142,15 @@ def check_corpus(
     html: Annotated[
         Path | None, typer.Option(help="Also write a page: histograms, and the worst to listen to.")
     ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Also write a clean copy, with a list of what was changed.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
     Example: malsori corpus check recordings/ --listen --html check.html
+    Example: malsori corpus check recordings/ --fix clean/
     """
     from malsori.asr.recognizer import load_aligner
     from malsori.corpus import check
@@ -155,6 +159,7 @@ def check_corpus(
     if html:
         require("matplotlib", "A page")
     require_place(html)
+    require_place(fix, folder=True)
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model is not None else None
     found = check.check_corpus(
@@ -166,6 +171,11 @@ def check_corpus(
         save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    if fix:
+        from malsori.corpus.fix import write_fixed
+
+        changes = write_fixed(found, fix)
+        print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.tsv'}", file=sys.stderr)
     raise typer.Exit(0 if found.can_train else 2)
 
 
