@@ -16,6 +16,7 @@ from malsori.extras import require
 from malsori.files import atomic_file, require_place
 
 if TYPE_CHECKING:
+    from malsori.corpus.check import CheckReport
     from malsori.text.tokenizer import Tokenizer
 
 #: Samples a second of a corpus that voices learn from.
@@ -165,18 +166,23 @@ def check_corpus(
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )
+    print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    _write_beside(found, html, fix)
+    raise typer.Exit(0 if found.can_train else 2)
+
+
+def _write_beside(found: "CheckReport", html: Path | None, fix: Path | None) -> None:
+    """Write the page and the clean copy of a checked corpus, where they are asked for."""
+    from malsori.corpus.fix import write_fixed
+
     if html:
         from malsori.report.check_page import save_check_page
 
         save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
-    print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     if fix:
-        from malsori.corpus.fix import write_fixed
-
         changes = write_fixed(found, fix)
         print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.tsv'}", file=sys.stderr)
-    raise typer.Exit(0 if found.can_train else 2)
 
 
 @corpus_app.command("show")
