@@ -75,8 +75,8 @@ def test_a_clean_copy_is_ready_and_lists_what_was_changed(tmp_path: Path, capsys
     )
     told = capsys.readouterr().err
     assert "clean: a clean copy, 2 changes" in told
-    changes = (tmp_path / "clean" / "changes.tsv").read_text(encoding="utf-8").splitlines()
-    assert changes[1].startswith(f"{len(SENTENCES)}\tleft out\tabsurd speaking rate") and "offset" in changes[2]
+    changes = (tmp_path / "clean" / "changes.md").read_text(encoding="utf-8").splitlines()
+    assert changes[0].startswith(f"- {len(SENTENCES)}: left out (absurd speaking rate") and "offset" in changes[1]
     report = check(tmp_path / "clean")
     assert report.can_train and report.utterances == len(SENTENCES)
     texts = {item.written for item in read_layout(tmp_path / "clean").utterances}

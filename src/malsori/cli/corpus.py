@@ -182,7 +182,7 @@ def _write_beside(found: "CheckReport", html: Path | None, fix: Path | None) -> 
         print(f"{html}: written", file=sys.stderr)
     if fix:
         changes = write_fixed(found, fix)
-        print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.tsv'}", file=sys.stderr)
+        print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.md'}", file=sys.stderr)
 
 
 @corpus_app.command("show")

@@ -19,7 +19,7 @@ from malsori.corpus.ground_truth import safe_name
 from malsori.errors import CorpusError
 from malsori.files import atomic_folder, write_text
 
-_CHANGES = "changes.tsv"
+_CHANGES = "changes.md"  # no table: a reader would take it for one of recordings
 
 
 def write_fixed(report: CheckReport, out: Path) -> list[tuple[str, str, str]]:
@@ -44,7 +44,7 @@ def write_fixed(report: CheckReport, out: Path) -> list[tuple[str, str, str]]:
             said = item.utterance
             rows.append([name, said.written, said.spoken, said.speaker, said.split])
         write_text(partial / "metadata.tsv", _table(rows))
-        write_text(partial / _CHANGES, _table([["id", "change", "reason"], *map(list, changes)]))
+        write_text(partial / _CHANGES, "".join(f"- {name}: {what} ({why})\n" for name, what, why in changes))
     return changes
 
 
