@@ -2,7 +2,7 @@
 
 OUT/ID.wav            16 bits, one channel, at the recording's own rate
 OUT/metadata.tsv      path, text, spoken, speaker, split: what `malsori corpus prepare OUT` reads
-OUT/changes.tsv       id, what was changed, and why; an utterance that is not named is as it was
+OUT/changes.md        for each change its id, what, and why; an utterance that is not named is as it was
 """
 
 import csv
