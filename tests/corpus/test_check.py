@@ -292,7 +292,7 @@ def test_a_text_that_is_not_said_is_found_by_listening(many: Path, tmp_path: Pat
     assert found(report)["text not said"] == ["kim00002"]
     save_check_page(report, tmp_path / "check.html")
     page = (tmp_path / "check.html").read_text(encoding="utf-8")
-    assert "training should not start" in page and page.count("<audio") >= 4 and "커피 한 잔 주세요." in page
+    assert "faults must be corrected first" in page and page.count("<audio") >= 4 and "커피 한 잔 주세요." in page
     assert all(place not in page for place in ("http://", "https://"))
 
 
