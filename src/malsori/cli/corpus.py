@@ -16,6 +16,7 @@ from malsori.extras import require
 from malsori.files import atomic_file, require_place
 
 if TYPE_CHECKING:
+    from malsori.corpus.check import CheckReport
     from malsori.text.tokenizer import Tokenizer
 
 #: Samples a second of a corpus that voices learn from.
@@ -142,11 +143,15 @@ def check_corpus(
     html: Annotated[
         Path | None, typer.Option(help="Also write a page: histograms, and the worst to listen to.")
     ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Also write a clean copy, with a list of what was changed.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
 
     Example: malsori corpus check recordings/ --listen --html check.html
+    Example: malsori corpus check recordings/ --fix clean/
     """
     from malsori.asr.recognizer import load_aligner
     from malsori.corpus import check
@@ -155,18 +160,29 @@ def check_corpus(
     if html:
         require("matplotlib", "A page")
     require_place(html)
+    require_place(fix, folder=True)
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model is not None else None
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, progress=watched
     )
+    print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
+    _write_beside(found, html, fix)
+    raise typer.Exit(0 if found.can_train else 2)
+
+
+def _write_beside(found: "CheckReport", html: Path | None, fix: Path | None) -> None:
+    """Write the page and the clean copy of a checked corpus, where they are asked for."""
+    from malsori.corpus.fix import write_fixed
+
     if html:
         from malsori.report.check_page import save_check_page
 
         save_check_page(found, html)
         print(f"{html}: written", file=sys.stderr)
-    print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
-    raise typer.Exit(0 if found.can_train else 2)
+    if fix:
+        changes = write_fixed(found, fix)
+        print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.md'}", file=sys.stderr)
 
 
 @corpus_app.command("show")

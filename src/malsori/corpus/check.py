@@ -23,7 +23,9 @@ from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 from malsori.corpus import folder
 from malsori.corpus.audio_quality import measure_audio_quality, text_fit
-from malsori.corpus.check_rules import CHECKS, CheckLimits, UtteranceStats
+from malsori.corpus.check_rules import CHECKS as RULES
+from malsori.corpus.check_rules import CheckLimits, UtteranceStats
+from malsori.corpus.check_whole import WHOLE_CHECKS
 from malsori.corpus.ground_truth import reading, usable_wave
 from malsori.corpus.layouts import read_layout
 from malsori.corpus.pool import run_in_order
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from malsori.pretrained.folder import SavedModel
 
 logger = logging.getLogger(__name__)
+
+#: All checks, of utterances and of the whole.
+CHECKS = RULES | WHOLE_CHECKS
 
 #: From the gravest on.
 SEVERITIES = ("fault", "warning", "note")

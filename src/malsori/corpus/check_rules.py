@@ -29,6 +29,7 @@ class CheckLimits(Config):
     syllables_per_second: float = 12.0  # the fastest Korean; broadcast speech has 7
     recognizer_frame_seconds: float = FRAME_STRIDE * RECOGNITION_AUDIO.frame_seconds
     long_seconds: float = 30.0  # Whisper's window
+    recipe_seconds: float = 20.0  # what most recipes leave out beyond (data.max_seconds)
     max_tokens: int = 448  # what its decoder has positions for
     min_fit: float = -4.5  # of text and sound, nats a phoneme
     fit_below_median: float = 2.5  # the same, beside the corpus's own: clear speech is held to more

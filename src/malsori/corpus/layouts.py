@@ -208,7 +208,7 @@ def _with_splits(source: Path, utterances: list[Utterance]) -> tuple[list[Uttera
     """Return utterances with their split: from splits/*.txt where there, else the source's, else by the text's hash."""
     listed = _listed_splits(source)
     if not listed and len({item.split for item in utterances} - {""}) > 1:
-        return [replace(item, split=item.split or "train") for item in utterances], []
+        return _with_dev([replace(item, split=item.split or "train") for item in utterances]), []
     if not listed:
         by_text = split_by_text({text_key(item.spoken) for item in utterances})
         return [replace(item, split=by_text[text_key(item.spoken)]) for item in utterances], []
@@ -217,7 +217,19 @@ def _with_splits(source: Path, utterances: list[Utterance]) -> tuple[list[Uttera
     placed = [replace(item, split=listed.get(item.id, rest) or "") for item in utterances]
     missing = "splits/ lists it nowhere; add it to a file there"
     refused = [Refusal(item.id, "in no split", f"{item.audio_path}: {missing}") for item in placed if not item.split]
-    return [item for item in placed if item.split], refused
+    return _with_dev([item for item in placed if item.split]), refused
+
+
+def _with_dev(utterances: list[Utterance]) -> list[Utterance]:
+    """Return utterances with a dev split: some of train's texts where there is none, as training chooses by it."""
+    texts = {text_key(item.spoken) for item in utterances if item.split == "train"}
+    if len(texts) < 2 or any(item.split == "dev" for item in utterances):
+        return utterances
+    held = {text for text, split in split_by_text(texts).items() if split == "dev"} or {min(texts)}
+    return [
+        replace(item, split="dev") if item.split == "train" and text_key(item.spoken) in held else item
+        for item in utterances
+    ]
 
 
 def _listed_splits(source: Path) -> dict[str, str]:
