@@ -14,9 +14,9 @@ from malsori.corpus.folder import Corpus, load_corpus
 from malsori.errors import CorpusError, MissingExtraError, OptionError, TextError
 from malsori.evaluation.corpus import evaluate
 from malsori.evaluation.page import save_evaluation
-from malsori.evaluation.texts import read_grouped_texts
+from malsori.evaluation.texts import GroupedText, evaluate_texts, read_grouped_texts
 from malsori.text.frontend import Frontend
-from malsori.tts.voice import load_voice
+from malsori.tts.voice import Voice, load_voice
 
 HARD = Path(__file__).parent / "data" / "hard.txt"
 TEXTS = {
@@ -149,6 +149,15 @@ def test_texts_without_recordings_are_measured_by_group(corpus, tmp_path, capsys
     assert found["utterances"] == 3 and {"cer_no_space, 짧은 글", "cer_no_space, 수"} <= set(found["measures"])
     assert 0 <= found["measures"]["mismatched_texts"]["value"] <= 1
     assert [row["id"] for row in found["rows"]] == ["001 짧은 글", "002 짧은 글", "003 수"]
+
+
+def test_a_voice_that_says_another_text_is_found(corpus, monkeypatch):
+    say = Voice.say
+    monkeypatch.setattr(
+        Voice, "say", lambda voice, text, *more: say(voice, "어머니께서 시장에 가셔서 사과를 사 오셨다.", *more)
+    )
+    texts = [GroupedText("오늘은 아침에 도서관에서 책을 빌렸어요.")]
+    assert evaluate_texts("fastspeech2-ko", texts, "conformer-ko").measures["mismatched_texts"].value == 1.0
 
 
 @pytest.mark.parametrize(

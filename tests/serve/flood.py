@@ -23,7 +23,7 @@ from hypothesis.errors import Unsatisfiable
 from .test_decoding import HOSTILE, sound
 
 #: What an answer never holds: where the server lies, how its code runs, what lies on its disk.
-SECRETS = re.compile(r"Traceback|\.py\b|site-packages|/dev/fd|root:x:|/home/|/work/|/tmp/")
+SECRETS = re.compile(r"Traceback|\.py\b|site-packages|/dev/fd|root:x:|/home/|/tmp/")
 #: A mark that one request has and no other.
 MARK = re.compile(r"표(\d+)표")
 SECONDS = 120.0  # that an answer may take before it counts as a hang; the machine may be busy

@@ -1,7 +1,7 @@
 """How a voice says texts of which there is no recording: hard ones, in groups.
 
-Each text is said, transcribed by a recognizer and aligned with its sound: where text and sound do not belong together
-(`alignment.mismatch`), a word may be missing or said twice.
+Each text is said, transcribed by a recognizer and aligned with its sound. `alignment.mismatch` finds where the two do
+not belong together: another text always, a dropped word about every other time, a single word said twice hardly ever.
 """
 
 import time
