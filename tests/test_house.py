@@ -64,7 +64,7 @@ ROOMS = {
     "serve": (20, 1540),
     "studio": (9, 450),
     "text": (30, 2760),
-    "train": (22, 2380),
+    "train": (23, 2440),
     "tts": (11, 820),
 }
 MAX_FILE_LINES = 400

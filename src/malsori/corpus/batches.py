@@ -114,10 +114,15 @@ class Collator(Protocol):
 
 @dataclass(frozen=True)
 class SegmentCollator:
-    """One random piece of each utterance, with the mel measured on the piece's own surroundings."""
+    """One random piece of each utterance, with the mel measured on the piece's own surroundings.
+
+    Attributes: predicted: id → a voice's mel, which takes the place of the recording's in this share of the pieces.
+    """
 
     audio: AudioConfig
     frames: int
+    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    share: float = 1.0
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> SegmentBatch:
         """Return pieces of equal length; a shorter utterance is padded with silence."""
@@ -126,6 +131,8 @@ class SegmentCollator:
         floor = self.audio.silence
         for example in examples:
             mel = example.truth["mel"]
+            if self.predicted and (self.share == 1.0 or random.random() < self.share):
+                mel = self.predicted[example.id]
             start = int(random.integers(0, max(1, len(mel) - self.frames + 1)))
             piece, wave = mel[start : start + self.frames], example.wave[start * hop : (start + self.frames) * hop]
             missing = self.frames - len(piece)

@@ -20,7 +20,6 @@ import numpy as np
 
 from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import load_audio
-from malsori.corpus.batches import Example, SpeakCollator, on_device
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, OptionError
 from malsori.evaluation.results import (
@@ -42,7 +41,7 @@ from malsori.pretrained.hub import load_saved
 from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
 from malsori.text.userwords import LexiconSource, user_lexicon
-from malsori.tts.acoustic import FastSpeech2Adapter
+from malsori.train.predicted_mels import mel_predictor
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import Vocoder
 from malsori.tts.vocoders import NetworkVocoder
@@ -50,8 +49,6 @@ from malsori.tts.voice import Voice, load_voice
 
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
 _OF_RECORDINGS = "recordings_"
-#: What a voice can take from the recording in place of its own prediction.
-GIVEN = ("durations", "pitch", "energy")
 
 
 def evaluate(
@@ -124,28 +121,10 @@ def _said(voice: Voice) -> Callable[[Any], np.ndarray]:
 
 
 def _said_given(voice: Voice, corpus: Corpus, given: Sequence[str]) -> Callable[[Any], np.ndarray]:
-    """Return what says a cut's phonemes with parts of its recording. Raises: OptionError as `evaluate`."""
-    from malsori.models.fastspeech2 import VarianceTargets
-
-    if wrong := [name for name in given if name not in GIVEN]:
-        raise OptionError(f"given: '{wrong[0]}' is none of {', '.join(GIVEN)}")
-    if "pitch" in given and "durations" not in given:
-        raise OptionError("given: pitch comes a frame; give durations too")
-    acoustic, vocoder = voice.acoustic, voice.vocoder
-    if not isinstance(acoustic, FastSpeech2Adapter) or vocoder is None:
-        raise OptionError(f"given: a {acoustic.facts.system} takes nothing of a recording; a fastspeech2 does")
-    collate = SpeakCollator(voice.speakers, acoustic.facts.statistics)
-
-    def say(cut: Any) -> np.ndarray:
-        truth = corpus.ground_truth(cut)
-        if "durations" not in truth:
-            raise CorpusError(f"{corpus.path}: {cut.id} has no durations; prepare the corpus with them")
-        example = Example(cut.id, cut.supervisions[0].speaker, np.zeros(0, dtype=np.float32), truth)
-        batch = on_device(collate([example], np.random.default_rng(0)), acoustic.runtime.device)
-        targets = VarianceTargets(**{name: getattr(batch, name) for name in given})
-        return vocoder.vocode(acoustic.synthesize_given(batch.token_ids, batch.speaker_ids, targets))
-
-    return say
+    """Return what says a cut's phonemes with parts of its recording. Raises: OptionError as `mel_predictor`."""
+    predict, vocoder = mel_predictor(voice.acoustic, corpus, given), voice.vocoder
+    assert vocoder is not None, "an acoustic model has a vocoder"
+    return lambda cut: vocoder.vocode(predict(cut))
 
 
 def _copy_synthesis(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndarray]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
 from malsori.config import AudioConfig
-from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator
+from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator, remove_unaligned
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
 from malsori.losses.adversarial import (
@@ -19,27 +20,45 @@ from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
+from malsori.train.predicted_mels import predicted_mels
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, require_same_audio, select_splits
 from malsori.train.systems import build_task
 from malsori.train.tasks import Turn, frozen
 
 
-class VocosRecipe(Recipe):
-    """A recipe with a Vocos generator and its discriminators; adversarial = false leaves these out."""
+class VocoderRecipe(Recipe):
+    """What a vocoder's recipe has.
+
+    adversarial: train against discriminators; false leaves these out.
+    mels_from: a FastSpeech 2 whose predicted mels, with the recordings' durations, pitch and energy, are learnt from;
+        the recordings' own mels when empty.
+    predicted_share: of the pieces, how many have its mel; the others have the recording's.
+    """
 
     adversarial: bool = True
+    mels_from: str = ""
+    predicted_share: float = Field(1.0, gt=0, le=1)
     audio: AudioConfig = AudioConfig()
+
+    @model_validator(mode="after")
+    def _share_of_something(self) -> "VocoderRecipe":
+        if self.predicted_share < 1 and not self.mels_from:
+            raise ValueError(f"predicted_share = {self.predicted_share:g} without mels_from: name the voice too")
+        return self
+
+
+class VocosRecipe(VocoderRecipe):
+    """A recipe with a Vocos generator and its discriminators."""
+
     model: VocosConfig = VocosConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     multi_resolution_discriminator: MultiResolutionDiscriminatorConfig = MultiResolutionDiscriminatorConfig()
 
 
-class HifiganRecipe(Recipe):
-    """A recipe with a HiFi-GAN generator and its discriminators; adversarial = false leaves these out."""
+class HifiganRecipe(VocoderRecipe):
+    """A recipe with a HiFi-GAN generator and its discriminators."""
 
-    adversarial: bool = True
-    audio: AudioConfig = AudioConfig()
     model: HifiganConfig = HifiganConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
@@ -155,17 +174,23 @@ def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Trainin
     if recipe.model.samples_per_frame != recipe.audio.hop_samples:
         made, wanted = recipe.model.samples_per_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
-    collator = SegmentCollator(recipe.audio, recipe.data.segment_frames)
-    collators: dict[str, Collator] = {"train": collator, "dev": collator}
+    cuts = select_splits(recipe, corpus)
+    skipped = remove_unaligned(corpus, cuts) if recipe.mels_from else {}
+    predicted = predicted_mels(recipe.mels_from, cuts, corpus) if recipe.mels_from else {}
+    collators: dict[str, Collator] = {
+        split: SegmentCollator(recipe.audio, recipe.data.segment_frames, predicted, share)
+        for split, share in (("train", recipe.predicted_share), ("dev", 1.0))
+    }
     facts = model_facts(recipe, recipe.model.model_dump(), corpus)
     return TrainingSetup(
         recipe=recipe,
         corpus=corpus,
         task=build_task(recipe),
-        cuts=select_splits(recipe, corpus),
+        cuts=cuts,
         collators=collators,
         by_seconds=False,
         facts=facts,
+        skipped=skipped,
     )
 
 
