@@ -18,6 +18,9 @@ GPT-5\t지피티 파이브
 주상복합\t주상 복합
 물고기\t물고기
 잠자리\t[잠짜리]
+카톡\t[까톡]
+체크아웃\t체카웃
+디카\t디지털카메라
 LLM\t[엘레렘]\t우리말
 """
 
@@ -41,6 +44,9 @@ def frontend(tmp_path_factory: pytest.TempPathFactory) -> Frontend:
         ("주상복합에서는 주상복합이다 주상복합형", "주상 복합에서는 주상 복합이다 주상복합형", None),
         ("물고기", "물고기", "물고기"),  # before the lexicon that comes with malsori
         ("고추 잠자리가", "고추 잠자리가", "고추 잠짜리가"),
+        ("카톡하는데", "카톡하는데", "까토카는데"),  # before what makes a verb of it
+        ("체크아웃하셔도 체크아웃됐다", "체카웃하셔도 체카웃됐다", None),
+        ("디카로 디카시의", "디지털카메라로 디카시의", None),
         ("LLM이", "엘레렘이", "엘레레미"),  # at its end a fixed reading meets its neighbor by the rules
     ],
 )
@@ -97,6 +103,13 @@ def test_a_lexicon_goes_through_plain_values_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "mine.tsv"
     path.write_text(ROWS, encoding="utf-8")
     words = user_lexicon(path)
-    assert lexicon_of_rows(words.as_rows(), "a model") == words and len(words.words) == 9
+    assert lexicon_of_rows(words.as_rows(), "a model") == words and len(words.words) == 12
     with pytest.raises(TextError, match=r"a model: lexicon row 1"):
         lexicon_of_rows([["AI", "ai"]], "a model")
+
+
+def test_the_analyzer_does_not_part_a_users_word() -> None:
+    words = lexicon_of_rows([["체크아웃", "체크가웃"]], "here")
+    frontend = Frontend(words)
+    said = {"체크아웃하셔도": "체크가우타셔도", "체크아웃이": "체크가우시", "체크아웃": "체크가욷"}
+    assert {text: frontend.read(text).pronounced for text in said} == said

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from malsori.text.tables import table
-from malsori.text.userwords import UserLexicon
+from malsori.text.userwords import UserLexicon, word_pattern
 
 #: Characters before a homograph that may tell it apart.
 _CONTEXT = 60
@@ -35,12 +35,17 @@ class LexiconEntry:
 
 @dataclass(frozen=True)
 class Match:
-    """An entry found in a text, from one offset to another; `certain` if what stands around it says so."""
+    """An entry found in a text, from one offset to another.
+
+    certain: what stands around it says that it is meant.
+    standing: it is a user's, and stands as a word, wherever the analyzer cuts.
+    """
 
     start: int
     end: int
     entry: LexiconEntry
     certain: bool = False
+    standing: bool = False
 
 
 class Lexicon:
@@ -55,6 +60,8 @@ class Lexicon:
         for own in user.respelled:  # before all others
             self._homographs.pop(own.written, None)
             self._entries[own.written] = LexiconEntry(own.written, own.spoken, own.article or "사전", own.fixed)
+        standing = sorted((own.written for own in user.respelled), key=lambda word: -len(word))
+        self._standing = re.compile("|".join(map(word_pattern, standing))) if standing else None
         self._lengths: dict[str, list[int]] = {}
         for word in {*self._entries, *self._homographs}:
             lengths = self._lengths.setdefault(word[0], [])
@@ -84,12 +91,21 @@ class Lexicon:
         """
         matches = []
         position = 0
+        own = {match.start(): match for match in self._standing.finditer(text)} if self._standing else {}
         while position < len(text):
-            found = self._at(text, position, ends) if position in starts and text[position] in self._lengths else None
+            if position in own:
+                found: Match | None = self._own(own[position])
+            else:
+                looked_for = position in starts and text[position] in self._lengths
+                found = self._at(text, position, ends) if looked_for else None
             if found:
                 matches.append(found)
             position = found.end if found else position + 1
         return matches
+
+    def _own(self, found: re.Match[str]) -> Match:
+        """Return a user's word that stands in a text."""
+        return Match(*found.span(), self._entries[found[0]], certain=True, standing=True)
 
     def _at(self, text: str, start: int, ends: Container[int]) -> Match | None:
         """Return the longest entry that begins at an offset."""

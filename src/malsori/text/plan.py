@@ -168,7 +168,7 @@ def _stands(match: Match, starts: Container[int], ends: Container[int], inside: 
     or Sino-Korean in ㄹ, which tenses wherever it is cut, or the syllable is known to be joined to such words (친권자,
     범함수). Loan words are never meant there (마다가스카르).
     """
-    if match.start in starts and match.end in ends:
+    if match.standing or (match.start in starts and match.end in ends):
         return True
     noun = inside[match.end if match.start in starts else match.start]
     if match.start < noun.start or match.end > noun.end or match.entry.article == LOAN:

@@ -152,7 +152,11 @@ def _read(path: Path) -> Iterable[UserWord]:
 
 
 def word_pattern(written: str) -> str:
-    """Return the pattern of a text where it stands as a word: letters are not parted, Hangul words take particles."""
+    """Return the pattern of a text where it stands as a word.
+
+    Letters are not parted; a Hangul word begins its eojeol and takes particles, and of two syllables or more the
+    suffixes that make a verb of it.
+    """
     before = after = ""
     first, last = written[0], written[-1]
     if is_syllable(first):
@@ -162,7 +166,8 @@ def word_pattern(written: str) -> str:
     elif first.isdigit():
         before = r"(?<!\d)(?<!\d[.,])"
     if is_syllable(last):
-        after = rf"(?={choice('particles')}{{0,2}}(?![가-힣]))"
+        verbal = f"|{choice('verbal_suffixes')}" if len(written) > 1 else ""
+        after = rf"(?={choice('particles')}{{0,2}}(?![가-힣]){verbal})"
     elif last.isalpha():
         after = r"(?![^\W\d_가-힣])"
     elif last.isdigit():
