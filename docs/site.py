@@ -63,10 +63,12 @@ _ONLY_ENGLISH = "> 이 쪽은 영어로만 있습니다.\n\n"
 _OTHER = {"ko": "English", "en": "한국어"}
 _LESSONS = {
     "ko": "# 배우기\n\n음성 모델이 무엇으로, 어떻게 배우는지 열네 번의 수업에 담았습니다. 숫자는 모두 말소리의 코드가 "
-    "계산하고, 만질 수 있는 장난감이 다섯 있습니다. 터미널에서는 `malsori learn`, 한 쪽짜리 파일로는 "
+    "계산하고, 만질 수 있는 장난감이 다섯 있습니다. 터미널에서는 `malsori learn`, 브라우저에서는 "
+    "`malsori studio`의 배우기 탭, 한 쪽짜리 파일로는 "
     "`malsori learn ctc -o ctc.html`.\n",
     "en": "# Lessons\n\nFourteen lessons on what speech models learn by. Every number is computed by malsori's code, "
-    "and there are five toys to touch. In the terminal: `malsori learn`; as a page: "
+    "and there are five toys to touch. In the terminal: `malsori learn`; in a browser: "
+    "the tab Learn of `malsori studio`; as a page: "
     "`malsori learn ctc --language en -o ctc.html`.\n",
 }
 
@@ -81,7 +83,8 @@ def stage(out: Path, lessons: bool = True) -> None:
             if (ROOT / "docs" / name).is_dir():
                 shutil.copytree(ROOT / "docs" / name, folder / name)
         (folder / "assets" / "site.css").write_text(_style(), encoding="utf-8")
-        shutil.copy(ROOT / "docs" / "frame-worker.js", folder / "assets")
+        for name in ("frame-worker.js", "scroll.js"):
+            shutil.copy(ROOT / "docs" / name, folder / "assets")
         for name in page_names():
             _write(folder, "index.md" if name == "start" else f"{name}.md", page(name, language), language)
         for source, name in FROM_ROOT.items():
@@ -158,8 +161,8 @@ def _lessons(folder: Path, language: str, whole: bool) -> None:
     (folder / "learn" / "assets").mkdir(parents=True)
     rows = []
     for lesson in lessons():
-        title, _, rest = lesson.source(language).partition("\n")
-        rows.append(f"- [{title.removeprefix('# ')}]({lesson.name}.md): {rest.strip().splitlines()[0]}")
+        title, rest = lesson.title(language), lesson.source(language).partition("\n")[2]
+        rows.append(f"- [{title}]({lesson.name}.md): {rest.strip().splitlines()[0]}")
         if whole:
             made = article(lesson, language, inline=False, assets="assets/")
             for name, content in made.files.items():
@@ -168,7 +171,7 @@ def _lessons(folder: Path, language: str, whole: bool) -> None:
             text = f"# {made.title}\n\n{re.sub(chr(10) + '{2,}', chr(10), body)}\n"
         else:
             words = re.sub(r"^!?\[[^\]]*\]\((?:picture|toy|sound:[\w-]+)\)$", "", rest, flags=re.MULTILINE)
-            text = f"{title}\n\n{html.escape(words)}\n"
+            text = f"# {title}\n\n{html.escape(words)}\n"
         _write(folder, f"learn/{lesson.name}.md", text, language)
     _write(folder, "learn/index.md", "\n".join([_LESSONS[language], *rows]) + "\n", language)
 

@@ -207,16 +207,59 @@ def test_runs_show_their_curves_and_warnings(visitor):
     visitor.photograph("runs")
 
 
+def test_a_lesson_opens_its_toy_is_driven_and_its_question_answered(visitor):
+    panel = visitor.tab("lessons")
+    panel.get_by_label("수업").select_option("gan")
+    panel.get_by_role("button", name="펼치기").click()
+    result = finished(panel)
+    value = result.locator("[data-value=judge]")
+    assert value.inner_text() == "1.000"
+    result.get_by_role("button", name="판별기 차례").click()
+    assert float(value.inner_text()) < 1
+    assert result.locator("figure img").first.evaluate("image => image.naturalWidth") > 500
+    result.get_by_label("답").fill("0.5")
+    visitor.page.keyboard.press("Enter")
+    assert result.locator("form.question output").inner_text() == "맞습니다!"
+    visitor.photograph("lessons")
+    visitor.page.set_viewport_size({"width": 390, "height": 900})
+    assert not visitor.too_wide()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_lesson_opens_in_turn_under_the_policy(browser, studio, width, language):
+    visitor = Visitor(browser, studio.url, width=width, language=language)
+    try:
+        panel = visitor.tab("lessons")
+        panel.locator("form button").first.click()
+        names = panel.locator("option").evaluate_all("options => options.map(option => option.value)")
+        for number, name in enumerate(names):
+            panel.locator(f"[data-lesson={name}]").wait_for(timeout=3 * WAIT)
+            assert panel.locator("[name=name]").input_value() == name and not visitor.too_wide()
+            if panel.locator(".toy").count():
+                panel.locator(".toy canvas").first.wait_for()
+            assert panel.locator("audio").evaluate_all("sounds => sounds.every(sound => !sound.error)")
+            visitor.photograph(f"lesson-{language}-{number}-{name}")
+            visitor.page.set_viewport_size({"width": width, "height": 900})
+            if name != names[-1]:
+                panel.locator("[data-next]").press("Enter")
+        assert panel.locator("[data-next]").count() == 0 and not visitor.faults
+        assert {urlsplit(url).hostname for url in visitor.asked if url.startswith("http")} == {"127.0.0.1"}
+    finally:
+        visitor.context.close()
+
+
 @pytest.mark.slow
 def test_the_keyboard_alone_gets_through_the_tabs_and_sends_a_form(visitor):
     page = visitor.page
     page.locator("#tab-speak").focus()
-    for name in ("listen", "measure", "align", "losses", "runs", "speak"):
+    for name in ("listen", "measure", "align", "losses", "runs", "lessons", "speak"):
         page.keyboard.press("ArrowRight")
         assert page.locator(f"#tab-{name}").get_attribute("aria-selected") == "true"
         assert page.locator(f"#{name}").is_visible() and urlsplit(page.url).fragment == name
     page.keyboard.press("End")
-    assert page.locator("#runs").is_visible()
+    assert page.locator("#lessons").is_visible()
     page.keyboard.press("Home")
     page.keyboard.press("Tab")
     page.keyboard.press("ControlOrMeta+A")
@@ -231,7 +274,7 @@ def test_the_keyboard_alone_gets_through_the_tabs_and_sends_a_form(visitor):
 def test_a_phone_shows_every_tab_without_scrolling_sideways_in_either_language(browser, studio, language):
     visitor = Visitor(browser, studio.url, width=390, language=language)
     try:
-        for name in ("speak", "listen", "measure", "align", "losses", "runs"):
+        for name in ("speak", "listen", "measure", "align", "losses", "runs", "lessons"):
             panel = visitor.tab(name)
             assert panel.is_visible() and not visitor.too_wide()
             boxes = [button.bounding_box() for button in panel.get_by_role("button").all()]

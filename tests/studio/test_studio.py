@@ -24,7 +24,7 @@ from malsori.train.checkpoint import checkpoint_steps, model_at
 from ..serve.tiny import tiny_models
 
 PAGES = resources.files("malsori.studio") / "pages"
-TABS = {"speak", "listen", "measure", "align", "losses", "runs"}
+TABS = {"speak", "listen", "measure", "align", "losses", "runs", "lessons"}
 
 
 def templates() -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_the_page_and_all_it_is_made_of_come_from_the_server_under_a_policy_that
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "http" not in policy
         linked = re.findall(r'(?:src|href)="([^"#?]+)"', page.text)
-        assert len(linked) == 3
+        assert len(linked) == 4
         for name in (*linked, "assets/NanumGothic.ttf"):
             found = http.get(f"/studio/{name}")
             assert found.status_code == 200
@@ -60,6 +60,19 @@ def test_the_page_and_all_it_is_made_of_come_from_the_server_under_a_policy_that
         assert http.get("/studio/assets/render.py").status_code == 404
         assert ">Speak<" in http.get("/studio/", headers={"Accept-Language": "en-US"}).text
         assert ">Speak<" in http.get("/studio/?lang=en").text
+
+
+def test_a_lesson_has_its_files_beside_it_and_no_script_that_the_policy_would_refuse(studio):
+    with studio.http() as http:
+        answer = http.post("/studio/lessons?lang=en", data={"name": "gan"})
+        assert answer.status_code == 200 and "<h2 data-lesson=" in answer.text and 'data-next="ctc"' in answer.text
+        scripts = re.findall(r"<script([^>]*)>(.*?)</script>", answer.text, flags=re.DOTALL)
+        assert len(scripts) == 3 and all("src=" in attributes and not code for attributes, code in scripts)
+        for source in re.findall(r'src="([^"]+)"', answer.text):
+            assert http.get(f"/studio/{source}").status_code == 200
+        assert http.get("/studio/lessons/en/gan/gan.en.png").content.startswith(b"\x89PNG")
+        for wrong in ("en/gan/ctc.js", "fr/gan/gan.js", "en/ganz/gan.js", "en/gan/..%2fctc%2fctc.js"):
+            assert http.get(f"/studio/lessons/{wrong}").status_code == 404
 
 
 def test_a_server_that_was_not_told_to_serves_no_studio():
@@ -79,6 +92,7 @@ def test_a_server_that_was_not_told_to_serves_no_studio():
         ("samples", {"name": "vocos", "text": "네."}, 400),
         ("score", {"reference": "가\n나", "hypothesis": "가"}, 400),
         ("listen", {"model": "conformer-ko"}, 400),
+        ("lessons", {"name": "../ctc"}, 404),
     ],
     ids=str,
 )

@@ -59,8 +59,7 @@ def _list(language: Literal["ko", "en"]) -> None:
     from malsori.learn.catalog import lessons
 
     for lesson in lessons():
-        title = lesson.source(language).partition("\n")[0].removeprefix("# ")
-        print(f"{lesson.name:14} {title}")
+        print(f"{lesson.name:14} {lesson.title(language)}")
 
 
 def _write(lesson: "Lesson", language: Literal["ko", "en"], out: Path) -> None:

@@ -40,7 +40,7 @@ def serve() -> None:
 
 @app.command("studio", cls=_SettingsCommand)
 def studio() -> None:
-    """Serve the studio to a browser: speak, listen, measure, align, losses and runs, every step of each.
+    """Serve the studio to a browser: speak, listen, measure, align, losses, runs, and the lessons.
 
     It is the server of 'malsori serve' with --studio, and takes its options. Nothing leaves the machine.
 

@@ -99,6 +99,10 @@ class Lesson:
         """Return the text as it was written, numbers by their names."""
         return files("malsori.learn").joinpath("lessons", f"{self.name}.{language}.md").read_text(encoding="utf-8")
 
+    def title(self, language: Language) -> str:
+        """Return the title as plain text; no number is computed for it."""
+        return self.source(language).partition("\n")[0].removeprefix("# ")
+
     def read(self, language: Language = "ko") -> LessonText:
         """Return the text with its numbers. Raises: KeyError for a number that the code does not compute."""
         text = _NUMBER.sub(lambda match: self.numbers[match[1]], self.source(language))

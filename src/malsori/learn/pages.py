@@ -10,9 +10,9 @@ from malsori.learn.lesson import Language, Lesson, LessonPart, toy_script
 
 #: Style of what lessons show, in a page of their own and in the documentation.
 STYLE = """
-.toy, .question { border: 1px solid #9aa5b1; border-radius: .5rem; padding: .8rem 1rem; margin: 1rem 0 }
+.toy, div.question { border: 1px solid #9aa5b1; border-radius: .5rem; padding: .8rem 1rem; margin: 1rem 0 }
 .toy canvas { display: block; border-radius: .3rem; background: #fff; cursor: crosshair }
-.toy button, .question button { font: inherit; padding: .35rem .8rem; margin: .15rem 0; border: 1px solid #52606d;
+.toy button, .question button { font: inherit; padding: .35rem .8rem; margin: .3rem 0; border: 1px solid #52606d;
   border-radius: .4rem; background: #eef2f6; color: #1d2733; cursor: pointer }
 .toy button:focus-visible, .toy canvas:focus-visible, .question input:focus-visible { outline: 3px solid #d55e00 }
 .toy select, .question input { font: inherit; padding: .3rem; border: 1px solid #52606d; border-radius: .3rem;
@@ -95,7 +95,9 @@ def to_html(markdown: str) -> str:
     from markdown_it import MarkdownIt  # comes with rich
 
     text: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    return text.replace("<pre>", '<pre tabindex="0">')
+    return text.replace("<pre>", '<pre tabindex="0">').replace(
+        "<table>", '<table tabindex="0">'
+    )  # may have to be scrolled
 
 
 def _piece(lesson: Lesson, part: LessonPart, language: Language, made: Article, assets: str | None) -> str:
@@ -116,16 +118,15 @@ def _piece(lesson: Lesson, part: LessonPart, language: Language, made: Article, 
 
 def _toy(lesson: Lesson, part: LessonPart, language: Language, made: Article, assets: str | None) -> str:
     data = json.dumps(lesson.toy_data(), ensure_ascii=False, separators=(",", ":")) if lesson.toy_data else "{}"
-    data = "var malsoriData = " + data.replace("</", "<\\/") + ";"
+    data = f'malsoriBoard.begin("{lesson.toy}", ' + data.replace("</", "<\\/") + ");"
     scripts = {
         "board.js": toy_script("board"),
         f"{lesson.toy}.js": toy_script(lesson.toy),
         f"{lesson.name}-data.js": data,
     }
     loads = "".join(_script(made, name, content, assets) for name, content in scripts.items())
-    start = f'malsoriToys.{lesson.toy}.mount(document.getElementById("toy"), malsoriData, "{language}");'
     caption = f"<p><strong>{html.escape(part.text)}</strong></p><noscript>{_WORDS[language]['script']}</noscript>"
-    return f'<div class="toy" id="toy">{caption}</div>\n{loads}<script>{start}</script>'
+    return f'<div class="toy" data-toy="{lesson.toy}">{caption}</div>\n{loads}'
 
 
 def _question(lesson: Lesson, question: str, explanation: str, language: Language) -> str:

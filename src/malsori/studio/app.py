@@ -7,19 +7,21 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from malsori.learn.catalog import lessons as all_lessons
+from malsori.learn.pages import STYLE
 from malsori.report.diagram import drawable_systems
 from malsori.report.fonts import korean_font_file
 from malsori.serve.errors import HttpError
 from malsori.serve.state import Server
-from malsori.studio import align, listen, losses, measure, runs, speak
-from malsori.studio.render import answer
+from malsori.studio import align, lessons, listen, losses, measure, runs, speak
+from malsori.studio.render import answer, language_of
 
 router = APIRouter(prefix="/studio", include_in_schema=False)
-for _part in (speak, listen, measure, align, losses, runs):
+for _part in (speak, listen, measure, align, losses, runs, lessons):
     router.include_router(_part.router)
 
 #: The tools, in the order of the tabs.
-TABS = ("speak", "listen", "measure", "align", "losses", "runs")
+TABS = ("speak", "listen", "measure", "align", "losses", "runs", "lessons")
 _ASSETS = ("studio.css", "studio.js", "icon.svg")
 _FONTS = ("NanumGothic.ttf", "NanumGothicBold.ttf")
 
@@ -32,7 +34,7 @@ async def to_the_page(request: Request) -> Response:
 
 @router.get("/")
 async def page(request: Request, server: Server) -> Response:
-    """Return the page with its six tabs."""
+    """Return the page with its seven tabs."""
     served = server.models.served.values()
     values = {
         "tabs": TABS,
@@ -42,6 +44,7 @@ async def page(request: Request, server: Server) -> Response:
         "systems": drawable_systems(),
         "runs": [*runs.runs_of(server.settings)],
         "speaking_runs": [name for name, run in runs.runs_of(server.settings).items() if runs.speaks(run)],
+        "titles": {lesson.name: lesson.title(language_of(request)) for lesson in all_lessons()},
         "max_characters": server.settings.max_characters,
     }
     return answer(request, "page.html", **values)
@@ -52,6 +55,8 @@ async def asset(name: str) -> Response:
     """Return the page's style, script, icon and font: all from here, nothing from elsewhere."""
     if name in _FONTS:
         return FileResponse(korean_font_file(name), headers={"Cache-Control": "max-age=86400"})
+    if name == "lesson.css":
+        return Response(STYLE, media_type="text/css", headers={"Cache-Control": "no-cache"})
     if name not in _ASSETS:
         raise HttpError(404, f"no file '{name}' in the studio")
     content = (resources.files("malsori.studio") / "assets" / name).read_bytes()

@@ -30,7 +30,7 @@ POLICY = (
 #: Longer sounds are drawn so far.
 DRAWN_SECONDS = 20.0
 
-_drawing = threading.Lock()  # matplotlib keeps fonts and settings for the whole process
+drawing = threading.Lock()  # matplotlib keeps fonts and settings for the whole process
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("malsori.studio", "pages"),
     autoescape=True,
@@ -56,7 +56,7 @@ def answer(request: Request, template: str, **values: object) -> HTMLResponse:
 
 def draw(make: "Callable[[], Figure]", description: str) -> str:
     """Return a figure as a picture in a page; one is drawn at a time."""
-    with _drawing:
+    with drawing:
         return picture(as_png(make()), description)
 
 

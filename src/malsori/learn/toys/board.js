@@ -210,6 +210,14 @@
     return { list, show(values) { for (const [key, cell] of cells) if (key in values) cell.textContent = values[key]; } };
   }
 
+  /** Put a toy into its place on the page, in the language of what is around it. */
+  function begin(toy, data) {
+    const place = document.querySelector(`.toy[data-toy=${toy}]:not([data-begun])`);
+    if (!place) return; // the page has gone on to another lesson
+    place.dataset.begun = "";
+    malsoriToys[toy].mount(place, data, place.closest("[lang]").lang);
+  }
+
   /** Let every question of the page be answered. */
   function questions() {
     for (const form of document.querySelectorAll("form.question")) {
@@ -229,5 +237,5 @@
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", questions);
     else questions();
   }
-  return { unpack, melFilters, linearMagnitude, griffinLim, fft, play, make, slider, choice, button, canvas, drag, color, melColor, numbers, questions };
+  return { unpack, melFilters, linearMagnitude, griffinLim, fft, play, make, slider, choice, button, canvas, drag, color, melColor, numbers, begin, questions };
 });

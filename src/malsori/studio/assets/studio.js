@@ -50,6 +50,7 @@ for (const form of document.forms) {
       if (!answer.ok) throw new Told(message(text));
       result.innerHTML = text;
       prepare(form, result);
+      if ("scripts" in form.dataset) run(form, result);
     } catch (error) {
       if (error.name !== "AbortError") tell(result, error instanceof Told ? error.message : told.failed);
     } finally {
@@ -185,6 +186,23 @@ function prepare(form, result) {
     end = Number(span.dataset.end);
     audio.play().catch(() => {}); // pressed again before it began
   };
+}
+
+// Lessons: their scripts, which come from this server, run one after the other; a button leads on to the next lesson.
+function run(form, result) {
+  for (const script of result.querySelectorAll("script")) {
+    const copy = document.createElement("script");
+    copy.src = script.src;
+    copy.async = false;
+    script.replaceWith(copy);
+  }
+  const next = result.querySelector("[data-next]");
+  if (next) next.addEventListener("click", () => {
+    form.elements.name.value = next.dataset.next;
+    form.scrollIntoView();
+    form.elements.name.focus();
+    form.requestSubmit();
+  });
 }
 
 // Lexicon: rows of a word and its reading.
