@@ -67,6 +67,8 @@ def test_a_vocoder_copies_better_than_it_would_at_random_and_its_copies_are_hear
     assert found.measures["mcd_db"].value < 4.0 and found.measures["mel_l1"].value < 0.6
     heard, recorded = (found.measures[name].value for name in ("cer_no_space", "recordings_cer_no_space"))
     assert heard == pytest.approx(recorded, abs=0.35)
+    paired = found.measures["cer_no_space_difference"]
+    assert paired.value == pytest.approx(heard - recorded) and paired.low <= paired.value <= paired.high
     save_evaluation(found, tmp_path, "vocos-ko")
     page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
     assert page.count("<audio") == 2 * len(found.rows) and page.count("<img") == len(found.rows)
@@ -106,7 +108,8 @@ def test_a_voice_given_durations_takes_as_long_as_they_say(corpus, monkeypatch):
     monkeypatch.setattr(
         Corpus, "ground_truth", lambda *of: slow(*of) | {name: read(*of)[name] for name in ("token_ids", "mel")}
     )
-    found = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko", given=("durations", "pitch", "energy"))
+    given = ("durations", "pitch", "energy")
+    found = evaluate("fastspeech2-ko", corpus, "dev", "conformer-ko", given=given, vocoder="griffin-lim")
     assert found.measures["duration_ratio"].value == pytest.approx(2.0, abs=0.1)
 
 
@@ -117,6 +120,8 @@ def test_a_voice_given_durations_takes_as_long_as_they_say(corpus, monkeypatch):
         ("fastspeech2-ko", {"given": ("pitch",)}, "give durations too"),
         ("vocos-ko", {"given": ("durations",)}, "it takes the recording's mel already"),
         ("conformer-ko", {"given": ("durations",)}, "it makes no speech to judge"),
+        ("conformer-ko", {"vocoder": "vocos-ko"}, "vocoder: conformer-ko is a recognizer; it makes no speech"),
+        ("vocos-ko", {"vocoder": "griffin-lim"}, "vocoder 'griffin-lim': vocos-ko is a vocoder itself"),
     ],
 )
 def test_what_a_model_cannot_be_given_is_refused(corpus, model, options, told):
@@ -132,7 +137,9 @@ def test_opinions_stand_beside_those_of_the_recordings(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "speechmos", module)
     measures = evaluate("vocos-ko", corpus, recognizer="conformer-ko", mos=True).measures
     for name in ("dnsmos_overall", "dnsmos_signal", "dnsmos_background"):
-        assert measures[name].value == pytest.approx(measures[f"recordings_{name}"].value, rel=0.5)
+        made, recorded = measures[name].value, measures[f"recordings_{name}"].value
+        assert made == pytest.approx(recorded, rel=0.5)
+        assert measures[f"{name}_difference"].value == pytest.approx(made - recorded)
 
 
 def _loudness(wave, rate):

@@ -56,7 +56,7 @@ TINY = {
 }  # fmt: skip
 SHORT = (
     "train.steps=6", "train.log_every=2", "train.contributions_every=3", "train.validate_every=3", "train.save_every=2",
-    "data.batch_size=2", "data.batch_seconds=3.0", "data.workers=0",
+    "train.samples=0", "data.batch_size=2", "data.batch_seconds=3.0", "data.workers=0",
 )  # fmt: skip
 
 

@@ -134,6 +134,7 @@ def evaluate_model(
     texts: _TextsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
     recognizer: Annotated[str | None, typer.Option(help="That transcribes a voice; the built-in one without.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="Of a voice; the built-in one without.")] = None,
     given: _GivenOption = "",
     mos: Annotated[bool, typer.Option("--mos", help="Judge speech by DNSMOS too (extra mos).")] = False,
     lexicon: LexiconOption = None,
@@ -149,6 +150,7 @@ def evaluate_model(
 
     Examples:
       malsori evaluate runs/voice --corpus work/voice --out evaluation --mos
+      malsori evaluate fastspeech2-ko --vocoder runs/vocoder --corpus work/voice
       malsori evaluate fastspeech2-ko --texts tests/data/hard.txt
     """
     from malsori.corpus.folder import load_corpus
@@ -164,7 +166,8 @@ def evaluate_model(
         require("matplotlib", "evaluation.html")
     require_place(out, folder=True)
     where = prepare_runtime(device, precision, threads)
-    asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, "mos": mos, **where}
+    asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, **where}
+    asked |= {"mos": mos, "vocoder": vocoder}
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:

@@ -23,12 +23,15 @@ from malsori.audio.io import load_audio
 from malsori.corpus.folder import Corpus
 from malsori.errors import CorpusError, ModelError, OptionError
 from malsori.evaluation.results import (
+    OF_RECORDINGS,
     OPINIONS,
+    RECORDINGS,
     SPEED,
     Evaluation,
     Judge,
     Progress,
     Row,
+    differences,
     error_measures,
     means,
     rates,
@@ -48,7 +51,6 @@ from malsori.tts.vocoders import NetworkVocoder
 from malsori.tts.voice import Voice, load_voice
 
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
-_OF_RECORDINGS = "recordings_"
 
 
 def evaluate(
@@ -62,6 +64,7 @@ def evaluate(
     lexicon: LexiconSource = None,
     given: Sequence[str] = (),
     mos: bool = False,
+    vocoder: str | None = None,
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -71,8 +74,9 @@ def evaluate(
         progress: wraps the list of cuts, to show progress.
         device, precision: as `resolve_runtime` takes them.
         lexicon: a user's words that texts are read by, beside those of the corpus and of the voice.
-        given: of `GIVEN`, what a FastSpeech 2 takes from the recording; pitch, a value a frame, only with durations.
+        given: what a FastSpeech 2 takes from the recording, as `mel_predictor` has it.
         mos: measure DNSMOS too, of the recordings beside what is made.
+        vocoder: of a voice that makes mels, as `load_voice` takes it.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`;
         OptionError for what a model cannot be asked, such as a recognizer beside a recognizer; MissingExtraError for
         `mos` without the extra of that name.
@@ -86,7 +90,8 @@ def evaluate(
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
     model = load_saved(name)
-    _refuse_unsupported(name, model.facts.system, {"recognizer": recognizer, "given": given, "mos": mos})
+    asked = {"recognizer": recognizer, "given": given, "mos": mos, "vocoder": vocoder}
+    _refuse_unsupported(name, model.facts.system, asked)
     if model.facts.system in systems_of("recognizer"):
         listener = Judge(load_recognizer(name, device, precision, words), mos=False)
         return _evaluate_recognizer(listener, corpus, split, cuts, progress)
@@ -94,7 +99,7 @@ def evaluate(
     if model.facts.system in systems_of("vocoder"):
         copy = _copy_synthesis(NetworkVocoder(model, resolve_runtime(device, precision)), corpus)
         return _evaluate_speech(copy, model.facts.system, judge, corpus, split, cuts, progress)
-    voice = load_voice(name, device=device, precision=precision, lexicon=words)
+    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=words)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(
@@ -109,10 +114,13 @@ def _refuse_unsupported(name: str, system: str, asked: dict[str, Any]) -> None:
     if system in systems_of("recognizer"):
         if asked["recognizer"]:
             raise OptionError(f"recognizer '{asked['recognizer']}': {name} is a recognizer itself and needs no other")
-        if wanted := [key for key in ("given", "mos") if asked[key]]:
+        if wanted := [key for key in ("given", "mos", "vocoder") if asked[key]]:
             raise OptionError(f"{wanted[0]}: {name} is a recognizer; it makes no speech to judge")
-    if system in systems_of("vocoder") and asked["given"]:
-        raise OptionError(f"given: {name} is a vocoder; it takes the recording's mel already")
+    if system in systems_of("vocoder"):
+        if asked["given"]:
+            raise OptionError(f"given: {name} is a vocoder; it takes the recording's mel already")
+        if asked["vocoder"]:
+            raise OptionError(f"vocoder '{asked['vocoder']}': {name} is a vocoder itself and needs no other")
 
 
 def _said(voice: Voice) -> Callable[[Any], np.ndarray]:
@@ -170,13 +178,14 @@ def _evaluate_speech(
         in_recordings.append(judge.transcript(recording, rate, text))
         own = _distances(recording, wave, rate) | error_measures(text, hypothesis) | judge.opinion(wave, rate)
         beside = error_measures(text, in_recordings[-1]) | judge.opinion(recording, rate)
-        of_recording = {_OF_RECORDINGS + name: value for name, value in beside.items()}
+        of_recording = {OF_RECORDINGS + name: value for name, value in beside.items()}
         rows.append(Row(cut.id, text, hypothesis, own | speed | of_recording, wave, recording))
     texts = [row.text for row in rows]
-    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), "recordings": score(texts, in_recordings)}
-    of_recordings = {_OF_RECORDINGS + name: measure for name, measure in rates(cards["recordings"]).items()}
-    opinions = (*OPINIONS, *(_OF_RECORDINGS + name for name in OPINIONS))
+    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), RECORDINGS: score(texts, in_recordings)}
+    of_recordings = {OF_RECORDINGS + name: measure for name, measure in rates(cards[RECORDINGS]).items()}
+    opinions = (*OPINIONS, *(OF_RECORDINGS + name for name in OPINIONS))
     summary = means(rows, (*_DISTANCES, SPEED, *opinions)) | rates(cards["hypotheses"]) | of_recordings
+    summary |= differences(rows, cards)
     return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
 
 

@@ -21,6 +21,10 @@ _RATES = ("cer", "cer_no_space", "wer", "swer", "jamo_error_rate")
 SPEED = "real_time_factor"
 #: The opinion scores of a `Judge`.
 OPINIONS = ("dnsmos_overall", "dnsmos_signal", "dnsmos_background")
+#: Whose transcripts and opinions stand beside those of what was made.
+RECORDINGS = "recordings"
+OF_RECORDINGS = f"{RECORDINGS}_"
+_PAIRED_RATE = "cer_no_space"
 Progress = Callable[[list[Any]], Iterable[Any]]
 
 
@@ -121,6 +125,27 @@ def rates(card: ScoreCard) -> dict[str, Measure]:
         name: Measure(rate.rate, *(card.intervals[name] or (None, None)))
         for name, rate in card.rates.items()
         if name in _RATES
+    }
+
+
+def differences(rows: list[Row], cards: dict[str, ScoreCard]) -> dict[str, Measure]:
+    """Return what was made less its recordings, by name: paired, so that a hard text or a noisy room cancels out.
+
+    Args:
+        cards: of the transcripts of what was made ("hypotheses") and of the "recordings".
+    """
+    counts = {name: card.counts[_PAIRED_RATE] for name, card in cards.items()}
+    edits = {name: of[:, :3].sum(axis=1, keepdims=True).astype(float) for name, of in counts.items()}
+    pairs = {_PAIRED_RATE: (edits["hypotheses"] - edits[RECORDINGS], counts[RECORDINGS][:, 3:].astype(float))}
+    for name in OPINIONS:
+        if all(name in row.measures for row in rows):
+            gained = [[row.measures[name] - row.measures[OF_RECORDINGS + name]] for row in rows]
+            pairs[name] = (np.array(gained), np.ones((len(rows), 1)))
+    return {
+        f"{name}_difference": Measure(
+            float(sums.sum() / max(sizes.sum(), 1.0)), *(bootstrap_intervals(sums, sizes)[0] or (None, None))
+        )
+        for name, (sums, sizes) in pairs.items()
     }
 
 

@@ -63,6 +63,7 @@ def evaluate_texts(
     precision: str = "auto",
     lexicon: LexiconSource = None,
     mos: bool = False,
+    vocoder: str | None = None,
 ) -> Evaluation:
     """Return the measures of a voice on texts; those of a group are named "cer_no_space, GROUP".
 
@@ -70,7 +71,7 @@ def evaluate_texts(
     Raises: ModelError as `load_voice`; TextError for a text with nothing to say.
     """
     judge = Judge(load_recognizer(recognizer, device, precision, lexicon), mos)
-    voice = load_voice(name, device=device, precision=precision, lexicon=lexicon)
+    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=lexicon)
     voice.say(texts[0].text)
     rows = []
     for number, item in progress(list(enumerate(texts, start=1))):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from malsori.config import Config, nearest
 from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch, too_long
-from malsori.errors import ConfigError, FileError, TrainingError
+from malsori.errors import ConfigError, FileError, MalsoriError, TrainingError
 from malsori.files import atomic_file, read_json, write_json
 from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
@@ -34,12 +34,14 @@ from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
 from malsori.train.recipe import Recipe
 from malsori.train.run_log import RunLogger, read_warnings
+from malsori.train.samples import recordings, validation_samples, write_samples
 from malsori.train.setup import TrainingSetup, warn_of_other_pitch
 from malsori.train.signals import asked_to_stop, held_back, quiet_worker
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
 
+_HARMLESS = {"train.keep", "train.log_every", "train.samples", "data.workers"}  # keys that change no step
 _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
@@ -243,6 +245,7 @@ class _Run:
         self.task.eval()
         measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
         self.logger.validation(step, measured)
+        self._sample(step, model)
         decisive = next(iter(measured.values()))
         if decisive < min(self.measured, default=math.inf):
             self._keep(step, measured)
@@ -250,6 +253,20 @@ class _Run:
         self.monitor.validated(step, self.measured)
         model.load_state_dict(current)
         return measured
+
+    def _sample(self, step: int, model: nn.Module) -> None:
+        """Write what a voice or a vocoder makes of a few held-out utterances; where it cannot be, say so."""
+        count, folder, audio = self.recipe.train.samples, self.out / "samples", self.setup.corpus.audio
+        try:
+            made = validation_samples(self.setup, model, count) if count else []
+            write_samples(folder, f"{step:08}", made, audio)
+            if made and not (folder / made[0].id / "recording.wav").exists():
+                write_samples(folder, "recording", recordings(self.setup, count), audio)
+        except MalsoriError as error:
+            log.warning("step %d: no samples: %s", step, error)
+            return
+        for sample in made:
+            self.logger.sample(step, sample, audio)
 
     def _keep(self, step: int, measured: dict[str, float]) -> None:
         facts = self.setup.facts
@@ -326,7 +343,7 @@ def check_names(section: str, given: set[str], wanted: set[str]) -> None:
 def refuse_changes(before: Recipe, now: Recipe, place: Path) -> None:
     """Raise TrainingError naming the keys in which two recipes differ, but for those that change no step."""
     old, new = (_leaves(recipe.model_dump(mode="json")) for recipe in (before, now))
-    names = sorted({name for name, _ in old.items() ^ new.items()} - {"train.keep", "train.log_every", "data.workers"})
+    names = sorted({name for name, _ in old.items() ^ new.items()} - _HARMLESS)
     if names:
         changes = ", ".join(f"{name} ({old.get(name, 'unset')} → {new.get(name, 'unset')})" for name in names)
         raise TrainingError(

@@ -19,6 +19,7 @@ class LoopConfig(Config):
 
     accumulate: batches whose gradients one step adds up, as if they were one batch that the memory cannot hold.
     contributions_every: steps between two measurements of each loss's gradient, a backward pass a loss; 0: never.
+    samples: held-out utterances that a voice or a vocoder says at each validation, to hear and see (RUN/samples).
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
     """
 
@@ -28,6 +29,7 @@ class LoopConfig(Config):
     contributions_every: int = Field(500, ge=0)
     validate_every: int = Field(1000, ge=1)
     save_every: int = Field(1000, ge=1)
+    samples: int = Field(2, ge=0)
     keep: int = Field(2, ge=1)
     broken_steps: int = Field(10, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)

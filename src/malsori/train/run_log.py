@@ -4,7 +4,9 @@
     metrics.jsonl    means since the line before: turn/loss, turn/gradient_norm, ..., validation/measure
     balance.jsonl    every contributions_every steps: each loss's share of its turn, its gradient's norm by module
     doctor.jsonl     the warnings of the training monitor
-    tensorboard/     the same numbers as metrics.jsonl and balance.jsonl, where the extra `tensorboard` is installed
+    samples/         what a voice or a vocoder makes at each validation (`train.samples`)
+    tensorboard/     the same numbers as metrics.jsonl and balance.jsonl, and the samples, where the extra
+                     `tensorboard` is installed
 
 A full disk costs lines, never the run. A resumed run cuts off what came after the step it resumes from.
 """
@@ -25,11 +27,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import malsori
+from malsori.config import AudioConfig
 from malsori.errors import MissingExtraError
 from malsori.extras import import_extra
 from malsori.files import write_text
 from malsori.pretrained.legacy import current_record
 from malsori.train.contributions import LossContribution
+from malsori.train.samples import Sample, mel_picture
 
 log = logging.getLogger("malsori")
 
@@ -94,6 +98,17 @@ class RunLogger:
     def validation(self, step: int, measured: dict[str, float]) -> None:
         """Write a validation's numbers."""
         self._write(step, {f"validation/{name}": value for name, value in measured.items()})
+
+    def sample(self, step: int, sample: Sample, audio: AudioConfig) -> None:
+        """Show what a validation made in TensorBoard, beside its file: the sound and its log-mel."""
+        if not self.board:
+            return
+        try:
+            name, wave = f"samples/{sample.id}", sample.wave.clip(-1, 1)
+            self.board.add_audio(name, wave[None], step, audio.sample_rate)
+            self.board.add_image(name, mel_picture(wave, audio), step, dataformats="HW")
+        except OSError as error:
+            self._warn_once(error)
 
     def contributions(self, step: int, turn: str, losses: dict[str, LossContribution]) -> None:
         """Write and show the contributions of a turn's losses."""
