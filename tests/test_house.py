@@ -50,7 +50,7 @@ ROOMS = {
     "cli": (17, 1890),
     "corpus": (16, 1950),
     "decode": (7, 590),
-    "evaluation": (5, 340),
+    "evaluation": (5, 350),
     "learn": (15, 1370),
     "losses": (5, 290),
     "malsori": (9, 470),
@@ -64,7 +64,7 @@ ROOMS = {
     "serve": (20, 1540),
     "studio": (10, 500),
     "text": (30, 2770),
-    "train": (23, 2440),
+    "train": (24, 2550),
     "tts": (11, 820),
 }
 MAX_FILE_LINES = 400

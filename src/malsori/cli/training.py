@@ -165,9 +165,8 @@ def evaluate_model(
     if out:
         require("matplotlib", "evaluation.html")
     require_place(out, folder=True)
-    where = prepare_runtime(device, precision, threads)
-    asked: dict[str, Any] = {"recognizer": recognizer, "progress": watched, "lexicon": lexicon, **where}
-    asked |= {"mos": mos, "vocoder": vocoder}
+    asked: dict[str, Any] = {"recognizer": recognizer, "lexicon": lexicon, "mos": mos, "vocoder": vocoder}
+    asked |= {"progress": watched, **prepare_runtime(device, precision, threads)}
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:
