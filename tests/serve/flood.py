@@ -109,7 +109,7 @@ def ask(http: httpx.Client, tally: Tally, method: str, path: str, sent: str = ""
     except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeEncodeError):
         return
     except httpx.HTTPError as error:
-        tally.add(f"{method} {path} {type(error).__name__}", None, b"", "")
+        tally.add(f"{method} {path} {sent[:60]!r} {error!r}", None, b"", "")
         return
     tally.add(f"{method} {path} {sent[:60]!r}", answer.status_code, answer.content, _kind(answer.headers), sent)
 

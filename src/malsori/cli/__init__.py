@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from malsori.cli import alignment, corpus, learning, models, say, scores, serving, speech, text, training
+from malsori.cli import alignment, corpus, learning, models, recording, say, scores, serving, speech, text, training
 from malsori.cli.terminal import UNWRITABLE, told_sound_warnings
 from malsori.errors import MalsoriError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _part in (say, speech, alignment, scores, text, corpus, training, models, learning, serving):
+for _part in (say, speech, alignment, scores, text, recording, corpus, training, models, learning, serving):
     app.add_typer(_part.app)
 
 #: What the machine refuses because of what it was given: a path that cannot be, a disk that is full.

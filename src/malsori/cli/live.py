@@ -1,7 +1,6 @@
 """Recognition while sound still comes: what `malsori transcribe --stream` shows of it."""
 
 import json
-import queue
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from malsori.errors import AudioError, OptionError
-from malsori.extras import import_extra
+from malsori.errors import OptionError
 
 if TYPE_CHECKING:
     from malsori.asr.options import DecodingOptions
@@ -95,35 +93,15 @@ def transcribe_live(recognizer: "Recognizer", live: LiveSource, options: "Decodi
 def _samples(source: Path, rate: int | None) -> tuple[int, Iterable[Any]]:
     """Return the rate of a source's samples, and the samples as they come."""
     from malsori.audio.io import stream_audio
+    from malsori.audio.microphone import microphone
     from malsori.audio.pcm import PcmStream
 
     if source == MICROPHONE and not source.exists():
-        return _MICROPHONE_RATE, _microphone()
+        return _MICROPHONE_RATE, microphone(_MICROPHONE_RATE)
     if source == _STANDARD_INPUT:
         stream = PcmStream(cast(BufferedIOBase, sys.stdin.buffer), rate)
         return stream.sample_rate, stream
     return _MICROPHONE_RATE, stream_audio(source, _MICROPHONE_RATE, _BLOCK_SECONDS)
-
-
-def _microphone() -> Iterator[Any]:
-    """Yield what the microphone hears. Raises: MissingExtraError; AudioError if there is none."""
-    try:
-        sounddevice = import_extra("sounddevice", "The microphone")
-    except OSError as error:
-        raise AudioError(f"the microphone needs the system's PortAudio library: {error}") from error
-    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def hear(block: Any, *_rest: object) -> None:
-        heard.put(block[:, 0].copy())
-
-    try:
-        with sounddevice.InputStream(
-            _MICROPHONE_RATE, round(_BLOCK_SECONDS * _MICROPHONE_RATE), channels=1, dtype="float32", callback=hear
-        ):
-            while True:
-                yield heard.get()
-    except sounddevice.PortAudioError as error:
-        raise AudioError(f"no microphone can be opened: {error}") from error
 
 
 def _show_json(event: "StreamEvent") -> None:

@@ -14,8 +14,9 @@ import typer
 from typer.core import TyperCommand
 
 from malsori.cli.options import LexiconOption
-from malsori.cli.terminal import UNWRITABLE, text_of
+from malsori.cli.terminal import UNWRITABLE, text_of, watched, write
 from malsori.errors import OptionError, TextError
+from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.text.frontend import Frontend, Reading
@@ -31,6 +32,7 @@ app.add_typer(text_app, name="text")
 #: A text such as -5 is no option; what begins as one does, is.
 _ANY_TEXT = {"ignore_unknown_options": True}
 _OPTION = re.compile("--?[A-Za-z]")
+_OWN_SENTENCES = 3000
 
 
 class _TextCommand(TyperCommand):
@@ -129,6 +131,35 @@ def count_language_model(
     model = count_model(texts, order, min_count)
     save_ngram(model, out)
     print(f"{out}: {len(texts)} lines counted, {refused} skipped that cannot be read, {len(model)} n-grams kept")
+
+
+@text_app.command("prompts")
+def choose_texts(
+    files: Annotated[
+        list[Path] | None, typer.Option("--from", help="UTF-8 text, a sentence a line; repeats. [default: malsori's own]")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Sentences.")] = 200,
+    min_syllables: Annotated[int, typer.Option(min=1, help="Syllables of the shortest.")] = 8,
+    max_syllables: Annotated[int, typer.Option(min=1, help="Syllables of the longest.")] = 40,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; standard output without.")] = None,
+) -> None:
+    """Choose sentences to record, that hold as many of Korean's sounds beside each other as so few can.
+
+    Lines with digits or Latin letters are left out: two people read them differently. What was left out, and what the
+    sentences hold, is told on standard error.
+
+    Example: malsori text prompts --count 200 --from novel.txt -o prompts.txt
+    """
+    from malsori.corpus.synthesis import sentences
+    from malsori.text.prompts import PromptOptions, choose_prompts
+
+    require_place(out)
+    values = {"count": count, "min_syllables": min_syllables, "max_syllables": max_syllables}
+    options = PromptOptions.parse(values, "malsori text prompts")
+    lines = "\n".join(text_of(str(path)) for path in files).splitlines() if files else sentences(_OWN_SENTENCES)
+    found = choose_prompts(watched(lines), options)
+    write("".join(f"{text}\n" for text in found.texts), out)
+    print("\n".join(found.lines()), file=sys.stderr)
 
 
 @app.command("explain", cls=_TextCommand, context_settings=_ANY_TEXT)

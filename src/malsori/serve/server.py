@@ -17,6 +17,10 @@ from malsori.serve.settings import ServeSettings
 
 log = logging.getLogger("malsori.serve")
 
+#: How long a connection without a request stays open. Clients that keep theirs send the next request into one that is
+#: being closed the more often the sooner that happens; proxies and clients keep them about a minute.
+KEEP_ALIVE_SECONDS = 75
+
 
 def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
     """Serve until SIGTERM or Ctrl-C, then take no more requests and let those that are there finish.
@@ -37,6 +41,7 @@ def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ws_max_size=round(settings.max_body_mb * 1_000_000),
     )
     listener = listen(settings.host, settings.port)
