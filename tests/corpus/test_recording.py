@@ -122,7 +122,9 @@ def test_takes_are_kept_skipped_and_read_again(
     assert "[1/2] 내일은" in (told := capsys.readouterr().out) and "2 takes, 0 of them new" in told
 
 
-def test_it_wants_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_wants_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "texts.txt").write_text(TEXT)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert cli.run(["record", str(tmp_path / "texts.txt"), "-o", str(tmp_path / "voice")]) == 2

@@ -43,8 +43,8 @@ def test_the_sentence_that_brings_most_comes_first_and_what_is_left_out_is_count
 
 
 def test_few_chosen_ones_hold_more_than_as_many_from_the_beginning() -> None:
-    nouns = "사과 바나나 토끼 까치 빵집 휘파람 열쇠 의자 창문 봄꽃 괘종 왜가리 웨하스 예쁜이 쌀밥 짬뽕 값 흙 닭 삶".split()  # noqa: SIM905
-    lines = [f"{one}하고 {other} 이야기를 했어요." for one in nouns for other in nouns]
+    nouns = "사과 바나나 토끼 까치 빵집 휘파람 열쇠 의자 창문 봄꽃 괘종 왜가리 웨하스 예쁜이 쌀밥 짬뽕 값 흙 닭 삶"
+    lines = [f"{one}하고 {other} 이야기를 했어요." for one in nouns.split() for other in nouns.split()]
     found = choose_prompts(lines, PromptOptions(count=12), FRONTEND)
     first = set().union(*map(pairs, lines[:12]))
     assert len(found.texts) == 12 and found.pairs[0] > 1.3 * len(first)

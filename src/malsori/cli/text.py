@@ -136,7 +136,7 @@ def count_language_model(
 @text_app.command("prompts")
 def choose_texts(
     files: Annotated[
-        list[Path] | None, typer.Option("--from", help="UTF-8 text, a sentence a line; repeats. [default: malsori's own]")
+        list[Path] | None, typer.Option("--from", help="UTF-8 text, a sentence a line. [default: malsori's own]")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Sentences.")] = 200,
     min_syllables: Annotated[int, typer.Option(min=1, help="Syllables of the shortest.")] = 8,
