@@ -108,7 +108,7 @@ def _recorded(rate: int, device: int | str | None) -> Any:
     blocks: list[Any] = []
     over = threading.Event()
     sound = microphone(rate, device)
-    threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
+    threading.Thread(target=_set_by_enter, args=[over], daemon=True).start()
     for line, block in _shown(sound, rate):
         blocks.append(block)
         print(f"\r\x1b[K  ● {line}  Enter ends it", end="", flush=True)
@@ -116,6 +116,11 @@ def _recorded(rate: int, device: int | str | None) -> Any:
             break
     print("\r\x1b[K", end="", flush=True)
     return np.concatenate(blocks)
+
+
+def _set_by_enter(over: threading.Event) -> None:
+    sys.stdin.readline()
+    over.set()
 
 
 def _shown(sound: Iterator[Any], rate: int) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """Texts read aloud, one take each: what is still to be read, whether a take is good, a folder that grows by it.
 
-    OUT/wavs/0001.flac  OUT/metadata.csv       "0001|오늘은 날씨가 좋네요.": a table that 'corpus prepare' reads
+OUT/wavs/0001.flac  OUT/metadata.csv       "0001|오늘은 날씨가 좋네요.": a table that 'corpus prepare' reads
 """
 
 import unicodedata
