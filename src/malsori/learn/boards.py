@@ -218,14 +218,10 @@ def draw_ctc(language: Language) -> bytes:
     symbols, board = painted_board()
     targets = targets_of(WORD, symbols)
     titles = {
-        "ko": ("y: 네트워크가 칠한 판", "γ: 사랑해가 되는 모든 길의 몫", "기울기 y − γ: 빨강은 낮추고 파랑은 높인다"),
-        "en": (
-            "y: what the network paints",
-            "γ: shares of all paths to 사랑해",
-            "gradient y − γ: red is to fall, blue to rise",
-        ),
+        "ko": ("y: 칠한 판", "γ: 모든 길의 몫", "y − γ: 기울기"),
+        "en": ("y: what is painted", "γ: share of all paths", "y − γ: gradient"),
     }[language]
-    figure = figures.new_figure(9.0, 3.4)
+    figure = figures.new_figure(2.8)
     for axes, title, values in zip(
         figure.subplots(1, 3, sharey=True),
         titles,

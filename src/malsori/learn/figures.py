@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's, which the colour-blind tell apart.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9")
+_WIDTH = 6.0  # inches, of text of 10 points
 FRAMES = {"ko": "프레임", "en": "frames"}
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure whose text may be Hangul; sizes in inches."""
+def new_figure(height: float) -> "Figure":
+    """Return an empty figure whose text may be Hangul, so wide that it can be read on a phone; its height in inches."""
     use_korean_font()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return Figure(figsize=(_WIDTH, height), dpi=150, layout="constrained")
 
 
 def matrix(values: np.ndarray, rows: Sequence[str], language: Language) -> bytes:
     """Return a matrix as coloured cells, a name before each row."""
-    figure = new_figure(8.0, 0.6 + 0.32 * len(rows))
+    figure = new_figure(0.6 + 0.3 * len(rows))
     axes = figure.subplots()
     limit = float(np.abs(values).max())
     axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -38,7 +39,7 @@ def matrix(values: np.ndarray, rows: Sequence[str], language: Language) -> bytes
 
 def panels(images: Mapping[str, np.ndarray], label: str) -> bytes:
     """Return images, low indices at the bottom, one above the other with their titles; the label of the lowest axis."""
-    figure = new_figure(8.0, 0.5 + 1.9 * len(images))
+    figure = new_figure(0.5 + 1.7 * len(images))
     rows = figure.subplots(len(images), 1, squeeze=False)[:, 0]
     for axes, (title, values) in zip(rows, images.items(), strict=True):
         axes.imshow(values, origin="lower", aspect="auto", cmap="magma")
@@ -54,10 +55,11 @@ def curves(
     places: Sequence[float] | None = None,
 ) -> bytes:
     """Return lines over their index, or over `places`; labels are those of the two axes."""
-    figure = new_figure(7.0, 3.2)
+    figure = new_figure(3.2)
     axes = figure.subplots()
-    for color, (name, values) in zip(COLORS, lines.items(), strict=False):
-        axes.plot(range(len(values)) if places is None else places, values, color=color, label=name, linewidth=2)
+    for number, (name, values) in enumerate(lines.items()):
+        look = {"color": COLORS[number], "linestyle": ("-", "--")[number % 2], "linewidth": 2}  # equal lines show both
+        axes.plot(range(len(values)) if places is None else places, values, label=name, **look)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:.0e}")  # plain text: a mathematical minus is not in the font
@@ -70,7 +72,7 @@ def curves(
 
 def bars(groups: dict[str, dict[str, float]], label: str) -> bytes:
     """Return a row for each group, its parts side by side as shares of the whole."""
-    figure = new_figure(8.0, 0.7 + 0.42 * len(groups))
+    figure = new_figure(0.7 + 0.38 * len(groups))
     axes = figure.subplots()
     for row, (_, parts) in enumerate(groups.items()):
         left = 0.0
@@ -78,7 +80,7 @@ def bars(groups: dict[str, dict[str, float]], label: str) -> bytes:
             axes.barh(row, share, left=left, color=color, height=0.75)
             if share > 0.06:
                 axes.text(
-                    left + share / 2, row, f"{part} {share:.0%}", ha="center", va="center", color="white", fontsize=7
+                    left + share / 2, row, f"{part} {share:.0%}", ha="center", va="center", color="white", fontsize=8
                 )
             left += share
     axes.set_yticks(range(len(groups)), list(groups), fontsize=8)

@@ -32,8 +32,8 @@ def cross_entropy() -> dict[str, str]:
     logits = LOGITS[None, None]
     losses = [cross_entropy_loss(logits, torch.tensor([[token]])).item() for token in range(len(TOKENS))]
     return {
-        "tokens": " ".join(TOKENS),
-        "probabilities": " ".join(f"{value:.3f}" for value in next_token().tolist()),
+        "tokens": " | ".join(TOKENS),
+        "probabilities": " | ".join(f"{value:.3f}" for value in next_token().tolist()),
         "loss_right": f"{losses[0]:.3f}",
         "loss_second": f"{losses[1]:.3f}",
         "loss_last": f"{losses[3]:.3f}",
@@ -109,7 +109,7 @@ def draw_metrics(language: Language) -> bytes:
     """Return the interval of a difference of two points over the number of sentences."""
     sizes = [10, 20, 50, 100, 200, 400, 800]
     found = [simulated(0.10, 0.08, size) for size in sizes]
-    figure = figures.new_figure(7.0, 3.2)
+    figure = figures.new_figure(3.2)
     axes = figure.subplots()
     for place, one in enumerate(found):
         axes.plot([place, place], [100 * one.low, 100 * one.high], color=figures.COLORS[0], linewidth=3)
@@ -133,6 +133,6 @@ def _compared(name: str, found: Comparison) -> dict[str, str]:
         f"{name}_b": f"{100 * found.b:.1f}",
         f"{name}_low": f"{100 * found.low:+.1f}",
         f"{name}_high": f"{100 * found.high:+.1f}",
-        f"{name}_p": f"{found.matched_pairs_p:.3f}",
+        f"{name}_p": "< 0.001" if found.matched_pairs_p < 0.001 else f"{found.matched_pairs_p:.3f}",
         f"{name}_different": "✓" if found.different else "✗",
     }

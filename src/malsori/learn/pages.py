@@ -17,9 +17,10 @@ STYLE = """
 .toy button:focus-visible, .toy canvas:focus-visible, .question input:focus-visible { outline: 3px solid #d55e00 }
 .toy select, .question input { font: inherit; padding: .3rem; border: 1px solid #52606d; border-radius: .3rem;
   background: #fff; color: #1d2733; max-width: 100% }
-.toy input[type=range] { width: min(20rem, 60%); vertical-align: middle }
+.toy input[type=range] { flex: 1 1 7rem; width: 7rem; max-width: 20rem }
 .toy-row { display: flex; flex-wrap: wrap; gap: 0 1.2rem } .toy-row figure { margin: 0; flex: 1 1 18rem; width: auto }
-.toy-control { margin: .4rem 0 } .toy-help, .toy figcaption { font-size: .85rem; margin: .3rem 0 }
+.toy-control { margin: .4rem 0; display: flex; flex-wrap: wrap; align-items: center; gap: .1rem .6rem }
+.toy .toy-control label { margin: 0 } .toy-help, .toy figcaption { font-size: .85rem; margin: .3rem 0 }
 .toy-numbers { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: .6rem 0 0 }
 .toy-numbers dt { font-size: .8rem; margin: 0 } .toy .toy-numbers dd { font-weight: 700; margin: 0; font-variant-numeric: tabular-nums }
 .lesson-sound { margin: .8rem 0 } .lesson-sound audio { width: 100%; max-width: 30rem; display: block }

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +11,7 @@ from malsori.learn.lesson import Language
 from malsori.nn.conv import ConvolutionPredictor
 from malsori.nn.recurrent import BidirectionalRecurrent
 from malsori.nn.transformer import SelfAttention, sinusoid_positions
+from malsori.report.plots import as_png
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 
@@ -29,8 +31,8 @@ def phonemes() -> dict[str, str]:
     return {
         "sounded": " ".join(sounded),
         "sounded_count": str(len(sounded)),
-        "symbols": " ".join(reading.phonemes),
-        "ids": " ".join(map(str, frontend.ids(reading))),
+        "symbols": " | ".join(reading.phonemes),
+        "ids": " | ".join(map(str, frontend.ids(reading))),
         "tokens": str(matrix.shape[0]),
         "features": str(matrix.shape[1]),
         "numbers": str(matrix.numel()),
@@ -92,7 +94,7 @@ def edge_example() -> str:
     """Return what the filter -1, 0, +1 answers to a band that is silent, sounds, and is silent again."""
     band = torch.tensor([[[0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]])
     answers = nn.functional.conv1d(band, torch.tensor([[[-1.0, 0.0, 1.0]]]), padding=1)
-    return " ".join(f"{value:g}" for value in answers.flatten().tolist())
+    return " | ".join(f"{value:g}" for value in answers.flatten().tolist())
 
 
 def convolution_answer() -> float:
@@ -110,8 +112,9 @@ def draw_convolution(language: Language) -> bytes:
     from malsori.learn.voices import spoken
 
     mel = torch.from_numpy(spoken("사랑해.").mel)
-    onset = nn.functional.conv1d(mel.T[:, None], torch.tensor([[[-1.0, 0.0, 1.0]]]), padding=1)[:, 0]
-    smooth = nn.functional.avg_pool2d(mel.T[None, None], 5, 1, 2)[0, 0]
+    band = nn.functional.pad(mel.T[:, None], (1, 1), mode="replicate")  # what lies beyond is as the edge is
+    onset = nn.functional.conv1d(band, torch.tensor([[[-1.0, 0.0, 1.0]]]))[:, 0]
+    smooth = nn.functional.avg_pool2d(mel.T[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
     titles = {
         "ko": (
             "멜 스펙트로그램",
@@ -179,7 +182,7 @@ def recurrence() -> dict[str, str]:
     curves = memory_curves()
 
     def shown(kind: str) -> str:
-        return " ".join("●" if one else "○" for one in reached(kind))
+        return " | ".join("●" if one else "○" for one in reached(kind))
 
     return {
         "forwards": shown("gru"),
@@ -229,8 +232,8 @@ def attention() -> dict[str, str]:
 
     turned = EMBEDDINGS[None].flip(1)
     return {
-        "scores": " ".join(f"{value:.3f}" for value in scores.tolist()),
-        "weights": " ".join(f"{value:.3f}" for value in weights.tolist()),
+        "scores": " | ".join(f"{value:.3f}" for value in scores.tolist()),
+        "weights": " | ".join(f"{value:.3f}" for value in weights.tolist()),
         "mixture": "[" + ", ".join(f"{value:.3f}" for value in (weights @ EMBEDDINGS).tolist()) + "]",
         "reach": " ".join("●" if one else "○" for one in reached("attention")),
         "moved_without_place": moved(EMBEDDINGS[None], turned),
@@ -247,9 +250,14 @@ def attention_answer() -> float:
 def draw_attention(language: Language) -> bytes:
     """Return the weights of the example, all four rows, and sinusoids of position."""
     weights = (EMBEDDINGS @ EMBEDDINGS.T / 2.0).softmax(-1)
-    titles = {
-        "ko": ("어텐션 가중치: 행은 묻는 쪽, 열은 대답하는 쪽", "위치 부호화 40 × 32"),
-        "en": ("weights: a row asks, columns answer", "positions, 40 × 32"),
-    }
-    names = dict(zip(titles[language], (weights.numpy(), sinusoid_positions(40, 32).T.numpy()), strict=True))
-    return figures.panels(names, {"ko": "위치", "en": "position"}[language])
+    figure = figures.new_figure(4.6)
+    above, below = figure.subplots(2, 1)
+    above.imshow(weights.numpy(), aspect="auto", cmap="Blues", vmin=0, vmax=0.5)
+    above.set_xticks(range(4), list("saki"))
+    above.set_yticks(range(4), list("saki"))
+    for (row, column), weight in np.ndenumerate(weights.numpy()):
+        above.text(column, row, f"{weight:.3f}", ha="center", va="center", color="white" if weight > 0.3 else "black")
+    below.imshow(sinusoid_positions(40, 32).T.numpy(), origin="lower", aspect="auto", cmap="RdBu_r")
+    below.set_xlabel({"ko": "위치", "en": "position"}[language])
+    below.set_ylabel({"ko": "차원", "en": "features"}[language])
+    return as_png(figure)

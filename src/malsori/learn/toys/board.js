@@ -168,8 +168,11 @@
     return make("button", { type: "button", onclick: click }, label);
   }
 
-  /** A canvas, sharp on dense screens, that scales down with the page. */
-  function canvas(width, height, label) {
+  /** A canvas, sharp on dense screens: as wide as asked, or as a phone has room; it scales with the page. */
+  function canvas(wanted, height, label) {
+    const place = document.querySelector(".toy"), style = getComputedStyle(place);
+    const room = place.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    const width = Math.max(240, Math.min(wanted, room));
     const scale = (typeof devicePixelRatio === "number" && devicePixelRatio) || 1;
     const element = make("canvas", { width: width * scale, height: height * scale, role: "img", "aria-label": label });
     element.style.cssText = `width:100%;max-width:${width}px;aspect-ratio:${width}/${height};touch-action:none`;

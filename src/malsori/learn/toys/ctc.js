@@ -96,7 +96,7 @@
       values.forEach((row, t) => row.forEach((value, k) => {
         pen.fillStyle = tools.color(value, state.view === 2);
         pen.fillRect(30 + t * width, k * height, width - 1, height - 1);
-        if (width > 40) { pen.fillStyle = Math.abs(value) > 0.6 ? "#fff" : "#333"; pen.font = "12px sans-serif"; pen.fillText(value.toFixed(2), 34 + t * width, k * height + height / 2 + 4); }
+        if (width > 30) { pen.fillStyle = Math.abs(value) > 0.6 ? "#fff" : "#333"; pen.font = "12px sans-serif"; pen.fillText(value.toFixed(2), 30 + t * width + Math.min(5, width / 2 - 13), k * height + height / 2 + 4); }
       }));
       pen.fillStyle = "#333"; pen.font = "15px sans-serif";
       symbols.forEach((symbol, k) => pen.fillText(symbol.replace(/^-/, ""), 6, k * height + height / 2 + 5));

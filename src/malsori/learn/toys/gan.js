@@ -50,7 +50,7 @@
     const words = WORDS[language], left = tools.canvas(350, 240, words.boards[0]), right = tools.canvas(350, 240, words.boards[1]);
     const shown = tools.numbers([["judge", words.judgeLoss], ["generator", words.generatorLoss], ["shift", words.shift], ["scale", words.scale], ["moves", words.round]]);
     let game = new Game(data), moves = [0, 0];
-    const x = (value) => 175 + value * 56, y = (score) => 180 - score * 110;
+    const { width } = left, unit = width / 6.25, x = (value) => width / 2 + value * unit, y = (score) => 180 - score * 110;
 
     function dots(pen, values, row, color) {
       pen.fillStyle = color;
@@ -58,19 +58,21 @@
     }
 
     function draw() {
-      for (const board of [left, right]) { board.pen.clearRect(0, 0, 350, 240); board.pen.strokeStyle = "#bbb"; board.pen.lineWidth = 1; board.pen.strokeRect(0.5, 0.5, 349, 239); }
+      for (const board of [left, right]) { board.pen.clearRect(0, 0, width, 240); board.pen.strokeStyle = "#bbb"; board.pen.lineWidth = 1; board.pen.strokeRect(0.5, 0.5, width - 1, 239); }
       const { pen } = left;
       pen.fillStyle = "#666"; pen.font = "12px sans-serif";
-      for (const score of [0, 1]) { pen.beginPath(); pen.moveTo(0, y(score)); pen.lineTo(350, y(score)); pen.stroke(); pen.fillText(String(score), 4, y(score) - 4); }
+      for (const score of [0, 1]) { pen.beginPath(); pen.moveTo(0, y(score)); pen.lineTo(width, y(score)); pen.stroke(); pen.fillText(String(score), 4, y(score) - 4); }
       pen.strokeStyle = "#009e73"; pen.lineWidth = 3; pen.beginPath();
       for (let value = -3; value <= 3.01; value += 0.05) pen.lineTo(x(value), y(game.score(value)));
       pen.stroke();
       dots(pen, data.real, 215, "rgba(0,114,178,.6)");
       dots(pen, game.fake(), 228, "rgba(213,94,0,.6)");
       const bins = (values) => { const counts = new Array(30).fill(0); values.forEach((v) => { const k = Math.floor((v + 3) * 5); if (k >= 0 && k < 30) counts[k]++; }); return counts; };
-      [[data.real, "rgba(0,114,178,.55)"], [game.fake(), "rgba(213,94,0,.55)"]].forEach(([values, color]) => {
+      const heaps = [[bins(data.real), "rgba(0,114,178,.55)"], [bins(game.fake()), "rgba(213,94,0,.55)"]];
+      const tall = 210 / Math.max(...heaps.flatMap(([counts]) => counts), 1);
+      heaps.forEach(([counts, color]) => {
         right.pen.fillStyle = color;
-        bins(values).forEach((count, k) => right.pen.fillRect(x(-3 + k / 5), 230 - count * 6, 10, count * 6));
+        counts.forEach((count, k) => right.pen.fillRect(x(-3 + k / 5), 230 - count * tall, unit / 5 - 1, count * tall));
       });
       const losses = game.losses();
       shown.show({ judge: losses.judge.toFixed(3), generator: losses.generator.toFixed(3), shift: game.shift.toFixed(2), scale: game.scale.toFixed(2), moves: moves.join(", ") });
@@ -81,7 +83,7 @@
     function go(player) { game.turn(player); moves[player === "judge" ? 0 : 1]++; }
     const shift = tools.slider(words.shift, -2.5, 2.5, 0.01, data.start[0], (value) => { game.shift = value; draw(); return value.toFixed(2); });
     const scale = tools.slider(words.scale, -1.5, 1.5, 0.01, data.start[1], (value) => { game.scale = value; draw(); return value.toFixed(2); });
-    tools.drag(right, (at) => { game.shift = Math.max(-2.5, Math.min(2.5, (at - 175) / 56)); draw(); });
+    tools.drag(right, (at) => { game.shift = Math.max(-2.5, Math.min(2.5, (at - width / 2) / unit)); draw(); });
     place.append(
       tools.make("div", { class: "toy-row" }, tools.make("figure", {}, left.element, tools.make("figcaption", {}, words.boards[0])), tools.make("figure", {}, right.element, tools.make("figcaption", {}, words.boards[1]))),
       tools.make("p", {}, tools.button(words.judge, () => { go("judge"); draw(); }), " ", tools.button(words.generator, () => { go("generator"); draw(); }), " ",

@@ -29,17 +29,18 @@
     function draw(surface, cells) {
       const found = shares(turn.losses.map((loss) => loss.value), weights), { pen } = surface, rows = found.length;
       pen.clearRect(0, 0, surface.width, surface.height);
+      const from = Math.min(190, 0.32 * surface.width), to = surface.width - 100;
       found.forEach((share, i) => {
         const y = (surface.height * (i + 0.5)) / rows;
         pen.strokeStyle = COLORS[i % COLORS.length]; pen.lineWidth = 1 + 34 * share; pen.globalAlpha = 0.75;
-        pen.beginPath(); pen.moveTo(190, y); pen.bezierCurveTo(400, y, 400, surface.height / 2, 590, surface.height / 2); pen.stroke();
+        pen.beginPath(); pen.moveTo(from, y); pen.bezierCurveTo((from + to) / 2, y, (from + to) / 2, surface.height / 2, to, surface.height / 2); pen.stroke();
         pen.globalAlpha = 1; pen.fillStyle = COLORS[i % COLORS.length]; pen.font = "15px sans-serif"; pen.textAlign = "right";
-        pen.fillText(turn.losses[i].name[language], 180, y + 5);
+        pen.fillText(turn.losses[i].name[language], from - 8, y + 5);
         cells[i].textContent = `${(100 * share).toFixed(1)} %`;
       });
       const total = turn.losses.reduce((sum, loss, i) => sum + loss.value * weights[i], 0);
       pen.textAlign = "left"; pen.fillStyle = "#222"; pen.font = "bold 15px sans-serif";
-      pen.fillText(`Σ ${total.toFixed(2)}`, 600, surface.height / 2 + 5);
+      pen.fillText(`Σ ${total.toFixed(2)}`, to + 8, surface.height / 2 + 5);
     }
 
     function show(chosen) {

@@ -76,7 +76,7 @@
         const from = x(Math.max(0, span.start + moved)), to = x(Math.min(data.rows.seconds, span.end + moved));
         pen.fillStyle = moved ? "#fde8d8" : "#e8f1fa"; pen.fillRect(from, top, to - from - 1, height);
         pen.fillStyle = "#222"; pen.font = "13px sans-serif"; pen.textAlign = "center";
-        pen.fillText(span.text.replace(/^-/, ""), (from + to) / 2, top + height / 2 + 5);
+        if (to - from > 7) pen.fillText(span.text.replace(/^-/, ""), (from + to) / 2, top + height / 2 + 5);
       });
       pen.textAlign = "left";
     }
