@@ -51,7 +51,7 @@ ROOMS = {
     "corpus": (17, 2040),
     "decode": (7, 590),
     "evaluation": (5, 350),
-    "learn": (15, 1370),
+    "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (9, 470),
     "metrics": (14, 1220),
