@@ -58,8 +58,9 @@ def curves(
     figure = new_figure(3.2)
     axes = figure.subplots()
     for number, (name, values) in enumerate(lines.items()):
-        look = {"color": COLORS[number], "linestyle": ("-", "--")[number % 2], "linewidth": 2}  # equal lines show both
-        axes.plot(range(len(values)) if places is None else places, values, label=name, **look)
+        over = range(len(values)) if places is None else places
+        style = ("-", "--")[number % 2]  # of lines that lie on each other both are seen
+        axes.plot(over, values, label=name, color=COLORS[number], linestyle=style, linewidth=2)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:.0e}")  # plain text: a mathematical minus is not in the font
