@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from malsori.learn.catalog import find_lesson
@@ -27,6 +28,7 @@ def browser():
 def opened(browser, tmp_path, request):
     """Return what opens a lesson, offline, from a file, and fails on any error of the page or any fetch."""
     context = browser.new_context(viewport={"width": request.param, "height": 900}, offline=True)
+    context.add_init_script(LISTEN)
     faults: list[str] = []
 
     def open_lesson(name: str, language: str = "ko"):
@@ -42,6 +44,26 @@ def opened(browser, tmp_path, request):
     yield open_lesson
     context.close()
     assert not faults
+
+
+#: Keeps the samples of every sound that a page plays.
+LISTEN = """window.heard = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...when) {
+  window.heard.push({ rate: this.buffer.sampleRate, samples: Array.from(this.buffer.getChannelData(0)) });
+  return start.apply(this, when);
+};"""
+
+
+def heard(tab, label: str) -> np.ndarray:
+    """Press a player's button and return the samples (samples,) that sound, which must be a second's part and loud."""
+    before = tab.evaluate("heard.length")
+    tab.get_by_role("button", name=label).click()
+    tab.wait_for_function("before => heard.length > before", arg=before)
+    sound = tab.evaluate("heard[heard.length - 1]")
+    samples = np.array(sound["samples"])
+    assert sound["rate"] == 22_050 and 0.3 < len(samples) / sound["rate"] < 3 and 0.5 < np.abs(samples).max() <= 1
+    return samples
 
 
 def value(tab, name: str) -> str:
@@ -71,6 +93,9 @@ def test_the_ctc_board_is_painted_by_hand_and_by_its_gradient(opened):
     assert value(tab, "greedy") == "__he_llo__" and value(tab, "read") == "helo"
     tab.locator(".toy select").nth(1).select_option("1")
     assert float(value(tab, "probability")) == pytest.approx(3.3e-4, rel=0.02)
+    tab.locator(".toy select").nth(2).select_option("3")  # the sums from the front: a row for each blank too
+    drag(tab, (0.5, 0.5), (0.5, 0.5))
+    assert float(value(tab, "probability")) != pytest.approx(3.3e-4, rel=0.02)
     tab.locator(".toy canvas").focus()
     tab.keyboard.press("Space")
     tab.locator(".toy select").first.select_option("2")
@@ -82,6 +107,8 @@ def test_the_mel_is_rubbed_and_its_losses_move(opened):
     assert [value(tab, name) for name in ("l1", "l2", "features")] == ["0.000"] * 3
     drag(tab, (0.2, 0.8), (0.6, 0.8))
     assert float(value(tab, "l1")) > 0 and float(value(tab, "features")) > 0
+    rubbed, right = heard(tab, "결과 듣기"), heard(tab, "정답 듣기")
+    assert len(rubbed) == len(right) and np.abs(rubbed - right).max() > 0.05
     tab.get_by_role("button", name="처음으로").click()
     assert value(tab, "l1") == "0.000"
     tab.get_by_role("button", name="전체 흐리게").click()
@@ -94,7 +121,9 @@ def test_the_alignment_is_shifted_by_slider_and_by_dragging(opened):
     tab, numbers = opened("ground-truth"), find_lesson("ground-truth").numbers
     assert value(tab, "error") == numbers["error_right"]
     tab.locator(".toy input[type=range]").fill("3")
-    assert value(tab, "ms") == "35" and value(tab, "error") == numbers["error_30"]
+    assert value(tab, "ms") == numbers["three_frames_ms"] and value(tab, "error") == numbers["error_30"]
+    taught, right = heard(tab, "이렇게 배운"), heard(tab, "정답 듣기")
+    assert taught.shape != right.shape or np.abs(taught - right).max() > 0.05
     drag(tab, (0.3, 0.35), (0.27, 0.35))
     assert float(value(tab, "ms")) < 35
 

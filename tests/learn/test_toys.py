@@ -83,11 +83,15 @@ def test_the_ctc_toy_computes_the_same(board):
             "ctc",
             "{p: toy.forwardBackward(given.b, given.t).probability, g: toy.gradient(given.b, given.t), "
             "n: toy.countPaths(given.t, given.b.length), s: toy.step(given.b, given.t, 1), "
-            "o: toy.paint(given.b, 1, 2, 1)}",
+            "o: toy.paint(given.b, 1, 2, 1), a: toy.forwardBackward(given.b, given.t).ahead, "
+            "z: toy.forwardBackward(given.b, given.t).behind}",
             b=values.tolist(),
             t=targets,
         )
-        assert found["p"] == pytest.approx(boards.forward_backward(values, targets)[2])
+        ahead, behind, probability = boards.forward_backward(values, targets)
+        assert found["p"] == pytest.approx(probability)
+        np.testing.assert_allclose(found["a"], ahead, rtol=1e-9)
+        np.testing.assert_allclose(found["z"], behind, rtol=1e-9)
         assert found["n"] == boards.count_paths(targets, len(values))
         np.testing.assert_allclose(found["g"], boards.gradient(values, targets), atol=1e-12)
         after = (

@@ -116,6 +116,7 @@ def ground_truth() -> dict[str, str]:
         "highest_hz": f"{voiced.max():.0f}",
         "voiced_share": f"{len(voiced) / len(truth['pitch_hz']):.0%}",
         "thirty_ms": f"{0.030 / step:.1f}",
+        "three_frames_ms": f"{3000 * step:.0f}",
         "error_right": f"{shift_error(0):.3f}",
         "error_30": f"{shift_error(3):.3f}",
         "error_70": f"{shift_error(6):.3f}",

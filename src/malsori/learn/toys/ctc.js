@@ -73,10 +73,10 @@
   }
 
   const WORDS = {
-    ko: { board: "판", boards: ["사랑해를 칠한 판", "_ _ h e _ l l o _ _", "진짜 녹음: 모델"], word: "목표", view: "보기", views: ["y: 칠한 확률", "γ: 모든 길의 몫", "y − γ: 기울기"],
+    ko: { board: "판", boards: ["사랑해를 칠한 판", "_ _ h e _ l l o _ _", "진짜 녹음: 모델"], word: "목표", view: "보기", views: ["y: 칠한 확률", "γ: 모든 길의 몫", "y − γ: 기울기", "α: 앞에서부터 더한 값", "β: 뒤에서부터 더한 값"],
       brush: "붓", brushes: ["칠하기", "지우기"], step: "기울기로 한 걸음", reset: "처음으로", greedy: "가장 높은 칸", read: "읽으면", paths: "길의 수", probability: "P(목표)", loss: "−ln P",
       help: "칸을 누르거나 끌어서 칠하세요. 키보드로는 화살표로 옮기고 스페이스로 칠합니다.", label: "CTC 판: 가로는 프레임, 세로는 글자" },
-    en: { board: "board", boards: ["사랑해, painted", "_ _ h e _ l l o _ _", "a real recording: 모델"], word: "target", view: "view", views: ["y: painted", "γ: share of all paths", "y − γ: gradient"],
+    en: { board: "board", boards: ["사랑해, painted", "_ _ h e _ l l o _ _", "a real recording: 모델"], word: "target", view: "view", views: ["y: painted", "γ: share of all paths", "y − γ: gradient", "α: summed from the front", "β: summed from the back"],
       brush: "brush", brushes: ["paint", "rub out"], step: "a step down the gradient", reset: "start again", greedy: "best cells", read: "read as", paths: "paths", probability: "P(target)", loss: "−ln P",
       help: "Press or drag over cells. By keyboard: arrows move, space paints.", label: "CTC board: frames across, symbols down" },
   };
@@ -87,19 +87,26 @@
     surface.element.tabIndex = 0;
     const shown = tools.numbers([["greedy", words.greedy], ["read", words.read], ["paths", words.paths], ["probability", words.probability], ["loss", words.loss]]);
     const current = () => data.boards[state.number], targets = () => current().words[state.word].targets;
-    const cell = () => [(surface.width - 30) / state.board.length, surface.height / state.board[0].length];
+    /** The symbol of each row: of the board, or, for α and β, of the target with its blanks. */
+    const rows = () => (state.view < 3 ? current().symbols.map((_, k) => k) : statesOf(targets()));
+    const cell = () => [(surface.width - 30) / state.board.length, surface.height / rows().length];
+    const views = [() => state.board, () => occupancy(state.board, targets()), () => gradient(state.board, targets()),
+      () => forwardBackward(state.board, targets()).ahead, () => forwardBackward(state.board, targets()).behind];
+    /** Written small: sums over many paths may be tiny. */
+    const written = (value) => (state.view < 3 || value === 0 ? value.toFixed(2) : value < 0.001 ? value.toExponential(0) : value.toPrecision(2));
 
     function draw() {
-      const { symbols } = current(), values = [() => state.board, () => occupancy(state.board, targets()), () => gradient(state.board, targets())][state.view]();
+      const { symbols } = current(), values = views[state.view]();
       const [width, height] = cell();
       pen.clearRect(0, 0, surface.width, surface.height);
       values.forEach((row, t) => row.forEach((value, k) => {
-        pen.fillStyle = tools.color(value, state.view === 2);
+        const seen = state.view < 3 ? value : value / Math.max(...row, 1e-300); // of α and β each frame's largest is darkest
+        pen.fillStyle = tools.color(seen, state.view === 2);
         pen.fillRect(30 + t * width, k * height, width - 1, height - 1);
-        if (width > 30) { pen.fillStyle = Math.abs(value) > 0.6 ? "#fff" : "#333"; pen.font = "12px sans-serif"; pen.fillText(value.toFixed(2), 30 + t * width + Math.min(5, width / 2 - 13), k * height + height / 2 + 4); }
+        if (width > (state.view < 3 ? 30 : 44)) { pen.fillStyle = Math.abs(seen) > 0.6 ? "#fff" : "#333"; pen.font = "12px sans-serif"; pen.fillText(written(value), 30 + t * width + Math.min(5, width / 2 - 13), k * height + height / 2 + 4); }
       }));
       pen.fillStyle = "#333"; pen.font = "15px sans-serif";
-      symbols.forEach((symbol, k) => pen.fillText(symbol.replace(/^-/, ""), 6, k * height + height / 2 + 5));
+      rows().forEach((symbol, k) => pen.fillText(symbols[symbol].replace(/^-/, ""), 6, k * height + height / 2 + 5));
       pen.strokeStyle = "#d55e00"; pen.lineWidth = 2;
       pen.strokeRect(30 + state.cursor[0] * width, state.cursor[1] * height, width - 1, height - 1);
       const best = state.board.map((row) => row.indexOf(Math.max(...row))), { probability } = forwardBackward(state.board, targets());
@@ -115,10 +122,10 @@
       draw();
     }
 
-    function touch(frame, symbol) {
-      if (frame < 0 || symbol < 0 || frame >= state.board.length || symbol >= state.board[0].length) return;
-      state.cursor = [frame, symbol];
-      state.board = paint(state.board, frame, symbol, state.amount);
+    function touch(frame, row) {
+      if (frame < 0 || row < 0 || frame >= state.board.length || row >= rows().length) return;
+      state.cursor = [frame, row];
+      state.board = paint(state.board, frame, rows()[row], state.amount);
       draw();
     }
 
@@ -130,15 +137,15 @@
     });
     surface.element.addEventListener("keydown", (event) => {
       const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-      if (move) state.cursor = [Math.min(Math.max(state.cursor[0] + move[0], 0), state.board.length - 1), Math.min(Math.max(state.cursor[1] + move[1], 0), state.board[0].length - 1)];
+      if (move) state.cursor = [Math.min(Math.max(state.cursor[0] + move[0], 0), state.board.length - 1), Math.min(Math.max(state.cursor[1] + move[1], 0), rows().length - 1)];
       else if (event.key === " " || event.key === "Enter") touch(...state.cursor);
       else return;
       event.preventDefault();
       draw();
     });
     const boardChoice = tools.choice(words.board, words.boards, (number) => { state.number = number; begin(); });
-    const wordChoice = tools.choice(words.word, [], (word) => { state.word = word; draw(); });
-    const viewChoice = tools.choice(words.view, words.views, (view) => { state.view = view; draw(); });
+    const wordChoice = tools.choice(words.word, [], (word) => { state.word = word; state.cursor = [0, 1]; draw(); });
+    const viewChoice = tools.choice(words.view, words.views, (view) => { state.view = view; state.cursor = [0, 1]; draw(); });
     const brushChoice = tools.choice(words.brush, words.brushes, (kind) => { state.amount = kind ? -1 : 1; });
     place.append(
       tools.make("div", { class: "toy-row" }, boardChoice, wordChoice, viewChoice, brushChoice), surface.element, tools.make("p", { class: "toy-help" }, words.help),
