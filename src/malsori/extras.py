@@ -16,6 +16,8 @@ EXTRAS = {
     "jinja2": "studio",
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
+    "onnx": "export",
+    "onnxruntime": "onnx",
     "parselmouth": "praat",
     "prometheus_client": "serve",
     "pydantic_settings": "serve",

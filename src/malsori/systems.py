@@ -22,6 +22,8 @@ class System:
         adapter: makes a saved model of it fill its role: a protocol of `malsori.tts.roles`, or
             `malsori.asr.recognizer.SegmentDecoder`; "" where the role has none.
         encoder: of a recognizer that CTC trains, its `malsori.asr.encode.CtcEncoder`.
+        graphs: what of its network is exported (`malsori.export.graph.Graph`, by name); "" where nothing can be.
+        onnx: makes an exported model of it fill its role, as `adapter` does.
     """
 
     role: Role
@@ -30,6 +32,8 @@ class System:
     training: str
     adapter: str = ""
     encoder: str = ""
+    graphs: str = ""
+    onnx: str = ""
 
     def resolve(self, part: str) -> Any:
         """Return what stands at one of the names above, imported now if it was not before."""
@@ -37,39 +41,55 @@ class System:
         return getattr(importlib.import_module(module), name)
 
 
-def _system(role: Role, network: str, training: str, adapter: str = "", encoder: str = "") -> System:
+def _system(role: Role, network: str, training: str, **others: str) -> System:
     """Return a row from names below `malsori`; the config is called after its network, and stands beside it."""
-    place = f"malsori.models.{network}"
-    above = [f"malsori.{part}" if part else "" for part in (f"train.{training}", adapter, encoder)]
-    return System(
-        role=role, config=f"{place}Config", network=place, training=above[0], adapter=above[1], encoder=above[2]
-    )
+    places = {name: f"malsori.{place}" for name, place in others.items() if place}
+    network = f"malsori.models.{network}"
+    return System(role=role, config=f"{network}Config", network=network, training=f"malsori.train.{training}", **places)
 
 
-def _acoustic(network: str, training: str, adapter: str) -> System:
-    return _system("acoustic model", network, training, f"tts.acoustic:{adapter}")
+def _acoustic(network: str, training: str, adapter: str, graphs: str = "") -> System:
+    others = {"graphs": f"export.voices:{graphs}", "onnx": "tts.onnx:OnnxAcousticModel"} if graphs else {}
+    return _system("acoustic model", network, training, adapter=f"tts.acoustic:{adapter}", **others)
 
 
-def _vocoder(network: str, training: str) -> System:
-    return _system("vocoder", network, training, "tts.vocoders:NetworkVocoder")
+def _vocoder(network: str, training: str, graphs: str) -> System:
+    others = {"graphs": f"export.voices:{graphs}", "onnx": "tts.onnx:OnnxVocoder"}
+    return _system("vocoder", network, training, adapter="tts.vocoders:NetworkVocoder", **others)
 
 
-def _ctc(network: str, training: str, encoder: str) -> System:
-    return _system("recognizer", network, training, "asr.ctc:CtcSegmentDecoder", f"asr.ctc_encoders:{encoder}")
+def _ctc(network: str, training: str, encoder: str, graphs: str) -> System:
+    adapters = {"adapter": "asr.ctc:CtcSegmentDecoder", "encoder": f"asr.ctc_encoders:{encoder}"}
+    return _system("recognizer", network, training, **adapters, graphs=f"export.recognizers:{graphs}")
 
 
 SYSTEMS: dict[str, System] = {
-    "conformer": _ctc("conformer:Conformer", "conformer:CONFORMER", "ConformerCtcEncoder"),
-    "fastspeech": _acoustic("fastspeech:FastSpeech", "fastspeech:FASTSPEECH", "FastSpeechAdapter"),
-    "fastspeech2": _acoustic("fastspeech2:FastSpeech2", "fastspeech:FASTSPEECH2", "FastSpeech2Adapter"),
-    "hifigan": _vocoder("hifigan:Hifigan", "hifigan:HIFIGAN"),
+    "conformer": _ctc("conformer:Conformer", "conformer:CONFORMER", "ConformerCtcEncoder", "conformer_graphs"),
+    "fastspeech": _acoustic("fastspeech:FastSpeech", "fastspeech:FASTSPEECH", "FastSpeechAdapter", "fastspeech_graphs"),
+    "fastspeech2": _acoustic(
+        "fastspeech2:FastSpeech2", "fastspeech:FASTSPEECH2", "FastSpeech2Adapter", "fastspeech2_graphs"
+    ),
+    "hifigan": _vocoder("hifigan:Hifigan", "hifigan:HIFIGAN", "hifigan_graphs"),
     "tacotron": _acoustic("tacotron:Tacotron", "tacotron:TACOTRON", "TacotronAdapter"),
     "tacotron2": _acoustic("tacotron2:Tacotron2", "tacotron:TACOTRON2", "TacotronAdapter"),
-    "vits": _system("end-to-end voice", "vits:Vits", "vits:VITS", "tts.end_to_end:VitsAdapter"),
-    "vocos": _vocoder("vocos:Vocos", "hifigan:VOCOS"),
-    "wav2vec2": _ctc("wav2vec2:Wav2Vec2", "wav2vec2:WAV2VEC2", "Wav2Vec2CtcEncoder"),
+    "vits": _system(
+        "end-to-end voice",
+        "vits:Vits",
+        "vits:VITS",
+        adapter="tts.end_to_end:VitsAdapter",
+        graphs="export.voices:vits_graphs",
+        onnx="tts.onnx:OnnxVits",
+    ),
+    "vocos": _vocoder("vocos:Vocos", "hifigan:VOCOS", "vocos_graphs"),
+    "wav2vec2": _ctc("wav2vec2:Wav2Vec2", "wav2vec2:WAV2VEC2", "Wav2Vec2CtcEncoder", "wav2vec2_graphs"),
     "wav2vec2-pretrain": _system("encoder", "wav2vec2:Wav2Vec2Pretraining", "wav2vec2_pretraining:PRETRAINING"),
-    "whisper": _system("recognizer", "whisper:Whisper", "whisper:WHISPER", "asr.whisper:WhisperSegmentDecoder"),
+    "whisper": _system(
+        "recognizer",
+        "whisper:Whisper",
+        "whisper:WHISPER",
+        adapter="asr.whisper:WhisperSegmentDecoder",
+        graphs="export.recognizers:whisper_graphs",
+    ),
 }
 
 

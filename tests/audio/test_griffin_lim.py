@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from malsori.audio.griffin_lim import griffin_lim, linear_magnitude
-from malsori.audio.mel import log_mel, mel_filters
+from malsori.audio.mel import log_mel
+from malsori.audio.mel_filters import mel_filters
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 
 CONFIGS = [AudioConfig(), RECOGNITION_AUDIO]

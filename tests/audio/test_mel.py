@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from malsori.audio.mel import log_mel, mel_filters, natural_log, spectrogram
+from malsori.audio.mel import log_mel, natural_log, spectrogram
+from malsori.audio.mel_filters import mel_filters
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 
 CONFIGS = [AudioConfig(), RECOGNITION_AUDIO, AudioConfig(min_hz=300.0, max_hz=3400.0, mel_channels=23)]

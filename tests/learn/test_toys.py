@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from malsori.audio.griffin_lim import griffin_lim
-from malsori.audio.mel import log_mel, mel_filters
+from malsori.audio.mel import log_mel
+from malsori.audio.mel_filters import mel_filters
 from malsori.decode.ctc import collapse
 from malsori.learn import adversary, boards, combining, mel_board, truth
 from malsori.learn.packing import packed, unpacked

@@ -16,8 +16,8 @@ from malsori.losses.sequence import attention_diagonality, guided_attention_loss
 from malsori.models.tacotron import AttentionAcousticModel, Tacotron, TacotronConfig
 from malsori.models.tacotron2 import Tacotron2, Tacotron2Config
 from malsori.nn.recurrent import DecodingLimits
+from malsori.pretrained.external import import_external
 from malsori.pretrained.folder import ModelFacts, SavedModel, open_model, save_model
-from malsori.pretrained.hub import import_external
 from malsori.shapes import length_mask
 from malsori.text.symbols import PHONEMES
 from malsori.tts.acoustic import TacotronAdapter

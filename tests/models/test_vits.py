@@ -12,10 +12,12 @@ from torch import Tensor
 
 from malsori import load_model
 from malsori.errors import ConfigError, ModelError
-from malsori.models.vits import Vits, VitsConfig, join_blanks, with_blanks
+from malsori.models.vits import Vits, VitsConfig
 from malsori.models.vits_duration import DurationConfig, SplineFlow
+from malsori.pretrained.external import import_external
 from malsori.pretrained.folder import open_model, save_model
-from malsori.pretrained.hub import import_external, load_saved
+from malsori.pretrained.hub import load_saved
+from malsori.tts.spelling import join_blanks, with_blanks
 
 from .harness import check_gradients
 from .subjects_vits import VITS

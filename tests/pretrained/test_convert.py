@@ -18,8 +18,9 @@ from malsori.errors import MalsoriError, ModelError
 from malsori.models.hifigan import Hifigan, HifiganConfig
 from malsori.pretrained import convert
 from malsori.pretrained.convert import KeyRule, conversion_maps, rename, source_names
+from malsori.pretrained.external import import_external
 from malsori.pretrained.folder import open_model, save_model
-from malsori.pretrained.hub import import_external, load_saved, open_folder
+from malsori.pretrained.hub import load_saved, open_folder
 
 #: The authors' three generators, and a small one.
 COMMON = {

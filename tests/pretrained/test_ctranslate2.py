@@ -12,8 +12,9 @@ import torch
 from malsori import cli, load_model
 from malsori.errors import MalsoriError, ModelError
 from malsori.models.whisper import Whisper
+from malsori.pretrained.external import import_external
 from malsori.pretrained.folder import open_model
-from malsori.pretrained.hub import import_external, load_saved, open_folder
+from malsori.pretrained.hub import load_saved, open_folder
 
 from ..models.test_whisper import TINY, assert_same_logits, assert_same_words, theirs
 

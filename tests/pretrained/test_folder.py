@@ -70,7 +70,7 @@ def test_a_save_that_fails_leaves_the_earlier_model(folder: Path, monkeypatch: p
     def fail(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("malsori.pretrained.folder.save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(FileError, match="no space left"):
         save_model(saved(VOCOS, VOCOS.build(seed=9)), folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

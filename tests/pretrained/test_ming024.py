@@ -16,7 +16,7 @@ from torch import Tensor
 from malsori import cli, load_model
 from malsori.errors import ModelError
 from malsori.models.fastspeech2 import FastSpeech2Config
-from malsori.pretrained.hub import import_external
+from malsori.pretrained.external import import_external
 
 from ..models.harness import CHECKS, Subject
 from ..models.subjects import FASTSPEECH2

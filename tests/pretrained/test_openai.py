@@ -9,7 +9,8 @@ from torch import Tensor
 
 from malsori import cli
 from malsori.errors import ModelError
-from malsori.pretrained.hub import import_external, load_saved
+from malsori.pretrained.external import import_external
+from malsori.pretrained.hub import load_saved
 
 from ..models.test_whisper import TINY, assert_same_logits, assert_same_words, theirs
 from ..text.test_tokenizer import write_tokenizer

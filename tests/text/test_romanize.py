@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from malsori.errors import TextError
-from malsori.models.vits import with_blanks
 from malsori.text import romanize
 from malsori.text.romanize import spell
 from malsori.text.symbols import SymbolTable
+from malsori.tts.spelling import with_blanks
 
 LATIN = tuple("kaeiou ngsmhydlrbjptc-'w")
 TEXTS = ("안녕하세요", "오늘은 날씨가 참 좋네요.", "  닭 값이 없어요, 정말?", "Seoul 서울")

@@ -8,10 +8,10 @@ from malsori.audio.mel import spectrogram
 from malsori.corpus.batches import load_example
 from malsori.corpus.folder import add_ground_truth, load_corpus, read_ground_truth, write_ground_truth
 from malsori.errors import ConfigError, CorpusError
-from malsori.models.vits import with_blanks
 from malsori.text.frontend import Frontend
 from malsori.train.recipe import read_recipe
 from malsori.train.systems import build_task, parse_recipe
+from malsori.tts.spelling import with_blanks
 from malsori.tts.voice import load_voice
 
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from malsori.audio.mel import mel_filters, natural_log
+from malsori.audio.mel import natural_log
+from malsori.audio.mel_filters import mel_filters
 from malsori.config import AudioConfig
 
 #: Perraudin et al. 2013, section 4: 0.99 converges fastest and stays stable.

@@ -3,30 +3,12 @@
 import functools
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from malsori.audio.mel_filters import mel_filters, power_floor
 from malsori.config import AudioConfig
-
-#: Added under the square root, so that the gradient at silence stays finite; the others' programs add none.
-_HIFIGAN_FLOOR, _FLOOR = 1e-9, 1e-20
-
-
-def mel_filters(audio: AudioConfig) -> Float[np.ndarray, "mel_channels bins"]:
-    """Return triangular filters of equal area on Slaney's mel scale.
-
-    Source: M. Slaney, Auditory Toolbox (1998): linear below 1 kHz, logarithmic above; librosa's default, which
-    the public vocoders were trained on.
-    """
-    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(audio.min_hz), _hz_to_mel(audio.max_hz), audio.mel_channels + 2))
-    bins_hz = np.linspace(0, audio.sample_rate / 2, audio.fft_samples // 2 + 1)
-    widths = np.diff(edges_hz)
-    slopes = edges_hz[:, None] - bins_hz[None, :]
-    rising, falling = -slopes[:-2] / widths[:-1, None], slopes[2:] / widths[1:, None]
-    filters = np.maximum(0, np.minimum(rising, falling))
-    return (filters * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
 
 
 def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Float[Tensor, "batch frames bins"]:
@@ -44,8 +26,7 @@ def spectrogram(wave: Float[Tensor, "batch samples"], audio: AudioConfig) -> Flo
     spectrum = torch.stft(
         padded, audio.fft_samples, audio.hop_samples, audio.window_samples, window, center=False, return_complex=True
     )
-    floor = _HIFIGAN_FLOOR if audio.convention == "hifigan" else _FLOOR
-    magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + floor)
+    magnitude = torch.sqrt(torch.view_as_real(spectrum).pow(2).sum(-1) + power_floor(audio))
     return magnitude.transpose(1, 2)[:, : wave.shape[-1] // audio.hop_samples]
 
 
@@ -99,19 +80,3 @@ def _filters(audio: AudioConfig, device: torch.device) -> Tensor:
 def _window(samples: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.hann_window(samples, device=device)
-
-
-_LINEAR_HZ_PER_MEL = 200.0 / 3
-_BREAK_HZ = 1000.0
-_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
-_LOG_STEP = math.log(6.4) / 27  # 27 mels from 1 kHz to 6.4 kHz
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz / _LINEAR_HZ_PER_MEL
-    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel < _BREAK_MEL, mel * _LINEAR_HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mel - _BREAK_MEL)))

@@ -33,7 +33,14 @@ PrecisionOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of the CPU to compute on. [default: PyTorch's choice]")
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of the CPU to compute on. [default: the runtime's choice]"),
+]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="auto|torch|onnx", help="What computes; auto: onnx for a model of 'malsori export'."
+    ),
 ]
 Cue = Annotated[
     list[str] | None,
@@ -56,6 +63,25 @@ def prepare_runtime(device: str, precision: str, threads: int | None) -> dict[st
     resolve_runtime(device, precision, quantize=True)
     use_threads(threads)
     return {"device": device, "precision": precision}
+
+
+def prepare_for(
+    name: str | None, role: str, runtime: str, device: str, precision: str, threads: int | None
+) -> dict[str, str]:
+    """Return runtime, device and precision for one model, as `load_voice` takes them; PyTorch only if it is asked for.
+
+    Args:
+        name: of the model; the default of its role when None.
+    Raises: as `prepare_runtime`, and ModelError if the model is of the other runtime.
+    """
+    from malsori.pretrained.hub import DEFAULT_MODELS
+    from malsori.runtime import onnx
+
+    if onnx.chosen_runtime(runtime, name or DEFAULT_MODELS[role]) == "torch":
+        return {"runtime": runtime, **prepare_runtime(device, precision, threads)}
+    onnx.check_onnx(device, precision)
+    onnx.use_threads(threads)
+    return {"runtime": runtime, "device": device, "precision": precision}
 
 
 def asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:

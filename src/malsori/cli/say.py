@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malsori.cli.alignment import AlignmentForm, alignment_as
-from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.options import (
+    DeviceOption,
+    LexiconOption,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    prepare_for,
+)
 from malsori.cli.terminal import text_of, watched, write
 from malsori.errors import OptionError, TextError
 from malsori.extras import import_extra
@@ -61,6 +68,7 @@ def say(
     listing: _List = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    runtime: RuntimeOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Speak a text, with marks in it such as [pause:0.5] and {COEX|코엑스} (docs/speaking.md).
@@ -75,7 +83,7 @@ def say(
     options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
     if not listing:
         _check(text, out, form, timing, lines, play)
-    words, where = user_lexicon(lexicon), prepare_runtime(device, precision, threads)
+    words, where = user_lexicon(lexicon), prepare_for(voice, "voice", runtime, device, precision, threads)
     said = text_of(text) if text and not listing else ""
     speaking = _load(voice, vocoder, words, where)
     if listing:

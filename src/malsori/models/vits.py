@@ -21,7 +21,6 @@ Differences from the paper:
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import model_validator
@@ -316,21 +315,45 @@ class Vits(nn.Module):
         whole = torch.full((batch,), count, device=token_ids.device) if token_lengths is None else token_lengths
         mask = length_mask(whole, count)
         speaker = self.speaker_vectors(torch.zeros_like(whole) if speaker_ids is None else speaker_ids)
-        text, mean, log_std = self.text_encoder(token_ids, mask)
-        where = text.device if generator is None else generator.device  # one seed, one noise on every device
+        where = token_ids.device if generator is None else generator.device  # one seed, one noise on every device
         drawn = torch.zeros(batch, 2, count, device=where)
         if self.config.durations.stochastic:
             drawn = drawn.normal_(generator=generator) * duration_noise_scale
-        drawn = drawn.to(text.device).transpose(1, 2)
-        log_durations = self.duration_predictor.log_durations(text, mask, drawn, speaker)
-        durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_MAX_FRAMES_PER_TOKEN).long()
-        mean, log_std = (expand_by_durations(of_token, durations) for of_token in (mean, log_std))
+        mean, log_std, durations = self.plan(token_ids, mask, drawn.to(token_ids.device), speaker, speed)
         # laid out as in the public code, so that one seed gives the same noise here and there
-        noise = torch.empty_like(mean.transpose(1, 2), dtype=torch.float32, device=where).normal_(generator=generator)
-        frames = length_mask(lengths := durations.sum(1), mean.shape[1])
-        behind = (mean + noise.to(mean.device).transpose(1, 2) * log_std.exp() * noise_scale) * frames[..., None]
-        latent = self.flow(behind, frames, speaker, reverse=True)
-        return VitsSpeech(self.decoder(latent, speaker).wave, durations, lengths)
+        frames = int(durations.sum(1).max())
+        noise = torch.empty(batch, frames, mean.shape[2], device=where).transpose(1, 2).normal_(generator=generator)
+        wave = self.sound(mean, log_std, durations, noise.to(mean.device) * noise_scale, speaker)
+        return VitsSpeech(wave, durations, durations.sum(1))
+
+    def plan(
+        self,
+        token_ids: Int[Tensor, "batch tokens"],
+        mask: Bool[Tensor, "batch tokens"],
+        duration_noise: Float[Tensor, "batch 2 tokens"],
+        speaker: Float[Tensor, "batch speaker_features"] | None,
+        speed: float | Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and log-std of each token's latent, and how many frames it lasts."""
+        text, mean, log_std = self.text_encoder(token_ids, mask)
+        log_durations = self.duration_predictor.log_durations(text, mask, duration_noise.transpose(1, 2), speaker)
+        durations = torch.ceil(log_durations.exp() * mask * (1.0 / speed)).clamp(max=_MAX_FRAMES_PER_TOKEN).long()
+        return mean, log_std, durations
+
+    def sound(
+        self,
+        mean: Float[Tensor, "batch tokens latent_channels"],
+        log_std: Float[Tensor, "batch tokens latent_channels"],
+        durations: Int[Tensor, "batch tokens"],
+        noise: Float[Tensor, "batch latent_channels frames"],
+        speaker: Float[Tensor, "batch speaker_features"] | None,
+    ) -> Float[Tensor, "batch samples"]:
+        """Return the wave of tokens that last so long, the noise being as many frames as the longest text."""
+        count = noise.shape[2]
+        mean, log_std = (expand_by_durations(of_token, durations, count) for of_token in (mean, log_std))
+        frames = length_mask(durations.sum(1), count)
+        behind = (mean + noise.transpose(1, 2) * log_std.exp()) * frames[..., None]
+        return self.decoder(self.flow(behind, frames, speaker, reverse=True), speaker).wave
 
     def _search(self, scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
         """Return how many frames each token lasts (batch, tokens) on the path that makes the latent likeliest."""
@@ -342,28 +365,6 @@ class Vits(nn.Module):
     def speaker_vectors(self, speaker_ids: Int[Tensor, " batch"]) -> Float[Tensor, "batch speaker_features"] | None:
         """Return what steers every part of the network; None where there is one speaker alone."""
         return self.speaker_embedding(speaker_ids) if self.config.speaker_embedding_size else None
-
-
-def with_blanks(token_ids: list[int]) -> list[int]:
-    """Return tokens with token 0 before, between and behind them.
-
-    >>> with_blanks([5, 7])
-    [0, 5, 0, 7, 0]
-    """
-    return [0, *(one for token in token_ids for one in (token, 0))]
-
-
-def join_blanks(durations: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " _"]:
-    """Return the durations of the tokens between blanks: half of each blank goes to either side, the outer ones whole.
-
-    >>> join_blanks(np.array([2, 5, 3, 7, 1])).tolist()
-    [8, 10]
-    """
-    before, behind = durations[0:-1:2].copy(), durations[2::2].copy()
-    inner = durations[2:-1:2]
-    behind[:-1] = inner // 2
-    before[1:] = inner - inner // 2
-    return durations[1::2] + before + behind
 
 
 @torch.no_grad()

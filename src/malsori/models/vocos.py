@@ -110,12 +110,15 @@ class Vocos(nn.Module):
 
     def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:
         """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
+        return VocosOutput(self._inverse_stft(torch.polar(*self.spectrum(mel))))
+
+    def spectrum(self, mel: Float[Tensor, "batch frames mel_channels"]) -> tuple[Tensor, Tensor]:
+        """Return magnitude and phase of each bin of each frame of the wave, (batch, frames, bins) each."""
         hidden = self.norm_in(self.conv_in(mel.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             hidden = block(hidden)
         log_magnitude, phase = self.head(self.norm_out(hidden.transpose(1, 2))).float().chunk(2, dim=-1)
-        magnitude = log_magnitude.exp().clamp(max=_MAX_MAGNITUDE)
-        return VocosOutput(self._inverse_stft(torch.polar(magnitude, phase)))
+        return log_magnitude.exp().clamp(max=_MAX_MAGNITUDE), phase
 
     @torch.inference_mode()
     def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:

@@ -243,7 +243,7 @@ def _knots(shares: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     bins = shares.shape[-1]
     ends = (_MIN + (1 - _MIN * bins) * shares.softmax(-1)).cumsum(-1)[..., :-1]
     knots = bound * (2 * nn.functional.pad(nn.functional.pad(ends, (1, 0)), (0, 1), value=1.0) - 1)
-    return knots[..., :-1], knots.diff(dim=-1)
+    return knots[..., :-1], knots[..., 1:] - knots[..., :-1]
 
 
 def _nearly_zero(convolution: nn.Conv1d) -> nn.Conv1d:

@@ -1,5 +1,7 @@
 """From tokens to frames and back: repeat by durations, average over durations, durations that an attention shows."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -26,15 +28,17 @@ def expand_by_durations(
     >>> expand_by_durations(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[2, 1]])).flatten().tolist()
     [1.0, 1.0, 2.0]
     """
-    totals = durations.sum(1)
-    if not torch.compiler.is_compiling() and (totals <= 0).any():
+    totals, traced = durations.sum(1), torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if not (torch.compiler.is_compiling() or traced) and (totals <= 0).any():
         raise ValueError(f"sentence {int((totals <= 0).nonzero()[0])} of the batch lasts 0 frames")
     ends = durations.cumsum(1)
-    max_frames = totals.max().item() if frames is None else frames  # not int(): an exported program leaves it open
+    max_frames: Any = frames  # not int(): an exported program leaves it open, a traced one the tensor
+    if frames is None:
+        max_frames = totals.max() if traced else totals.max().item()
     if frames is None and torch.compiler.is_exporting():
         torch._check(max_frames > 1)  # attention's kernel is chosen by it, once for all
     places = torch.arange(max_frames, device=hidden.device)
-    token_of_frame = torch.searchsorted(ends, places.expand(len(hidden), -1).contiguous(), right=True)
+    token_of_frame = (ends[:, None] <= places[:, None]).sum(-1)  # a search would be in no graph of ONNX
     real = token_of_frame < hidden.shape[1]
     index = token_of_frame.clamp(max=hidden.shape[1] - 1)[..., None].expand(-1, -1, hidden.shape[2])
     return hidden.gather(1, index) * real[..., None]
@@ -93,7 +97,7 @@ def durations_of(
     log_durations: Float[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"], speed: float
 ) -> Int[Tensor, "batch tokens"]:
     """Return whole frames a token from log(1 + frames); a sentence of none at all gets one, at its first token."""
-    frames = torch.expm1(log_durations).clamp(min=0) / speed
+    frames = (log_durations.exp() - 1).clamp(min=0) / speed
     durations = (frames.round().long() * mask).clamp(max=MAX_FRAMES_PER_TOKEN)
-    durations[:, 0] += durations.sum(1) == 0
-    return durations
+    nothing = durations.sum(1, keepdim=True) == 0
+    return torch.cat([durations[:, :1] + nothing, durations[:, 1:]], 1)

@@ -24,16 +24,11 @@ from torch import Tensor
 from malsori.errors import ModelError
 from malsori.files import read_json
 from malsori.pretrained.convert import ExternalCheckpoint
+from malsori.pretrained.hub import CTRANSLATE2_FILE
 
-MODEL_FILE = "model.bin"
 _VERSION, _SPECIFICATION, _REVISION = 6, "WhisperSpec", 3
 #: What a type's number means.
 _TYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)
-
-
-def is_ctranslate2(folder: Path) -> bool:
-    """Return whether a folder holds a model of CTranslate2: model.bin, and a config.json that names no other kind."""
-    return (folder / MODEL_FILE).is_file() and not {"system", "model_type"} & read_json(folder / "config.json").keys()
 
 
 def read_ctranslate2(folder: Path) -> ExternalCheckpoint:
@@ -41,8 +36,8 @@ def read_ctranslate2(folder: Path) -> ExternalCheckpoint:
 
     Raises: ModelError if it holds no Whisper, or is damaged.
     """
-    with (folder / MODEL_FILE).open("rb") as file:
-        variables, aliases = _Reader(file, folder / MODEL_FILE).content()
+    with (folder / CTRANSLATE2_FILE).open("rb") as file:
+        variables, aliases = _Reader(file, folder / CTRANSLATE2_FILE).content()
     settings = {name: int(value) for name, value in variables.items() if not value.dim() and not _is_scale(name)}
     weights = {
         name: _as_float(value, variables.get(f"{name}_scale"))

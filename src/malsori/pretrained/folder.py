@@ -11,22 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from malsori.config import AudioConfig, Config, digest
 from malsori.errors import FileError, ModelError
 from malsori.files import atomic_folder, read_json, write_json, write_text
 from malsori.pretrained.legacy import current_facts, former_facts
-from malsori.pretrained.limits import build_within, check_finite, check_numbers
-from malsori.pretrained.storage import Storage, pack, unpack
 from malsori.systems import SYSTEMS
 from malsori.text.symbols import JAMO, PHONEMES, SymbolTable
 from malsori.text.userwords import UserLexicon, lexicon_of_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from malsori.pretrained.storage import Storage
 
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
 KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
@@ -83,23 +84,30 @@ class SavedModel:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
 
-def save_model(saved: SavedModel, folder: Path, storage: Storage = "float32") -> None:
+def save_model(saved: SavedModel, folder: Path, storage: "Storage" = "float32") -> None:
     """Write a model's folder, whole or not at all; an earlier folder of that name is replaced.
 
     Args:
         storage: how the weights are stored; float16 is half the size, int8 rows a quarter.
     """
+    from malsori.pretrained.storage import pack
+
     weights = pack(saved.network.state_dict(), storage)
+    with atomic_folder(folder) as partial:
+        write_facts(saved, partial)
+        save_tensors(partial / "model.safetensors", weights)
+
+
+def write_facts(saved: SavedModel, folder: Path) -> None:
+    """Write all of a model's folder but its weights."""
     symbols = {
         kind: {"version": table.version, "symbols": list(table.symbols)} for kind, table in saved.symbols.items()
     }
-    with atomic_folder(folder) as partial:
-        for name, values in (("config.json", saved.facts.model_dump(mode="json")), ("symbols.json", symbols)):
-            write_json(partial / name, values)
-        save_tensors(partial / "model.safetensors", weights)
-        write_text(partial / "card.md", saved.card)
-        for name, content in saved.files.items():
-            (partial / name).write_bytes(content)
+    for name, values in (("config.json", saved.facts.model_dump(mode="json")), ("symbols.json", symbols)):
+        write_json(folder / name, values)
+    write_text(folder / "card.md", saved.card)
+    for name, content in saved.files.items():
+        (folder / name).write_bytes(content)
 
 
 def open_model(folder: Path) -> SavedModel:
@@ -108,6 +116,8 @@ def open_model(folder: Path) -> SavedModel:
     Raises: ModelError if the folder is not a model, or its weights do not fit its sizes, naming the first that
         does not.
     """
+    from malsori.pretrained.limits import build_within, check_numbers
+
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: not a model folder: it has no config.json")
     facts = read_model_facts(folder)
@@ -117,7 +127,7 @@ def open_model(folder: Path) -> SavedModel:
         raise ModelError(f"{folder}: unknown system '{facts.system}'; known: {', '.join(sorted(SYSTEMS))}")
     config_class, network_class = (SYSTEMS[facts.system].resolve(part) for part in ("config", "network"))
     config = config_class.parse(facts.model, f"{folder / 'config.json'}: model")
-    symbols = _read_symbols(folder / "symbols.json")
+    symbols = read_symbols(folder / "symbols.json")
     _check_facts(facts, config, str(folder / "config.json"))
     weights = read_weights(folder / "model.safetensors")
     check_numbers(facts.model, len(weights), f"{folder / 'config.json'}: model")
@@ -156,8 +166,13 @@ def kept_files(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in KEPT_FILES if (folder / name).is_file()}
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> "dict[str, Tensor]":
     """Return the tensors of a safetensors file, however stored, as float32. Raises: ModelError if unreadable."""
+    from safetensors.torch import load_file
+
+    from malsori.pretrained.limits import check_finite
+    from malsori.pretrained.storage import unpack
+
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:
@@ -171,8 +186,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
     """Write tensors by name as safetensors. Raises: FileError if the disk does not take them."""
+    from safetensors.torch import save_file
+
     try:
         save_file(tensors, path)
     except SafetensorError as error:
@@ -180,7 +197,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_exactly(
-    network: nn.Module, weights: dict[str, Tensor], place: str, called: Callable[[str], str] = str
+    network: "nn.Module", weights: "dict[str, Tensor]", place: str, called: Callable[[str], str] = str
 ) -> None:
     """Put weights into a network whose names and shapes they match exactly.
 
@@ -204,7 +221,7 @@ def load_exactly(
     network.load_state_dict(weights)
 
 
-def _read_symbols(path: Path) -> dict[str, SymbolTable]:
+def read_symbols(path: Path) -> dict[str, SymbolTable]:
     """Return the alphabets by kind. Raises: ModelError naming the one that is no table."""
     tables = {}
     for kind, table in read_json(path).items():

@@ -1,51 +1,33 @@
 """Where a model lies: built into malsori, in a folder, in a run, or on the Hugging Face hub; whosever it is.
 
-`load_saved` is the one door: a folder of ours, of transformers and of CTranslate2 open alike.
+`load_saved` is the one door: a folder of ours, exported or not, of transformers and of CTranslate2 open alike. What
+only a network of PyTorch needs is imported where one is opened.
 """
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from torch import Tensor, nn
-
-from malsori.errors import ConfigError, ModelError
+from malsori.errors import ModelError
 from malsori.files import read_json
-from malsori.pretrained.convert import (
-    PICKLES,
-    ConversionMap,
-    ExternalCheckpoint,
-    conversion_maps,
-    convert,
-    detect_format,
-    map_by_name,
-    map_of_type,
-    read_author_file,
-    read_transformers_weights,
-)
-from malsori.pretrained.ctranslate2 import MODEL_FILE, is_ctranslate2, read_ctranslate2
-from malsori.pretrained.folder import (
-    KEPT_FILES,
-    ModelFacts,
-    SavedModel,
-    kept_files,
-    load_exactly,
-    open_model,
-    read_model_facts,
-)
-from malsori.pretrained.limits import build_within, check_finite, check_numbers
+from malsori.pretrained.exported import OnnxGraphs, is_exported, open_exported
+from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, open_model, read_model_facts
 from malsori.pretrained.remote import from_hub, hub_id_of, is_hub_id, push_folder, remote_models
-from malsori.text.tokenizer import MAX_TIMESTAMPS, Tokenizer, vocab_size
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: The weights of CTranslate2's folders.
+CTRANSLATE2_FILE = "model.bin"
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; not the same weights again in another
 #: precision, nor adapters for a thousand languages. CTranslate2's model.bin is no pickle; pickles are fetched by
 #: `import_external` alone, which reads their weights and runs no code in them.
-_WEIGHT_FILES = ["model.safetensors", "model-*.safetensors", "language_model.safetensors", MODEL_FILE]
-_HUB_FILES = ["*.json", *_WEIGHT_FILES, "card.md", "README.md", "merges.txt", "vocab.txt"]
+_WEIGHT_FILES = ["model.safetensors", "model-*.safetensors", "language_model.safetensors", CTRANSLATE2_FILE, "*.onnx"]
+HUB_FILES = ["*.json", *_WEIGHT_FILES, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 _SHOWN = 80  # signs of a name that is no model's
 _LOOKED_AT = 200  # folders beside it
@@ -92,8 +74,7 @@ def other_weights() -> list[Weights]:
 def describe_model(name: str) -> ModelEntry:
     """Return what a model says of itself; a public one is opened whole for it. Raises: ModelError as `load_saved`."""
     folder = resolve(name)
-    external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
-    facts = open_external(folder).facts if external else read_model_facts(folder)
+    facts = open_folder(folder).facts if _is_external(folder) else read_model_facts(folder)
     return ModelEntry(name, facts, _size(folder))
 
 
@@ -111,7 +92,7 @@ def resolve(name: str) -> Path:
             raise ModelError(f"{name}: no config.json in it or in {name}/model: no model, nor a run that has saved one")
         raise ModelError(f"{name}: is a file; name the folder of a model, or make one: malsori import {name} -o FOLDER")
     if is_hub_id(name):
-        return from_hub(name, _HUB_FILES)
+        return from_hub(name, HUB_FILES)
     raise ModelError(_no_model(name))
 
 
@@ -161,17 +142,20 @@ def load_saved(name: str) -> SavedModel:
     return open_folder(resolve(name))
 
 
-def load_model(name: str) -> nn.Module:
+def load_model(name: str) -> "nn.Module":
     """Return the network of a saved model in evaluation mode, the same object that trains.
 
     Args:
         name: a built-in name, a model's or a run's folder, or a hub id.
-    Raises: ModelError if there is none, or its weights do not fit.
+    Raises: ModelError if there is none, its weights do not fit, or it was exported.
     """
-    return load_saved(name).network
+    saved = load_saved(name)
+    require_network(saved, name)
+    network: nn.Module = saved.network
+    return network
 
 
-def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
+def load_initial_weights(network: "nn.Module", name: str) -> ModelFacts:
     """Load the weights of a saved or public model, and return what that model says of itself.
 
     Speaker embeddings stay as they are.
@@ -179,6 +163,7 @@ def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
     Raises: ModelError if there is no such model or a weight does not fit.
     """
     saved = load_saved(name)
+    require_network(saved, name)
     weights = saved.network.state_dict()
     own = network.state_dict()
     shared = {key: tensor for key, tensor in weights.items() if not key.startswith("speaker_embedding.")}
@@ -189,147 +174,31 @@ def load_initial_weights(network: nn.Module, name: str) -> ModelFacts:
 
 def open_folder(folder: Path) -> SavedModel:
     """Return the model in a folder, ours or a public one."""
-    external = "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
-    return open_external(folder) if external else open_model(folder)
+    if is_exported(folder):
+        return open_exported(folder)
+    if _is_external(folder):
+        from malsori.pretrained.external import open_external
+
+        return open_external(folder)
+    return open_model(folder)
 
 
-def open_external(folder: Path) -> SavedModel:
-    """Return the model in a folder of transformers or of CTranslate2, as one of ours.
-
-    Raises: ModelError if malsori has no such system, or naming the first tensor that does not fit.
-    """
-    if is_ctranslate2(folder):
-        return convert_checkpoint(map_by_name("ctranslate2-whisper"), read_ctranslate2(folder))
-    config = read_json(folder / "config.json")
-    return convert_checkpoint(
-        _map_of_config(config, folder), ExternalCheckpoint(folder, config, read_transformers_weights(folder))
-    )
+def require_network(model: SavedModel, name: str) -> None:
+    """Raise ModelError if a model was exported, and so has no network that PyTorch could train or change."""
+    if isinstance(model.network, OnnxGraphs):
+        raise ModelError(f"{name}: is an export, whose graphs only speak or listen; name the model it was made from")
 
 
-def import_external(
-    path: Path, configs: list[Path], license: str = "unknown", tokenizer: str | None = None
-) -> SavedModel:
-    """Return the model in an author's own file, its pickle opened without running any code in it.
-
-    Args:
-        path: the file; or a folder, or a hub id of one, that has it as model.safetensors or pytorch_model.bin.
-        configs: the author's settings, JSON or YAML, later files over earlier ones; config.json beside the file if
-            none is named.
-        license: what the author says, for the card.
-        tokenizer: a folder or hub id of a Whisper's tokenizer, for a file that holds none.
-    Raises: ModelError if the file is of no known checkpoint format, or does not fit its settings, naming the first
-            thing; or if the tokenizer is missing, or not that of the network.
-    """
-    path = _weights_file(path)
-    conversion, checkpoint = _read_checkpoint(path, configs)
-    model = convert_checkpoint(conversion, checkpoint)
-    if tokenizer or conversion.origin == "openai":
-        model = _with_tokenizer(model, tokenizer, path)
-    told = license if license != "unknown" else model.facts.license
-    facts = model.facts.model_copy(
-        update={"license": told, "trained": {"imported": path.name, "checkpoint_format": conversion.name}}
-    )
-    card = f"# {conversion.system}\n\nImported from {path.name}, {conversion.reference}.\n\nLicense: {told}.\n"
-    return replace(model, facts=facts, card=card)
+def is_ctranslate2(folder: Path) -> bool:
+    """Return whether a folder holds a model of CTranslate2: model.bin, and a config.json that names no other kind."""
+    return (folder / CTRANSLATE2_FILE).is_file() and not {"system", "model_type"} & read_json(
+        folder / "config.json"
+    ).keys()
 
 
-def _with_tokenizer(model: SavedModel, name: str | None, path: Path) -> SavedModel:
-    """Return a Whisper with the tokenizer of a folder or hub id. Raises: ModelError if it is not the network's."""
-    if model.facts.system != "whisper":
-        raise ModelError(f"{path}: a {model.facts.system} has no tokenizer; --tokenizer {name} has nothing to say")
-    vocab = model.network.config.vocab
-    if not name:
-        raise ModelError(
-            f"{path}: holds no tokenizer; name a folder or hub id that has the tokenizer.json of its {vocab} tokens "
-            "with --tokenizer, such as openai/whisper-base for 51865 (51864: whisper-base.en, 51866: whisper-large-v3)"
-        )
-    files = kept_files(Path(name) if Path(name).is_dir() else from_hub(name, list(KEPT_FILES)))
-    fits = vocab_size(files) <= vocab <= Tokenizer(files, name).first_timestamp + MAX_TIMESTAMPS
-    if not fits:
-        raise ModelError(f"{name}: a tokenizer of {vocab_size(files)} tokens; the network in {path} knows {vocab}")
-    return replace(model, files=files)
-
-
-def _weights_file(path: Path) -> Path:
-    """Return the file that holds the weights of what is imported: itself, or the one in a folder or a hub id's."""
-    on_hub = not path.exists() and path.suffix not in PICKLES and is_hub_id(str(path))
-    if not path.is_dir() and not on_hub:
-        return path
-    folder = path if path.is_dir() else from_hub(str(path), [*_HUB_FILES, "pytorch_model.bin"])
-    if is_ctranslate2(folder):
-        return folder / MODEL_FILE
-    whole = folder / "model.safetensors"
-    return whole if whole.is_file() else folder / "pytorch_model.bin"
-
-
-def _read_checkpoint(path: Path, configs: list[Path]) -> tuple[ConversionMap, ExternalCheckpoint]:
-    """Return whose a file of weights is, and what it holds with its settings."""
-    beside = path.parent / "config.json"
-    if path.name == MODEL_FILE and beside.is_file() and is_ctranslate2(path.parent):
-        if configs:
-            raise ModelError(f"{path}: its settings stand in it; --config {configs[0]} has nothing to say")
-        return map_by_name("ctranslate2-whisper"), read_ctranslate2(path.parent)
-    content = read_author_file(path)
-    config: dict[str, Any] = {}
-    for place in configs or [beside] * beside.is_file():
-        config |= _read_settings(place)
-    if "model_type" in config:
-        conversion, weights = _map_of_config(config, path), content
-    else:
-        conversion, weights = detect_format(content, path)
-        held = content.get(conversion.settings)
-        config = (held if isinstance(held, dict) else {}) | config
-    weights = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in weights.items()
-        if isinstance(tensor, Tensor)
-    }
-    return conversion, ExternalCheckpoint(path.parent, config, weights)
-
-
-def convert_checkpoint(conversion: ConversionMap, checkpoint: ExternalCheckpoint) -> SavedModel:
-    """Return a public checkpoint as a model of ours. Raises: ModelError if its settings are no such model's."""
-    place = str(checkpoint.folder)
-    try:
-        empty = build_within(
-            lambda: conversion.untrained(checkpoint), lambda made: made.network, checkpoint.weights, place
-        )
-        check_numbers(empty.facts.model, len(checkpoint.weights), place)
-        check_finite(checkpoint.weights, place)
-    except (LookupError, TypeError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        value = f"{'.'.join(map(str, first['loc']))} = {first['input']!r}: " if first["loc"] else ""
-        reason = value + str(first["msg"]).removeprefix("Value error, ")
-        raise ModelError(
-            f"{checkpoint.folder}: its settings are not those of a {conversion.system}: {reason}"
-        ) from error
-    return convert(conversion, checkpoint, empty)
-
-
-def _map_of_config(config: dict[str, Any], place: Path) -> ConversionMap:
-    conversion = map_of_type(str(config["model_type"]))
-    if conversion is None:
-        known = sorted({kind for known in conversion_maps() for kind in known.model_types})
-        raise ModelError(
-            f"{place}: model_type '{config['model_type']}' is none of malsori's; known: {', '.join(known)}"
-        )
-    return conversion
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if path.suffix == ".json":
-        return read_json(path)
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: neither JSON nor YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected settings by name, found {type(values).__name__}")
-    return values
+def _is_external(folder: Path) -> bool:
+    """Return whether a folder is of transformers or of CTranslate2."""
+    return "model_type" in read_json(folder / "config.json") or is_ctranslate2(folder)
 
 
 def push(name: str, hub_id: str, private: bool = False) -> str:

@@ -22,7 +22,7 @@ from malsori.losses.adversarial import (
 from malsori.losses.distribution import sampled_kl_loss, stochastic_duration_loss
 from malsori.losses.regression import mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators
-from malsori.models.vits import Vits, VitsConfig, VitsOutput, with_blanks
+from malsori.models.vits import Vits, VitsConfig, VitsOutput
 from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
@@ -38,6 +38,7 @@ from malsori.train.setup import (
     training_lexicon,
 )
 from malsori.train.tasks import Turn, frozen
+from malsori.tts.spelling import with_blanks
 
 
 class VitsRecipe(Recipe):

@@ -1,6 +1,5 @@
 """Acoustic models: from a sentence's phonemes to its log-mel, one adapter a kind of network."""
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -8,13 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from malsori.config import nearest
-from malsori.errors import ModelError, OptionError
 from malsori.pretrained.folder import SavedModel
 from malsori.runtime.device import Runtime
-from malsori.text.symbols import PHONEMES
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import AcousticModel, SynthesisInput, SynthesisOutput
+from malsori.tts.sentences import SentenceSynthesizer
 
 if TYPE_CHECKING:
     from malsori.models.fastspeech import FastSpeech
@@ -22,40 +19,21 @@ if TYPE_CHECKING:
     from malsori.models.tacotron import AttentionAcousticModel
 
 
-class NetworkSynthesizer(ABC):
-    """A network with its alphabet, on its device; a subclass says what its kind of network takes and gives.
+class NetworkSynthesizer(SentenceSynthesizer):
+    """A network of PyTorch with its alphabet, on its device; a subclass says what its kind of network takes and gives.
 
     It changes nothing once it is made, and so is safe for threads.
     """
 
-    supports_prosody_control: bool = False
-
     def __init__(self, model: SavedModel, runtime: Runtime | None = None) -> None:
-        self.facts, self.symbols, self.runtime = model.facts, model.symbols, runtime or Runtime()
+        super().__init__(model.facts, model.symbols)
+        self.runtime = runtime or Runtime()
         self.network: Any = self.runtime.place(model.network)
 
-    def refuse_unsupported(self, options: SayOptions) -> None:
-        """Raise OptionError naming the first option that it cannot serve, and its system."""
-        if options.prosody and not self.supports_prosody_control:
-            name, value = next(iter(options.prosody.items()))
-            raise OptionError(f"{name} {value:g}: a {self.facts.system} has no such control; a fastspeech2 has")
-        if options.speaker is not None and options.speaker not in self.facts.speakers:
-            hint = nearest(options.speaker, list(self.facts.speakers)) if self.facts.speakers else " It names none."
-            raise OptionError(f"speaker: the voice ({self.facts.system}) has no speaker '{options.speaker}'.{hint}")
-
     def synthesize(self, sentence: SynthesisInput, options: SayOptions) -> SynthesisOutput:
-        """Return one sentence, its mel or its wave.
-
-        Raises: OptionError as refuse_unsupported; ModelError if the network takes symbols that malsori has not.
-        """
-        self.refuse_unsupported(options)
-        speaker = 0 if options.speaker is None else self.facts.speakers.index(options.speaker)
+        """Return one sentence, its mel or its wave. Raises: as `SentenceSynthesizer.synthesize`."""
         with self.runtime.inference():
-            return self._infer(sentence, speaker, options)
-
-    @abstractmethod
-    def _infer(self, sentence: SynthesisInput, speaker: int, options: SayOptions) -> SynthesisOutput:
-        """Return what the network makes of one sentence by one of its speakers."""
+            return super().synthesize(sentence, options)
 
     def _batch(self, values: list[int]) -> Int[Tensor, "1 values"]:
         """Return values as a batch of one, on the network's device."""
@@ -63,12 +41,7 @@ class NetworkSynthesizer(ABC):
 
     def _phoneme_ids(self, sentence: SynthesisInput) -> Int[Tensor, "1 tokens"]:
         """Return the sentence's ids. Raises: ModelError if the voice was taught other symbols than phonemes."""
-        if "phonemes" not in self.symbols:
-            raise ModelError(
-                f"this {self.facts.system} reads {self.network.config.vocab} symbols of its makers, not malsori's "
-                "phonemes: it has to learn them from a corpus first"
-            )
-        return self._batch(PHONEMES.encode(sentence.phonemes))
+        return self._batch(self.phoneme_ids(sentence))
 
 
 class FastSpeech2Adapter(NetworkSynthesizer, AcousticModel):

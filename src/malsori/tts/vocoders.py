@@ -7,11 +7,13 @@ from jaxtyping import Float
 from malsori.audio.griffin_lim import griffin_lim
 from malsori.config import AudioConfig
 from malsori.errors import ModelError
+from malsori.pretrained.exported import OnnxGraphs
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
 from malsori.runtime.device import Runtime
 from malsori.systems import systems_of
 from malsori.tts.acoustic import as_array
+from malsori.tts.onnx import OnnxVocoder
 from malsori.tts.roles import Vocoder
 
 #: The vocoder that needs no model.
@@ -59,7 +61,10 @@ def load_vocoder(name: str | None, audio: AudioConfig, runtime: Runtime | None =
     """
     if name == GRIFFIN_LIM:
         return GriffinLim(audio, runtime)
-    vocoder = NetworkVocoder(load_saved(DEFAULT_MODELS["vocoder"] if name is None else name), runtime)
+    saved = load_saved(DEFAULT_MODELS["vocoder"] if name is None else name)
+    if isinstance(saved.network, OnnxGraphs):
+        return OnnxVocoder(saved)
+    vocoder = NetworkVocoder(saved, runtime)
     config, said = vocoder.network.config, vocoder.audio
     for name, found, wanted in (
         ("samples a frame", config.samples_per_frame, said.hop_samples),

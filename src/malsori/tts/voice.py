@@ -6,21 +6,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
 from malsori.audio.io import save_audio
-from malsori.audio.mel import log_mel
+from malsori.audio.mel_filters import log_mel_array
 from malsori.audio.psola import shift_pitch
 from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
+from malsori.pretrained.exported import OnnxGraphs, vocoder_beside
 from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved
-from malsori.runtime.device import Runtime, resolve_runtime
+from malsori.runtime.onnx import check_onnx, chosen_runtime
 from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend, Reading
 from malsori.text.userwords import LexiconSource, user_lexicon
@@ -29,7 +30,9 @@ from malsori.tts.options import MAX_SPEED, MIN_SPEED, SayOptions
 from malsori.tts.phrases import Phrase, plan_phrases, with_pauses
 from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisOutput, Vocoder
 from malsori.tts.stream import SpeechChunk, limit, vocode_in_chunks
-from malsori.tts.vocoders import load_vocoder
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 log = logging.getLogger("malsori")
 
@@ -134,7 +137,7 @@ class Voice:
             if output.mel is not None:
                 mels += [np.full((silent, self.audio.mel_channels), self.audio.silence, dtype=np.float32), output.mel]
         wave = np.concatenate(waves)
-        mel = np.concatenate(mels) if mels else log_mel(torch.from_numpy(wave)[None], self.audio)[0].numpy()
+        mel = np.concatenate(mels) if mels else log_mel_array(wave, self.audio)
         ends = np.cumsum(durations) * self.audio.frame_seconds
         factor = (time.perf_counter() - began) / (len(wave) / self.audio.sample_rate)
         return Speech(wave, self.audio, mel, reading, alignment_of(reading, ends), factor)
@@ -201,32 +204,51 @@ def load_voice(
     device: str = "auto",
     precision: str = "auto",
     lexicon: LexiconSource = None,
+    runtime: str = "auto",
 ) -> Voice:
     """Return a voice, ready to speak.
 
     Args:
-        name: a built-in name, a model's or run's folder, or a hub id; the built-in voice when not given.
-        vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given.
+        name: a built-in name, a model's, an export's or run's folder, or a hub id; the built-in voice when not given.
+        vocoder: the same for the vocoder; "griffin-lim" for none; the built-in one when not given, or the one that was
+            exported with the voice.
         device, precision: as `resolve_runtime` takes them; a GPU where there is one.
         lexicon: a user's words, as `text.frontend.Frontend` takes them.
+        runtime: as `runtime.onnx.chosen_runtime` takes it.
     Raises: ModelError if either is not there, or they disagree; DeviceError if this machine lacks the device;
         TextError naming a row of the lexicon.
     """
     own = user_lexicon(lexicon)
-    runtime = resolve_runtime(device, precision)
-    saved = load_saved(DEFAULT_MODELS["voice"] if name is None else name)
-    acoustic = open_synthesizer(saved, runtime)
+    wanted = DEFAULT_MODELS["voice"] if name is None else name
+    where = _computed_by(chosen_runtime(runtime, wanted), device, precision)
+    saved = load_saved(wanted)
+    acoustic = open_synthesizer(saved, where)
     if name is not None and name not in {model.name for model in built_in()}:
         _tell_of_older_rules(saved)
     if acoustic.output == "wave":
         if vocoder is not None:
             raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
         return Voice(acoustic, lexicon=own)
-    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, runtime), own)
+    beside = vocoder_beside(saved)
+    if vocoder is None and beside is not None:
+        return Voice(acoustic, SYSTEMS[beside.facts.system].resolve("onnx")(beside), own)
+    from malsori.tts.vocoders import load_vocoder
+
+    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, where), own)
 
 
-def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> AcousticModel | EndToEndVoice:
-    """Return a saved model as what a voice needs of it.
+def _computed_by(runtime: str, device: str, precision: str) -> "Runtime | None":
+    """Return where a network of PyTorch computes; None for graphs. Raises: DeviceError."""
+    if runtime == "onnx":
+        check_onnx(device, precision)
+        return None
+    from malsori.runtime.device import resolve_runtime
+
+    return resolve_runtime(device, precision)
+
+
+def open_synthesizer(model: SavedModel, runtime: "Runtime | None" = None) -> AcousticModel | EndToEndVoice:
+    """Return a saved model as what a voice needs of it, whatever computes it.
 
     Raises: ModelError if it is no voice, or learnt to read from another front-end.
     """
@@ -236,8 +258,11 @@ def open_synthesizer(model: SavedModel, runtime: Runtime | None = None) -> Acous
     trained = model.facts.frontend.get("version")
     if "phonemes" in model.symbols and trained != FRONTEND_VERSION:
         raise ModelError(f"the voice was trained with front-end {trained}, this is {FRONTEND_VERSION}: train it anew")
-    _check_sizes(model)
-    return SYSTEMS[system].resolve("adapter")(model, runtime)
+    exported = isinstance(model.network, OnnxGraphs)
+    if not exported:
+        _check_sizes(model)
+    adapter: Any = SYSTEMS[system].resolve("onnx" if exported else "adapter")
+    return adapter(model, runtime)
 
 
 def _tell_of_older_rules(model: SavedModel) -> None:

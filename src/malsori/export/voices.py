@@ -1,0 +1,177 @@
+"""Voices as graphs: acoustic models, vocoders, and VITS in two parts, for its noise is as long as its first part says.
+
+Everything is of one sentence (batch 1); only its length is open.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from malsori.export.graph import Graph
+
+if TYPE_CHECKING:
+    from malsori.models.fastspeech import FastSpeech
+    from malsori.models.fastspeech2 import FastSpeech2
+    from malsori.models.hifigan import Hifigan
+    from malsori.models.vits import Vits
+    from malsori.models.vocos import Vocos
+
+_TOKENS, _FRAMES = 13, 37  # of the examples
+_MEL_AXES = {"mel": {1: "frames"}, "wave": {1: "samples"}}
+
+
+class _FastSpeech2(nn.Module):
+    def __init__(self, network: "FastSpeech2") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, token_ids: Tensor, speaker: Tensor, speed: Tensor, energy_shift: Tensor) -> tuple[Tensor, Tensor]:
+        from malsori.models.fastspeech2 import VarianceTargets
+
+        targets = VarianceTargets(speed=speed, energy_shift=energy_shift)  # type: ignore[arg-type]
+        output = self.network.speak(token_ids, _length(token_ids), speaker, targets)
+        return output.mel, output.durations
+
+
+class _FastSpeech(nn.Module):
+    def __init__(self, network: "FastSpeech") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, token_ids: Tensor, speaker: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.network(token_ids, _length(token_ids), speaker, speed=speed)
+        return output.mel, output.durations
+
+
+class _Hifigan(nn.Module):
+    def __init__(self, network: "Hifigan") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.network(mel).wave
+
+
+class _Vocos(nn.Module):
+    """Its inverse transform as one transposed convolution, whose kernels are the windowed sines and cosines."""
+
+    kernels: Tensor
+    squared_window: Tensor
+
+    def __init__(self, network: "Vocos") -> None:
+        super().__init__()
+        self.network, config = network, network.config
+        self.size, self.hop = config.fft_samples, config.hop_samples
+        self.register_buffer("kernels", inverse_fourier_kernels(self.size) * network.window.cpu())
+        self.register_buffer("squared_window", network.window.cpu().square()[None, None])
+
+    def forward(self, mel: Tensor) -> Tensor:
+        magnitude, phase = self.network.spectrum(mel)
+        parts = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], 2).transpose(1, 2)
+        wave = nn.functional.conv_transpose1d(parts, self.kernels, stride=self.hop)
+        envelope = nn.functional.conv_transpose1d(torch.ones_like(parts[:, :1]), self.squared_window, stride=self.hop)
+        begin = (self.size - self.hop) // 2
+        end = begin + mel.shape[1] * self.hop
+        return wave[:, 0, begin:end] / envelope[:, 0, begin:end].clamp(min=1e-8)
+
+
+class _VitsPlan(nn.Module):
+    def __init__(self, network: "Vits") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, token_ids: Tensor, speaker: Tensor, speed: Tensor, duration_noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mask, vector = torch.ones_like(token_ids, dtype=torch.bool), self.network.speaker_vectors(speaker)
+        return self.network.plan(token_ids, mask, duration_noise, vector, speed)
+
+
+class _VitsSound(nn.Module):
+    def __init__(self, network: "Vits") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mean: Tensor, log_std: Tensor, durations: Tensor, noise: Tensor, speaker: Tensor) -> Tensor:
+        vector = self.network.speaker_vectors(speaker)
+        return self.network.sound(mean, log_std, durations, noise, vector)
+
+
+def fastspeech2_graphs(network: "FastSpeech2") -> dict[str, Graph]:
+    """Return phonemes, speaker, speed and energy → mel and durations."""
+    inputs = {**_sentence(), "energy_shift": torch.tensor(0.0)}
+    return {"acoustic": _acoustic(_FastSpeech2(network), inputs)}
+
+
+def fastspeech_graphs(network: "FastSpeech") -> dict[str, Graph]:
+    """Return phonemes, speaker and speed → mel and durations."""
+    return {"acoustic": _acoustic(_FastSpeech(network), _sentence())}
+
+
+def hifigan_graphs(network: "Hifigan") -> dict[str, Graph]:
+    """Return mel → wave."""
+    return {"vocoder": Graph(_Hifigan(network), _mel(network.config.mel_channels), ("wave",), _MEL_AXES)}
+
+
+def vocos_graphs(network: "Vocos") -> dict[str, Graph]:
+    """Return mel → wave."""
+    exact = ("kernels", "squared_window")
+    return {"vocoder": Graph(_Vocos(network), _mel(network.config.mel_channels), ("wave",), _MEL_AXES, exact)}
+
+
+def vits_graphs(network: "Vits") -> dict[str, Graph]:
+    """Return tokens → their latents and durations; those and noise → wave."""
+    size = network.config.latent_channels
+    planned = {"mean": {1: "tokens"}, "log_std": {1: "tokens"}, "durations": {1: "tokens"}}
+    first = {**_sentence(), "duration_noise": torch.randn(1, 2, _TOKENS)}
+    durations = torch.full((1, _TOKENS), 3)
+    second = {
+        "mean": torch.randn(1, _TOKENS, size),
+        "log_std": torch.randn(1, _TOKENS, size),
+        "durations": durations,
+        "noise": torch.randn(1, size, int(durations.sum())),
+        "speaker": torch.tensor([0]),
+    }
+    axes = {"token_ids": {1: "tokens"}, "duration_noise": {2: "tokens"}, **planned}
+    return {
+        "plan": Graph(_VitsPlan(network), first, tuple(planned), axes),
+        "sound": Graph(
+            _VitsSound(network), second, ("wave",), {**planned, "noise": {2: "frames"}, "wave": {1: "samples"}}
+        ),
+    }
+
+
+def inverse_fourier_kernels(size: int) -> Float[Tensor, "parts 1 samples"]:
+    """Return what each bin's real part, then each one's imaginary part, adds to a frame of the wave."""
+    bins, angles = size // 2 + 1, 2 * math.pi / size * torch.arange(size, dtype=torch.float64)
+    phases = torch.arange(bins, dtype=torch.float64)[:, None] * angles
+    weight = torch.full((bins, 1), 2.0 / size, dtype=torch.float64)
+    weight[0] = 1.0 / size
+    if size % 2 == 0:
+        weight[-1] = 1.0 / size
+    return torch.cat([weight * phases.cos(), -weight * phases.sin()])[:, None].float()
+
+
+def _acoustic(module: nn.Module, inputs: dict[str, Tensor]) -> Graph:
+    axes = {"token_ids": {1: "tokens"}, "mel": {1: "frames"}, "durations": {1: "tokens"}}
+    return Graph(module, inputs, ("mel", "durations"), axes)
+
+
+def _sentence() -> dict[str, Tensor]:
+    return {
+        "token_ids": torch.arange(1, _TOKENS + 1)[None],
+        "speaker": torch.tensor([0]),
+        "speed": torch.tensor(1.0),
+    }
+
+
+def _mel(channels: int) -> dict[str, Tensor]:
+    return {"mel": torch.randn(1, _FRAMES, channels)}
+
+
+def _length(token_ids: Int[Tensor, "1 tokens"]) -> Int[Tensor, "1"]:
+    """Return the number of tokens as it is when the graph runs."""
+    return torch.ones_like(token_ids).sum(1)
