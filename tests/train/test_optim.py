@@ -28,11 +28,36 @@ def config(**values) -> OptimizerConfig:
         ("constant", 0, 0.1 / 20), ("constant", 19, 0.1), ("constant", 9999, 0.1),
         ("cosine", 20, 0.1), ("cosine", 60, 0.1 * (0.01 + 0.99 * 0.5)), ("cosine", 100, 0.001), ("cosine", 500, 0.001),
         ("exponential", 20, 0.1), ("exponential", 60, 0.1 * 0.1), ("exponential", 100, 0.001),
+        ("linear", 20, 0.1), ("linear", 60, 0.1 * (0.01 + 0.99 * 0.5)), ("linear", 100, 0.001),
         ("inverse_sqrt", 19, 0.1), ("inverse_sqrt", 79, 0.05), ("inverse_sqrt", 319, 0.025),
     ],
 )  # fmt: skip
 def test_the_learning_rate_is_a_pure_function_of_the_step(schedule, step, rate):
     assert math.isclose(learning_rate_at(step, config(schedule=schedule, warmup_steps=20), 100), rate, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "exponential"])
+def test_a_rate_is_held_before_it_falls(schedule):
+    held = config(schedule=schedule, warmup_steps=10, hold_steps=40)
+    rates = [learning_rate_at(step, held, 100) for step in range(101)]
+    assert set(rates[10:51]) == {0.1} and rates[51] < 0.1 and rates[100] == pytest.approx(0.001)
+    later = config(schedule=schedule, warmup_steps=50)
+    assert rates[50:] == [learning_rate_at(step, later, 100) for step in range(50, 101)]
+
+
+def test_a_module_begins_at_its_step():
+    pair = Pair()
+    later = config(schedule="constant", modules={"encoder": ModuleConfig(from_step=3)}, eps=1e-6)
+    optimizer = build_optimizer(pair, later)
+    assert optimizer.defaults["eps"] == 1e-6
+    before = pair.encoder[0].weight.clone()
+    for step in range(4):
+        for parameter in pair.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        assert set_learning_rate(optimizer, later, step, 10) == 0.1
+        assert torch.equal(pair.encoder[0].weight, before)
+        optimizer.step()
+    assert not torch.equal(pair.encoder[0].weight, before)
 
 
 def test_rates_rise_in_a_line_and_never_jump():

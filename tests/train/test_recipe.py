@@ -48,7 +48,7 @@ def test_set_reads_numbers_lists_truth_and_text():
         ("train.stepz=5", "unknown key 'train.stepz'. Did you mean 'steps'"),
         ("trian.steps=5", "unknown key 'trian'. Did you mean 'train'"),
         ("train.steps=many", "'train.steps' = 'many'"),
-        ("optimizers.generator.schedule=linear", "'optimizers.generator.schedule' = 'linear'"),
+        ("optimizers.generator.schedule=lineal", "'optimizers.generator.schedule' = 'lineal'"),
         ("optimizers.generator.momentun=0.5", "'optimizers.generator.momentun'. Did you mean 'momentum'"),
         ("system=vocoz", "system = 'vocoz' is not known. Did you mean 'vocos'"),
         ("train.steps.more=1", "'steps' is a value, not a section"),

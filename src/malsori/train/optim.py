@@ -17,9 +17,11 @@ class ModuleConfig(Config):
     """What one module of a part has for itself when a trained model is trained on (fine-tuning).
 
     learning_rate: its peak, on the same schedule as the rest; 0 leaves the module as it is.
+    from_step: it stays as it is until then (the output layer alone learns first, say).
     """
 
     learning_rate: float | None = Field(None, ge=0)
+    from_step: int = Field(0, ge=0)
     weight_decay: float | None = Field(None, ge=0)
 
 
@@ -29,17 +31,19 @@ class OptimizerConfig(Config):
     weight_decay is decoupled in AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101): weights shrink by
     learning_rate * weight_decay a step, beside the gradient's step, not through it. In Adam and SGD it is added to the
     gradient (an L2 term), which Adam's adaptive scaling then distorts.
-    betas are Adam's, momentum is SGD's. modules: the beginning of parameter names → what differs there.
+    betas and eps are Adam's, momentum is SGD's. modules: the beginning of parameter names → what differs there.
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    eps: float = Field(1e-8, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    schedule: Literal["cosine", "exponential", "inverse_sqrt", "constant"] = "cosine"
+    schedule: Literal["cosine", "exponential", "linear", "inverse_sqrt", "constant"] = "cosine"
     warmup_steps: int = Field(0, ge=0)
+    hold_steps: int = Field(0, ge=0)
     final_fraction: float = Field(0.01, ge=0)
     modules: dict[str, ModuleConfig] = Field(default_factory=dict)
 
@@ -47,9 +51,10 @@ class OptimizerConfig(Config):
 def learning_rate_at(step: int, config: OptimizerConfig, total_steps: int) -> float:
     """Return the learning rate of a step, counted from 0.
 
-    It rises in a straight line over warmup_steps, then falls: to learning_rate * final_fraction at total_steps, along
-    half a cosine or by the same factor every step (exponential); or as sqrt(warmup_steps / steps taken), wherever the
-    run ends (inverse_sqrt; Vaswani et al. 2017, arXiv:1706.03762, 5.3); or not at all (constant).
+    It rises in a straight line over warmup_steps, stays for hold_steps, then falls: to learning_rate * final_fraction
+    at total_steps, along half a cosine, in a straight line (linear) or by the same factor every step (exponential); or
+    as sqrt(warmup_steps / steps taken), wherever the run ends (inverse_sqrt; Vaswani et al. 2017, arXiv:1706.03762,
+    5.3), which does not stay; or not at all (constant).
 
     >>> config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, schedule="constant")
     >>> learning_rate_at(4, config, 100)
@@ -64,10 +69,13 @@ def learning_rate_at(step: int, config: OptimizerConfig, total_steps: int) -> fl
         return peak
     if config.schedule == "inverse_sqrt":
         return peak * math.sqrt(max(1, warmup) / (step + 1))
-    done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    held = warmup + config.hold_steps
+    done = min(1.0, max(0, step - held) / max(1, total_steps - held))
+    low = peak * config.final_fraction
     if config.schedule == "exponential":
         return peak * config.final_fraction**done
-    low = peak * config.final_fraction
+    if config.schedule == "linear":
+        return peak + (low - peak) * done
     return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -75,7 +83,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig,
     """Give every group of an optimizer its rate of a step, and return that of the groups without one of their own."""
     rate = learning_rate_at(step, config, total_steps)
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
+        group["lr"] = rate * group["scale"] if step >= group.get("from_step", 0) else 0.0
     return rate
 
 
@@ -97,7 +105,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.name]
-    return kind(groups, lr=config.learning_rate, betas=config.betas)
+    return kind(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps)
 
 
 def _lies_in(name: str, prefix: str) -> bool:
@@ -109,9 +117,10 @@ def _groups(parameters: list[Tensor], prefix: str, config: OptimizerConfig) -> l
     own = config.modules.get(prefix, ModuleConfig())
     decay = config.weight_decay if own.weight_decay is None else own.weight_decay
     scale = 1.0 if own.learning_rate is None else own.learning_rate / config.learning_rate
+    own_rate = {"scale": scale, "from_step": own.from_step}
     return [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": decay, "scale": scale},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0, "scale": scale},
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": decay} | own_rate,
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0} | own_rate,
     ]
 
 

@@ -17,7 +17,8 @@ from malsori.train.optim import OptimizerConfig
 class LoopConfig(Config):
     """How long a run lasts and what is written down on the way.
 
-    accumulate: batches whose gradients one step adds up, as if they were one batch that the memory cannot hold.
+    accumulate: batches whose gradients one step adds up, where the memory cannot hold them as one; each counts alike,
+        as the mean over its own frames or tokens does (with batches of a length, nearly one batch's mean).
     contributions_every: steps between two measurements of each loss's gradient, a backward pass a loss; 0: never.
     samples: held-out utterances that a voice or a vocoder says at each validation, to hear and see (RUN/samples).
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.

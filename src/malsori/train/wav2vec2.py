@@ -1,7 +1,7 @@
 """wav2vec 2.0's fine-tuning: letters by CTC, with masking; from a saved model's weights or from scratch.
 
-Differences from the paper: the Transformer learns from the first step of fine-tuning on, not after 10,000 steps of the
-output layer alone; and the learning rate falls along a cosine. Pre-training keeps the latent's energy low on any data.
+As in the paper, the output layer can learn alone first (the recipe's modules.encoder.from_step), and the rate's three
+stages are warmup_steps, hold_steps and a line. Pre-training keeps the latent's energy low on any data.
 """
 
 from collections.abc import Iterable, Iterator
