@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -152,15 +154,58 @@ def test_every_system_has_its_losses_on_the_page_of_models():
             assert lines[int(line) - 1].startswith("def ")
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The site as `make docs` builds it, without a warning."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
+    site = tmp_path_factory.mktemp("built") / "site"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
     commands = [[sys.executable, "docs/site.py", "build/pages"]]
-    for name, out in (("mkdocs.yml", tmp_path / "site"), ("mkdocs.en.yml", tmp_path / "site" / "en")):
+    for name, out in (("mkdocs.yml", site), ("mkdocs.en.yml", site / "en")):
         commands.append([sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", name, "-d", str(out)])
     for command in commands:
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
-    assert (tmp_path / "site" / "learn" / "ctc.html").is_file() and (tmp_path / "site" / "en" / "index.html").is_file()
+    return site
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(built):
+    assert (built / "learn" / "ctc.html").is_file() and (built / "en" / "index.html").is_file()
+
+
+@pytest.fixture
+def tab(built):
+    """A tab of a Chromium without a network."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("Chromium is not installed")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        tab = browser.new_context(offline=True).new_page()
+        tab.set_default_timeout(180_000)
+        yield tab
+        browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_window(built, tab, language):
+    axe = (files(pytest.importorskip("axe_playwright_python")) / "axe.min.js").read_text(encoding="utf-8")
+    top = built if language == "ko" else built / "en"
+    pages = sorted(page for page in top.rglob("*.html") if language == "en" or not page.is_relative_to(built / "en"))
+    faults: list[str] = []
+    tab.on("pageerror", lambda error: faults.append(f"{tab.url}: {error}"))
+    tab.on("request", lambda sent: faults.append(sent.url) if sent.url.startswith("http") else None)
+    for page in pages:
+        tab.goto(page.as_uri())
+        tab.evaluate(axe)
+        for width in (1280, 390):
+            tab.set_viewport_size({"width": width, "height": 900})
+            tab.wait_for_timeout(200)  # what is seen to by a ResizeObserver
+            found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            serious = [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")]
+            wide = tab.evaluate("document.documentElement.scrollWidth") > width
+            faults += [f"{page.relative_to(built)} at {width}: {fault}" for fault in serious + ["too wide"] * wide]
+    assert len(pages) > 40 and not faults
