@@ -23,7 +23,8 @@ class System:
             `malsori.asr.recognizer.SegmentDecoder`; "" where the role has none.
         encoder: of a recognizer that CTC trains, its `malsori.asr.encode.CtcEncoder`.
         graphs: what of its network is exported (`malsori.export.graph.Graph`, by name); "" where nothing can be.
-        onnx: makes an exported model of it fill its role, as `adapter` does.
+        onnx: makes an exported model of it fill its role, as `adapter` does, or `encoder` where there is one; "" where
+            the adapter knows both (`malsori.asr.whisper`).
     """
 
     role: Role
@@ -60,7 +61,8 @@ def _vocoder(network: str, training: str, graphs: str) -> System:
 
 def _ctc(network: str, training: str, encoder: str, graphs: str) -> System:
     adapters = {"adapter": "asr.ctc:CtcSegmentDecoder", "encoder": f"asr.ctc_encoders:{encoder}"}
-    return _system("recognizer", network, training, **adapters, graphs=f"export.recognizers:{graphs}")
+    others = {"graphs": f"export.recognizers:{graphs}", "onnx": f"asr.onnx_ctc:Onnx{encoder}"}
+    return _system("recognizer", network, training, **adapters, **others)
 
 
 SYSTEMS: dict[str, System] = {

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from malsori.asr.short_window import MARGIN_SECONDS, SILENCE_LEVEL, SilentSteps, SilentWindow
+from malsori.asr.short_window import SilentWindow
+from malsori.asr.silent_steps import MARGIN_SECONDS, SILENCE_LEVEL, SilentSteps
 from malsori.models.whisper import Whisper, WhisperConfig
 from malsori.pretrained.hub import load_saved
 
@@ -55,7 +56,10 @@ def test_silence_that_repeats_itself_is_summed_up_without_loss() -> None:
     kinds = torch.randn(2, 1, 2, 40, 4, generator=random)  # of 40 kinds, each for 15 steps
     keys, values = kinds[:, :, :, torch.arange(600) // 15]
     sound, queries = torch.randn(2, 3, 2, 71, 4, generator=random), torch.randn(3, 2, 5, 4, generator=random)
-    seen = SilentSteps.of(keys, values).behind(*sound)
+    rest = SilentSteps.of(keys[0].numpy(), values[0].numpy()).rest(71)
+    more = [torch.from_numpy(part) for part in rest]
+    seen = [torch.cat([part, one.expand(3, -1, -1, -1)], 2) for part, one in zip(sound, more[:2], strict=True)]
+    seen.append(torch.cat([torch.zeros(2, 71), more[2]], 1)[None, :, None])
     assert seen[0].shape[2] < 71 + 50 + 64 + 1
     found = torch.nn.functional.scaled_dot_product_attention(queries, seen[0], seen[1], attn_mask=seen[2])
     whole = [
@@ -90,6 +94,6 @@ def test_a_recognizer_encodes_of_a_short_sound_its_own_length_and_of_a_long_one_
     decoder, lengths = WhisperSegmentDecoder(saved), []
     saved.network.encoder.first.register_forward_hook(lambda _, given, __: lengths.append(given[0].shape[2]))
     rate = saved.facts.audio.sample_rate
-    decoder._start(np.zeros((1, 2 * rate), np.float32))
-    decoder._start(np.zeros((1, 29 * rate + rate // 2), np.float32))
+    decoder.engine.start(np.zeros((1, 2 * rate), np.float32))
+    decoder.engine.start(np.zeros((1, 29 * rate + rate // 2), np.float32))
     assert lengths == [3000, round((2 + MARGIN_SECONDS) * 100) + 2, 3000]  # the first is the window of silence

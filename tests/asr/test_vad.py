@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from malsori.asr.recognizer import load_recognizer
 from malsori.asr.vad import FRAME_SECONDS, SpanTracker, SpeechDetector, SpeechSpan, built_in, frame_levels
@@ -61,7 +60,7 @@ def test_a_sound_of_another_rate_is_heard_alike() -> None:
 
 def test_half_a_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="700 samples are no whole frames of 512"):
-        built_in().infer(torch.zeros(700), built_in().start())
+        built_in().infer(np.zeros(700, np.float32), built_in().start())
 
 
 def track(probabilities: list[float], **settings) -> list[SpeechSpan]:

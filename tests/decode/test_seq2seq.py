@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Planted:
     said: tuple[tuple[int, ...], ...] = ((),)
     sounds: tuple[int, ...] = (0,)
 
-    def step(self, token_ids: Tensor) -> tuple[Tensor, "Planted"]:
+    def step(self, token_ids: np.ndarray) -> tuple[np.ndarray, "Planted"]:
         rows = len(token_ids)
         said, sounds = (part * rows if len(part) == 1 else part for part in (self.said, self.sounds))
         logits, after = [], []
@@ -46,14 +47,14 @@ class Planted:
             texts = [(*before, *row[: place + 1]) for place in range(len(row))]
             logits.append(torch.stack([self.speak(sound, text) for text in texts]))
             after.append(texts[-1])
-        return torch.stack(logits), Planted(self.speak, tuple(after), sounds)
+        return torch.stack(logits).numpy(), Planted(self.speak, tuple(after), sounds)
 
-    def select(self, rows: Tensor) -> "Planted":
+    def select(self, rows: np.ndarray) -> "Planted":
         kept = rows.tolist()
         return Planted(self.speak, tuple(self.said[row] for row in kept), tuple(self.sounds[row] for row in kept))
 
-    def score(self, token_ids: Tensor, heads: tuple[tuple[int, int], ...]) -> tuple[Tensor, Tensor]:
-        return self.step(token_ids)[0], torch.full((len(token_ids), len(heads), token_ids.shape[1], 1), 1.0)
+    def score(self, token_ids: np.ndarray, heads: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
+        return self.step(token_ids)[0], np.ones((len(token_ids), len(heads), token_ids.shape[1], 1), np.float32)
 
 
 def likes(*tokens: int, strength: float = 6.0) -> Tensor:
@@ -110,7 +111,7 @@ def brute_force(constraints: DecodingConstraints) -> dict[tuple[int, ...], float
         for ids in itertools.product(letters, repeat=length):
             total = 0.0
             for place, token in enumerate((*ids, END)):
-                logits = dice(0, (START, *ids[:place]))[None]
+                logits = dice(0, (START, *ids[:place]))[None].numpy()
                 total += constraints.apply(logits, [ids[:place]])[0, token].item()
             scores[ids] = total / (length + 1)
     return scores
@@ -275,9 +276,7 @@ THANKS, SPOKEN = (1, 2, 3, 4, 0), (2, 0, 4)
 
 
 def ratio_of(sound: Planted, no_speech: Planted, ids: tuple[int, ...]) -> float:
-    return speech_log_likelihood_ratio(
-        sound.score(torch.tensor([[START, *ids]]), ())[0], no_speech, 3, CONSTRAINTS, ids
-    )
+    return speech_log_likelihood_ratio(sound.score(np.array([[START, *ids]]), ())[0], no_speech, 3, CONSTRAINTS, ids)
 
 
 @pytest.mark.parametrize("surety", [1.0, 3.0, 8.0])
@@ -323,7 +322,7 @@ TIMED = DecodingConstraints((START,), END, max_new_tokens=40, suppress_tokens=(N
 
 def may_follow(text: tuple[int, ...], logits: Tensor | None = None) -> set[int]:
     logits = torch.zeros(1, FIRST + 101) if logits is None else logits[None]
-    return set(torch.isfinite(TIMED.apply(logits, [text])[0]).nonzero().flatten().tolist())
+    return set(np.flatnonzero(np.isfinite(TIMED.apply(logits.numpy(), [text])[0])).tolist())
 
 
 def test_timestamps_open_a_text_within_its_first_second() -> None:
@@ -359,10 +358,10 @@ def test_the_rules_of_time_are_those_of_transformers() -> None:
         text: tuple[int, ...] = ()
         for _ in range(8):
             ours = DecodingConstraints((START,), END, 40, suppress_tokens=(FIRST - 1,), first_timestamp=FIRST).apply(
-                logits, [text]
+                logits.numpy(), [text]
             )
-            wanted = theirs(torch.tensor([[START, *text]]), logits.clone())
-            assert torch.equal(torch.isfinite(ours), torch.isfinite(wanted)), text
-            text = (*text, int(torch.multinomial(ours.exp(), 1, generator=random)))
+            wanted = theirs(torch.tensor([[START, *text]]), logits.clone()).numpy()
+            assert np.array_equal(np.isfinite(ours), np.isfinite(wanted)), text
+            text = (*text, int(torch.multinomial(torch.from_numpy(ours).exp(), 1, generator=random)))
             if text[-1] == END:
                 break

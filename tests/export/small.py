@@ -20,13 +20,18 @@ _SPEAKING = {"hidden_size": 16, "ffn_size": 32, "predictor_hidden_size": 16, "sp
 _BLOCKS = {"num_encoder_layers": 1, "num_decoder_layers": 1}
 
 
-def placed(network: nn.Module, seed: int = 0) -> Any:
-    """Return a network as it infers, every weight drawn from the seed, some of those that begin at nothing too."""
+def drawn(network: nn.Module, seed: int = 0) -> Any:
+    """Return a network whose weights are drawn from the seed where they would begin at nothing."""
     torch.manual_seed(seed)
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.1)
-    return Runtime().place(network.eval())
+    return network.eval()
+
+
+def placed(network: nn.Module) -> Any:
+    """Return a network as it infers."""
+    return Runtime().place(drawn(network))
 
 
 def fastspeech2() -> Any:
@@ -68,9 +73,13 @@ def conformer(hidden_size: int = 16) -> Any:
     return placed(Conformer(ConformerConfig(**sizes, phoneme_ctc_layer=1, first_attention_layer=1)))
 
 
-def wav2vec2() -> Any:
+def wav2vec2_to_save() -> Any:
     sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "ffn_size": 32, "position_groups": 2}
-    return placed(Wav2Vec2(Wav2Vec2Config(**sizes, conv_channels=(8,) * 7)))
+    return drawn(Wav2Vec2(Wav2Vec2Config(**sizes, conv_channels=(8,) * 7)))
+
+
+def wav2vec2() -> Any:
+    return placed(wav2vec2_to_save())
 
 
 def whisper() -> Any:

@@ -1,6 +1,7 @@
 """Decoding a network trained by CTC: posteriors ─► greedy or prefix beam search ─► words with times."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from malsori.decode.ngram import NgramModel
 from malsori.decode.transcript import TranscriptWord
 from malsori.errors import ModelError, OptionError, TextError
 from malsori.pretrained.folder import SavedModel
-from malsori.runtime.device import Runtime
 from malsori.text.letters import LETTERS, decode_words, encode_letters
 from malsori.text.normalize import normalize
 from malsori.text.symbols import JAMO
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 _BEAM, _LANGUAGE_WEIGHT, _TOKEN_BONUS = 16, 0.6, 1.0
 _HOTWORD_BONUS = 1.5
@@ -38,7 +41,7 @@ class CtcSegmentDecoder:
     )
 
     def __init__(
-        self, model: SavedModel, language_model: NgramModel | None = None, runtime: Runtime | None = None
+        self, model: SavedModel, language_model: NgramModel | None = None, runtime: "Runtime | None" = None
     ) -> None:
         tables = [model.symbols[kind] for kind in (JAMO.kind, LETTERS) if kind in model.symbols]
         if not tables:

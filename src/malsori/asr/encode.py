@@ -6,16 +6,19 @@ runs it, is known only where one is made (`malsori.systems`).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from malsori.audio.resampling import resample
 from malsori.errors import AudioError, ModelError
+from malsori.pretrained.exported import OnnxGraphs
 from malsori.pretrained.folder import SavedModel
-from malsori.runtime.device import Runtime
 from malsori.systems import SYSTEMS
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 #: Less than this cannot hold a syllable.
 MIN_SECONDS = 0.1
@@ -84,7 +87,7 @@ class PhonemeEncoder(CtcEncoder, Protocol):
         """Return both outputs of a sound that comes piece by piece; however it is cut, alike."""
 
 
-def ctc_encoder(model: SavedModel, runtime: Runtime | None = None) -> CtcEncoder:
+def ctc_encoder(model: SavedModel, runtime: "Runtime | None" = None) -> CtcEncoder:
     """Return what encodes sounds for CTC decoding; where the network lies, if nothing else is said.
 
     Raises: ModelError if the model is none that CTC trains.
@@ -92,16 +95,19 @@ def ctc_encoder(model: SavedModel, runtime: Runtime | None = None) -> CtcEncoder
     system = SYSTEMS.get(model.facts.system)
     if system is None or not system.encoder:
         raise ModelError(f"a {model.facts.system} has no CTC output; one of these has: {_with_encoder()}")
-    encoder: CtcEncoder = system.resolve("encoder")(model, runtime)
+    part = "onnx" if isinstance(model.network, OnnxGraphs) else "encoder"
+    encoder: CtcEncoder = system.resolve(part)(model, runtime)
     return encoder
 
 
-def phoneme_encoder(model: SavedModel, runtime: Runtime | None = None) -> PhonemeEncoder:
+def phoneme_encoder(model: SavedModel, runtime: "Runtime | None" = None) -> PhonemeEncoder:
     """Return what encodes sounds for an alignment; where the network lies, if nothing else is said.
 
     Raises: ModelError if the model has no phoneme output.
     """
     system = SYSTEMS.get(model.facts.system)
+    if isinstance(model.network, OnnxGraphs):
+        raise ModelError("an exported model transcribes only; align with the one it was made from")
     encoder = system.resolve("encoder")(model, runtime) if system and system.encoder else None
     if not isinstance(encoder, PhonemeEncoder):
         raise ModelError(

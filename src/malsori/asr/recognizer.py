@@ -8,12 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from malsori.alignment.boundaries import refine
 from malsori.alignment.mismatch import find_mismatches
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
@@ -29,10 +28,13 @@ from malsori.decode.transcript import Segment, Transcript, TranscriptWord
 from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
-from malsori.runtime.device import Runtime, resolve_runtime
+from malsori.runtime.onnx import computed_by
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 from malsori.text.userwords import LexiconSource, user_lexicon
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
@@ -83,7 +85,7 @@ class Recognizer:
         self,
         model: SavedModel,
         language_model: NgramModel | None = None,
-        runtime: Runtime | None = None,
+        runtime: "Runtime | None" = None,
         lexicon: LexiconSource = None,
     ) -> None:
         recognizers = systems_of("recognizer")
@@ -170,6 +172,8 @@ class Recognizer:
         Raises: AudioError as transcribe; TextError if the text has nothing to say; AlignmentError if the sound is too
             short for it.
         """
+        from malsori.alignment.boundaries import refine
+
         reading = self.frontend.read(text)
         if not reading.words:
             raise TextError(f"nothing to align in {text!r}: there is no letter or number in it")
@@ -226,22 +230,27 @@ def _told(
 
 
 def load_recognizer(
-    name: str | None = None, device: str = "auto", precision: str = "auto", lexicon: LexiconSource = None
+    name: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    lexicon: LexiconSource = None,
+    runtime: str = "auto",
 ) -> Recognizer:
     """Return a recognizer, with the language model that lies in its folder, if one does.
 
     Args:
-        name: a built-in name, a model's or run's folder, or a hub id; the built-in one when not given.
+        name: a built-in name, a model's, an export's or run's folder, or a hub id; the built-in one when not given.
         device, precision: as `resolve_runtime` takes them; a GPU where there is one.
         lexicon: as `Recognizer` takes it.
+        runtime: as `runtime.onnx.chosen_runtime` takes it.
     Raises: ModelError if there is none; DeviceError if the machine has no such device, or it no such precision;
         TextError naming a row of the lexicon.
     """
     words = user_lexicon(lexicon)
-    runtime = resolve_runtime(device, precision, quantize=True)
     name = DEFAULT_MODELS["recognizer"] if name is None else name
+    where = computed_by(runtime, name, device, precision, quantize=True)
     counted = resolve(name) / LANGUAGE_MODEL
-    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, runtime, words)
+    return Recognizer(load_saved(name), load_ngram(counted) if counted.is_file() else None, where, words)
 
 
 def load_aligner(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from malsori.errors import ModelError
@@ -75,9 +74,8 @@ class SpeechDetector:
         self._pending = pending[whole:]
         if not whole:
             return np.zeros(0, dtype=np.float32)
-        frames = torch.from_numpy(np.ascontiguousarray(pending[:whole], dtype=np.float32))
-        probabilities, self._state = self._network.infer(frames, self._state)
-        return probabilities.numpy()
+        probabilities, self._state = self._network.infer(pending[:whole], self._state)
+        return probabilities
 
 
 @dataclass
@@ -162,14 +160,12 @@ def frame_levels(
 def built_in() -> SileroVad:
     """Return the network that comes with malsori. Raises: ModelError if its weights are missing or damaged."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     path = Path(str(resources.files("malsori") / "assets" / "silero-vad" / "vad.safetensors"))
-    network = SileroVad()
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        return SileroVad(load_file(path))
+    except (OSError, SafetensorError, LookupError, ValueError) as error:
         raise ModelError(
             f"{path}: no weights of silero-vad, or damaged ones; install malsori again ({error})"
         ) from error
-    return network.eval()

@@ -6,19 +6,16 @@ import math
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from malsori.asr.encode import checked_seconds
 from malsori.asr.longform import SpeechWindow
 from malsori.asr.options import DecodingOptions, check_language, refuse_unsupported
-from malsori.asr.short_window import MARGIN_SECONDS, SilentWindow
-from malsori.audio.mel import whisper_log_mel
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel
 from malsori.decode.seq2seq import (
@@ -26,7 +23,6 @@ from malsori.decode.seq2seq import (
     DecodingConstraints,
     DecodingResult,
     FallbackOptions,
-    SequenceDecoder,
     constraints_from_tokenizer,
     decode_with_fallback,
     language_probabilities,
@@ -36,10 +32,12 @@ from malsori.decode.seq2seq import (
 from malsori.decode.transcript import TranscriptWord
 from malsori.decode.word_times import token_steps
 from malsori.errors import OptionError
-from malsori.models.whisper import Whisper, WhisperConfig
+from malsori.pretrained.exported import OnnxGraphs
 from malsori.pretrained.folder import SavedModel
-from malsori.runtime.device import Runtime, runtime_of
 from malsori.text.tokenizer import TIMESTAMP_SECONDS, Tokenizer
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 log = logging.getLogger("malsori")
 
@@ -54,6 +52,69 @@ _reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.Weak
 _reference_lock = threading.Lock()
 
 
+@runtime_checkable
+class WhisperSizes(Protocol):
+    """What decoding asks of a Whisper's sizes; `malsori.models.whisper.WhisperConfig` says what they are."""
+
+    @property
+    def vocab(self) -> int:
+        """Tokens that the decoder knows."""
+
+    @property
+    def decoder_positions(self) -> int:
+        """The most tokens there can be."""
+
+    @property
+    def num_decoder_layers(self) -> int:
+        """Blocks of the decoder."""
+
+    @property
+    def num_decoder_heads(self) -> int:
+        """Heads of each of them."""
+
+    @property
+    def window_frames(self) -> int:
+        """Mel frames of the window."""
+
+    @property
+    def frame_stride(self) -> int:
+        """Mel frames to one step of the encoder's output."""
+
+
+@runtime_checkable
+class WhisperEngine(Protocol):
+    """What computes a Whisper. Safe for threads.
+
+    Attributes:
+        network: what it computes; of two engines of one the same.
+        max_seconds: no sound should last longer.
+    """
+
+    network: Any
+    max_seconds: float
+
+    @property
+    def config(self) -> WhisperSizes:
+        """Return its sizes."""
+
+    def start(self, waves: Float[np.ndarray, "batch samples"]) -> DecoderState:
+        """Return the decoder's state under sounds; short ones are encoded without the silence that fills the window."""
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return what everything that is computed for one window stands in."""
+
+
+def whisper_engine(model: SavedModel, runtime: "Runtime | None" = None) -> WhisperEngine:
+    """Return what computes a saved Whisper, of PyTorch or exported."""
+    if isinstance(model.network, OnnxGraphs):
+        from malsori.asr.whisper_onnx import OnnxWhisper
+
+        return OnnxWhisper(model)
+    from malsori.asr.whisper_network import NetworkWhisper
+
+    return NetworkWhisper(model, runtime)
+
+
 class WhisperSegmentDecoder:
     """A sequence decoder's text, given out only where the sound speaks for it (`decode.seq2seq`)."""
 
@@ -65,15 +126,13 @@ class WhisperSegmentDecoder:
     )
 
     def __init__(
-        self, model: SavedModel, _language_model: NgramModel | None = None, runtime: Runtime | None = None
+        self, model: SavedModel, _language_model: NgramModel | None = None, runtime: "Runtime | None" = None
     ) -> None:
-        self.runtime = runtime or runtime_of(model.network)
-        self.network: SequenceDecoder = self.runtime.place(model.network)
-        self.config: WhisperConfig = model.network.config
+        self.engine = whisper_engine(model, runtime)
+        self.config = self.engine.config
         self.system, self.audio = model.facts.system, model.facts.audio
         self.tokenizer = Tokenizer(model.files, "the model's folder")
-        window_seconds = self.config.window_frames * self.audio.frame_seconds
-        self.max_seconds: float = window_seconds - (0 if self.config.whole_window else self.config.trailing_silence)
+        self.max_seconds: float = self.engine.max_seconds
         self.output_is_normalized: bool = not self.tokenizer.is_token("1")
         known = self.tokenizer.languages
         first = _DEFAULT_LANGUAGE if _DEFAULT_LANGUAGE in known else known[0]
@@ -97,8 +156,8 @@ class WhisperSegmentDecoder:
         codes = self.tokenizer.language_ids
         if len(codes) < 2:
             return self.languages[0]
-        with self.runtime.inference():
-            found = language_probabilities(self._start(window.wave[None]), self.tokenizer.start, codes)
+        with self.engine.computing():
+            found = language_probabilities(self.engine.start(window.wave[None]), self.tokenizer.start, codes)
         return max(found, key=lambda code: found[code])
 
     def decode(self, window: SpeechWindow, options: DecodingOptions) -> tuple[TranscriptWord, ...]:
@@ -108,9 +167,9 @@ class WhisperSegmentDecoder:
         the cheap rules: three of 3 s.
         """
         seconds = checked_seconds(window.wave, self.audio.sample_rate)
-        with self.runtime.inference():
+        with self.engine.computing():
             constraints, fallback = self._constraints(options, seconds), _fallback(options)
-            state = self._start(window.wave[None])
+            state = self.engine.start(window.wave[None])
             result = decode_with_fallback(state, constraints, fallback, self.tokenizer.decode)
             text = self.tokenizer.decode(result.ids)
             scored = functools.cache(lambda: self._score(state, constraints, result))
@@ -121,19 +180,6 @@ class WhisperSegmentDecoder:
                 return tuple(self._words(result, scored()[1], constraints, window))
         log.info("from %.1f s: %r is rejected: %s", window.pieces[0].offset, text, why)
         return ()
-
-    def _start(self, waves: Float[np.ndarray, "batch samples"]) -> DecoderState:
-        """Return the decoder's state under sounds; short ones are encoded without the silence that fills the window."""
-        rate = self.audio.sample_rate
-        longest = self.config.window_frames * self.audio.hop_samples - round(MARGIN_SECONDS * rate)
-        if not self.config.whole_window or not isinstance(self.network, Whisper) or waves.shape[1] >= longest:
-            return self.network.start(_mel(waves, self.config, self.audio).to(self.runtime.device))
-        waves = np.pad(waves, ((0, 0), (0, round(MARGIN_SECONDS * rate))))
-        return self._silent_window.start(_log_mel(waves, self.audio, 0).to(self.runtime.device))
-
-    @functools.cached_property
-    def _silent_window(self) -> SilentWindow:
-        return SilentWindow.of(cast(Whisper, self.network))
 
     def _constraints(self, options: DecodingOptions, seconds: float = 0.0) -> DecodingConstraints:
         config, language, task = self.config, options.language or self.languages[0], options.task or "transcribe"
@@ -148,28 +194,29 @@ class WhisperSegmentDecoder:
 
     def _score(
         self, state: DecoderState, constraints: DecodingConstraints, result: DecodingResult
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits behind each token of the text, and where in the sound the heads that align look."""
         config = self.config
         upper = range(config.num_decoder_layers // 2, config.num_decoder_layers)
         every = [(block, head) for block in upper for head in range(config.num_decoder_heads)]
         heads = tuple((block, head) for block, head in self.tokenizer.settings.get("alignment_heads") or every)
-        return state.score(torch.tensor([[*constraints.prefix, *result.ids]]), heads)
+        return state.score(np.array([[*constraints.prefix, *result.ids]]), heads)
 
-    def _ratio(self, logits: Tensor, constraints: DecodingConstraints, result: DecodingResult) -> float:
+    def _ratio(self, logits: np.ndarray, constraints: DecodingConstraints, result: DecodingResult) -> float:
         """Return for how much of its tokens' likelihood the sound is needed; the sounds without speech are kept."""
         with _reference_lock:
-            if self.network not in _reference_states:
-                _reference_states[self.network] = self._start(_without_speech(self.audio))
-            without = _reference_states[self.network]
+            network = self.engine.network
+            if network not in _reference_states:
+                _reference_states[network] = self.engine.start(_without_speech(self.audio))
+            without = _reference_states[network]
         return speech_log_likelihood_ratio(logits, without, _REFERENCES, constraints, result.ids)
 
     def _words(
-        self, result: DecodingResult, attention: Tensor, constraints: DecodingConstraints, window: SpeechWindow
+        self, result: DecodingResult, attention: np.ndarray, constraints: DecodingConstraints, window: SpeechWindow
     ) -> Iterator[TranscriptWord]:
         """Yield the words with their times, between the timestamps that were decoded, if any were."""
         seconds = len(window.wave) / self.audio.sample_rate
-        times = self._token_times(result.ids, attention[0, :, len(constraints.prefix) - 1 :].float().cpu(), window)
+        times = self._token_times(result.ids, attention[0, :, len(constraints.prefix) - 1 :], window)
         first = constraints.first_timestamp
         for text, places in self.tokenizer.words(result.ids):
             low, high = 0.0, seconds
@@ -184,7 +231,7 @@ class WhisperSegmentDecoder:
             yield TranscriptWord(text, start, end, confidence)
 
     def _token_times(
-        self, ids: tuple[int, ...], attention: Float[Tensor, "heads tokens time"], window: SpeechWindow
+        self, ids: tuple[int, ...], attention: Float[np.ndarray, "heads tokens time"], window: SpeechWindow
     ) -> Float[np.ndarray, "spoken 2"]:
         """Return when each token begins and ends, in seconds of the window."""
         step = self.config.frame_stride * self.audio.frame_seconds
@@ -203,16 +250,6 @@ def _without_speech(audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
     noise = np.random.default_rng(0).normal(0, 0.03, len(time))
     chord = sum(0.05 * np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6, 440.0))
     return np.stack([np.zeros_like(time), noise, chord]).astype(np.float32)
-
-
-def _mel(waves: Float[np.ndarray, "batch samples"], config: WhisperConfig, audio: AudioConfig) -> Tensor:
-    if config.whole_window:
-        return _log_mel(waves, audio, config.window_frames)
-    return _log_mel(np.pad(waves, ((0, 0), (0, round(config.trailing_silence * audio.sample_rate)))), audio, 0)
-
-
-def _log_mel(waves: Float[np.ndarray, "batch samples"], audio: AudioConfig, window_frames: int) -> Tensor:
-    return whisper_log_mel(torch.from_numpy(np.ascontiguousarray(waves)), audio, window_frames)
 
 
 def _fallback(options: DecodingOptions) -> FallbackOptions:

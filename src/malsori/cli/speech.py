@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from malsori.cli import decoding, live, transcripts
-from malsori.cli.options import Cue, DeviceOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.options import (
+    Cue,
+    DeviceOption,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    prepare_for,
+    prepare_runtime,
+)
 from malsori.cli.terminal import require_sound
 from malsori.extras import require
 from malsori.files import require_place
@@ -47,6 +55,7 @@ def transcribe(
     min_log_likelihood_ratio: decoding.MinLogLikelihoodRatio = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    runtime: RuntimeOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
@@ -72,7 +81,8 @@ def _transcribe(given: dict[str, Any]) -> None:
         require_sound(files[0])
     from malsori.asr.recognizer import load_recognizer
 
-    where = prepare_runtime(given["device"], given["precision"], given["threads"])
+    asked = (given[name] for name in ("runtime", "device", "precision", "threads"))
+    where = prepare_for(given["model"], "recognizer", *asked)
     recognizer = load_recognizer(given["model"], **where)
     if source:
         live.transcribe_live(recognizer, source, options)

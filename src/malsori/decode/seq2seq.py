@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
+from malsori.decode.scores import greatest, log_softmax
 from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer
 
@@ -31,15 +31,15 @@ _FIRST_TIMESTAMPS = 50  # a text begins within its first second (the authors' ma
 class DecoderState(Protocol):
     """Tokens decoded so far under encoded sounds, with the cache that spares decoding them again."""
 
-    def step(self, token_ids: Int[Tensor, "rows new"]) -> tuple[Float[Tensor, "rows new vocab"], Any]:
+    def step(self, token_ids: Int[np.ndarray, "rows new"]) -> tuple[Float[np.ndarray, "rows new vocab"], Any]:
         """Return the logits behind each new token of every row, and the state after them."""
 
-    def select(self, rows: Int[Tensor, " kept"]) -> Any:
+    def select(self, rows: Int[np.ndarray, " kept"]) -> Any:
         """Return the state of some of the rows, in that order, a row any number of times."""
 
     def score(
-        self, token_ids: Int[Tensor, "rows new"], heads: tuple[tuple[int, int], ...]
-    ) -> tuple[Float[Tensor, "rows new vocab"], Float[Tensor, "rows heads new time"]]:
+        self, token_ids: Int[np.ndarray, "rows new"], heads: tuple[tuple[int, int], ...]
+    ) -> tuple[Float[np.ndarray, "rows new vocab"], Float[np.ndarray, "rows heads new time"]]:
         """Return the logits behind each token of every row, and where in the sound some heads, (block, head), look."""
 
 
@@ -48,7 +48,7 @@ class SequenceDecoder(Protocol):
     """A network that decodes token by token with a cache, whatever runs it; `models.whisper.Whisper` is one."""
 
     def start(
-        self, mel: Float[Tensor, "batch frames mel_channels"], mel_lengths: Int[Tensor, " batch"] | None = None
+        self, mel: Float[np.ndarray, "batch frames mel_channels"], mel_lengths: Int[np.ndarray, " batch"] | None = None
     ) -> DecoderState:
         """Return the state under the encoded sounds, before the first token."""
 
@@ -75,16 +75,18 @@ class DecodingConstraints:
     first_timestamp: int | None = None
     start: int = 0  # where <|startoftranscript|> stands in the prefix
 
-    def apply(self, logits: Float[Tensor, "rows vocab"], texts: Sequence[Sequence[int]]) -> Float[Tensor, "rows vocab"]:
+    def apply(
+        self, logits: Float[np.ndarray, "rows vocab"], texts: Sequence[Sequence[int]]
+    ) -> Float[np.ndarray, "rows vocab"]:
         """Return log-probabilities of what may follow each text, the rest at -inf."""
-        logits = logits.clone()
-        logits[:, list(self.suppress_tokens)] = -torch.inf
+        logits = np.array(logits, dtype=np.float32)
+        logits[:, list(self.suppress_tokens)] = -np.inf
         for row, text in zip(logits, texts, strict=True):
             if not text:
-                row[list(self.begin_suppress_tokens)] = -torch.inf
+                row[list(self.begin_suppress_tokens)] = -np.inf
             if self.first_timestamp is not None:
                 _constrain_timestamps(row, text, self.first_timestamp, self.end)
-        return logits.log_softmax(-1)
+        return log_softmax(logits)
 
 
 def constraints_from_tokenizer(
@@ -133,8 +135,8 @@ def language_probabilities(state: DecoderState, start: int, languages: dict[str,
         start: id of <|startoftranscript|>.
     Source: Whisper, 2.3: the token behind <|startoftranscript|> names the language.
     """
-    logits, _ = state.step(torch.tensor([[start]]))
-    found = logits[0, -1, list(languages.values())].softmax(-1).tolist()
+    logits, _ = state.step(np.array([[start]]))
+    found = np.exp(log_softmax(logits[0, -1, list(languages.values())])).tolist()
     return dict(zip(languages, found, strict=True))
 
 
@@ -242,7 +244,7 @@ def rejection_reason(
 
 
 def speech_log_likelihood_ratio(
-    logits: Float[Tensor, "1 tokens vocab"],
+    logits: Float[np.ndarray, "1 tokens vocab"],
     no_speech: DecoderState,
     kinds: int,
     constraints: DecodingConstraints,
@@ -254,9 +256,9 @@ def speech_log_likelihood_ratio(
         logits: under the sound, behind each token of the prefix and the text.
         no_speech: the state of `kinds` sounds without speech, before the first token.
     """
-    given = torch.tensor([[*constraints.prefix, *ids]]).expand(kinds, -1)
+    given = np.repeat(np.array([[*constraints.prefix, *ids]]), kinds, axis=0)
     without = _log_likelihood(no_speech.step(given)[0], constraints, ids).max()
-    return (_log_likelihood(logits, constraints, ids)[0] - without).item() / (len(ids) + 1)
+    return float(_log_likelihood(logits, constraints, ids)[0] - without) / (len(ids) + 1)
 
 
 def compression_ratio(text: str) -> float:
@@ -281,8 +283,7 @@ def greedy_search(
 
     It stops where every text that has not ended is less probable, in all, than `min_total`.
     """
-    device = torch.device("cpu")
-    chance = torch.Generator(device).manual_seed(seed)
+    chance = np.random.default_rng(seed)
     last, no_speech, state = _prefill(state, constraints, rows)
     texts: list[list[int]] = [[] for _ in range(rows)]
     scores: list[list[float]] = [[] for _ in range(rows)]
@@ -290,11 +291,11 @@ def greedy_search(
     for _ in range(constraints.max_new_tokens):
         log_probs = constraints.apply(last, texts)
         if temperature:
-            flat = (log_probs / temperature).softmax(-1).cpu()
-            chosen = torch.multinomial(flat, 1, generator=chance).to(last.device)
+            sums = np.exp(log_softmax(log_probs.astype(np.float64) / temperature)).cumsum(-1)
+            chosen = (sums > chance.random((rows, 1)) * sums[:, -1:]).argmax(-1)[:, None]
         else:
-            chosen = log_probs.argmax(-1, keepdim=True)
-        gained = log_probs.gather(-1, chosen)[:, 0].tolist()
+            chosen = log_probs.argmax(-1)[:, None]
+        gained = np.take_along_axis(log_probs, chosen, -1)[:, 0].tolist()
         for row, token in enumerate(chosen[:, 0].tolist()):
             if not ended[row]:
                 scores[row].append(gained[row])
@@ -326,11 +327,11 @@ def beam_search(state: DecoderState, constraints: DecodingConstraints, width: in
             else:
                 kept.append((row, text))
         live = [text for _, text in kept]
-        settled = len(ended) >= width and max(map(_score, ended)) >= max(map(_score, live), default=-torch.inf)
+        settled = len(ended) >= width and max(map(_score, ended)) >= max(map(_score, live), default=-math.inf)
         if settled or not kept:
             break
-        state = state.select(torch.tensor([row for row, _ in kept], device=last.device))
-        logits, state = state.step(torch.tensor([[text.ids[-1]] for text in live], device=last.device))
+        state = state.select(np.array([row for row, _ in kept]))
+        logits, state = state.step(np.array([[text.ids[-1]] for text in live]))
         last = logits[:, -1]
     return sorted(ended or live, key=_score, reverse=True)
 
@@ -339,55 +340,58 @@ def _score(result: DecodingResult) -> float:
     return result.mean_log_prob
 
 
-def _extended(live: list[DecodingResult], log_probs: Tensor, each: int, end: int) -> list[tuple[int, DecodingResult]]:
+def _extended(
+    live: list[DecodingResult], log_probs: np.ndarray, each: int, end: int
+) -> list[tuple[int, DecodingResult]]:
     """Return every hypothesis's best extensions with the row they come from, the best first."""
-    best = log_probs.topk(min(each, log_probs.shape[1]), dim=-1)
+    best = greatest(log_probs, min(each, log_probs.shape[1]))
+    values = np.take_along_axis(log_probs, best, -1)
     found = []
-    for row, (text, gains, tokens) in enumerate(zip(live, best.values.tolist(), best.indices.tolist(), strict=True)):
+    for row, (text, gains, tokens) in enumerate(zip(live, values.tolist(), best.tolist(), strict=True)):
         for gain, token in zip(gains, tokens, strict=True):
             ids = text.ids if token == end else (*text.ids, token)
             extended = DecodingResult(ids, (*text.log_probs, gain), text.no_speech_prob, token == end)
             found.append((sum(extended.log_probs), row, extended))
     found.sort(key=lambda item: -item[0])
-    return [(row, text) for score, row, text in found if score > -torch.inf]
+    return [(row, text) for score, row, text in found if score > -math.inf]
 
 
 def _prefill(
     state: DecoderState, constraints: DecodingConstraints, rows: int
-) -> tuple[Tensor, list[float], DecoderState]:
+) -> tuple[np.ndarray, list[float], DecoderState]:
     """Return the logits behind the prefix, the probability that nobody speaks, and the state behind the prefix."""
-    prefix = torch.tensor([constraints.prefix]).expand(rows, -1)
+    prefix = np.repeat(np.array([constraints.prefix]), rows, axis=0)
     logits, state = state.step(prefix)
     no_speech = [0.0] * rows
     if constraints.no_speech is not None:
-        no_speech = logits[:, constraints.start].softmax(-1)[:, constraints.no_speech].tolist()
+        no_speech = np.exp(log_softmax(logits[:, constraints.start]))[:, constraints.no_speech].tolist()
     return logits[:, -1], no_speech, state
 
 
-def _log_likelihood(logits: Tensor, constraints: DecodingConstraints, ids: Sequence[int]) -> Tensor:
+def _log_likelihood(logits: np.ndarray, constraints: DecodingConstraints, ids: Sequence[int]) -> np.ndarray:
     """Return the log-probability of tokens and their end (rows,)."""
-    log_probs = logits[:, len(constraints.prefix) - 1 :].log_softmax(-1)
-    wanted = torch.tensor([*ids, constraints.end], device=logits.device)
-    return log_probs.gather(-1, wanted.expand(len(logits), -1)[..., None])[..., 0].sum(1)
+    log_probs = log_softmax(logits[:, len(constraints.prefix) - 1 :])
+    wanted = np.array([*ids, constraints.end])
+    return log_probs[:, np.arange(len(wanted)), wanted].sum(1)
 
 
-def _constrain_timestamps(row: Tensor, text: Sequence[int], first: int, end: int) -> None:
+def _constrain_timestamps(row: np.ndarray, text: Sequence[int], first: int, end: int) -> None:
     """Forbid what timestamps forbid: they open a text, come in pairs, never fall, and come when they are due.
 
     Source: Whisper, 4.5, and the authors' code.
     """
     if not text:
-        row[:first] = -torch.inf
-        row[first + _FIRST_TIMESTAMPS + 1 :] = -torch.inf
+        row[:first] = -np.inf
+        row[first + _FIRST_TIMESTAMPS + 1 :] = -np.inf
         return
     times = [token for token in text if token >= first]
     opened = text[-1] >= first and (len(text) < 2 or text[-2] >= first)
     if opened:
-        row[first:] = -torch.inf  # words follow the second of a pair
+        row[first:] = -np.inf  # words follow the second of a pair
     elif text[-1] >= first:
-        row[:end] = -torch.inf  # another time follows the first of a pair, or the end
+        row[:end] = -np.inf  # another time follows the first of a pair, or the end
     if times:
-        row[first : times[-1] + (text[-1] < first or opened)] = -torch.inf
-    log_probs = row.log_softmax(-1)
-    if log_probs[first:].logsumexp(-1) > log_probs[:first].max():
-        row[:first] = -torch.inf
+        row[first : times[-1] + (text[-1] < first or opened)] = -np.inf
+    log_probs = log_softmax(row)
+    if np.logaddexp.reduce(log_probs[first:]) > log_probs[:first].max():
+        row[:first] = -np.inf

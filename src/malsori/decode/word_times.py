@@ -5,9 +5,7 @@ of speech                0  1  2  3          4  5          the path runs over th
 """
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from malsori.alignment.monotonic import align_monotonic
 
@@ -16,7 +14,7 @@ _UNSEEN = 0.1  # deviations above the mean: where no token is looked from more t
 
 
 def token_steps(
-    attention: Float[Tensor, "heads tokens time"], speech: Bool[np.ndarray, " time"]
+    attention: Float[np.ndarray, "heads tokens time"], speech: Bool[np.ndarray, " time"]
 ) -> Int[np.ndarray, "spoken 2"] | None:
     """Return the step at which each token begins and the one behind its last; None if there is too little speech.
 
@@ -27,14 +25,14 @@ def token_steps(
         speech: the steps in which somebody speaks.
     """
     places = np.flatnonzero(speech)
-    starts = _token_starts(attention[:, :, torch.from_numpy(places).to(attention.device)])
+    starts = _token_starts(attention[:, :, places])
     if starts is None:
         return None
     first, last = starts[:-1], np.maximum(starts[1:], starts[:-1] + 1) - 1
     return np.stack([places[np.minimum(first, len(places) - 1)], places[np.minimum(last, len(places) - 1)] + 1], axis=1)
 
 
-def _token_starts(attention: Float[Tensor, "heads tokens time"]) -> Int[np.ndarray, " tokens"] | None:
+def _token_starts(attention: Float[np.ndarray, "heads tokens time"]) -> Int[np.ndarray, " tokens"] | None:
     """Return the step at which each token begins, by where the decoder attends before it; None if too few steps.
 
     Source: the authors' code (timing.py): heads are brought to mean 0 and deviation 1 over the tokens, smoothed by a
@@ -44,9 +42,10 @@ def _token_starts(attention: Float[Tensor, "heads tokens time"]) -> Int[np.ndarr
     tokens, time = attention.shape[1:]
     if time < max(tokens + 1, _MEDIAN_STEPS):
         return None
-    deviation = attention.std(1, correction=0, keepdim=True).clamp(min=1e-9)
-    standard = (attention - attention.mean(1, keepdim=True)) / deviation
-    padded = torch.nn.functional.pad(standard, (_MEDIAN_STEPS // 2, _MEDIAN_STEPS // 2), mode="reflect")
-    smooth = padded.unfold(-1, _MEDIAN_STEPS, 1).median(-1).values.mean(0)
-    lasts = align_monotonic(torch.cat([torch.full((1, time), _UNSEEN), smooth]).T.double().numpy())
+    deviation = np.maximum(attention.std(1, keepdims=True), 1e-9)
+    standard = (attention - attention.mean(1, keepdims=True)) / deviation
+    half = _MEDIAN_STEPS // 2
+    padded = np.pad(standard, ((0, 0), (0, 0), (half, half)), mode="reflect")
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN_STEPS, axis=-1), axis=-1).mean(0)
+    lasts = align_monotonic(np.concatenate([np.full((1, time), _UNSEEN), smooth]).T.astype(np.float64))
     return np.cumsum(lasts[:-1])

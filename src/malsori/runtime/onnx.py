@@ -1,7 +1,7 @@
 """Exported networks as onnxruntime computes them, on the CPU; and which of the two runtimes a model asks for."""
 
 from os import cpu_count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from malsori.extras import import_extra
 from malsori.pretrained.exported import OnnxGraphs, is_exported
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import resolve
+
+if TYPE_CHECKING:
+    from malsori.runtime.device import Runtime
 
 #: What `--runtime` accepts; "auto" is onnx for an exported model, and torch for every other.
 RUNTIMES = ("auto", "torch", "onnx")
@@ -57,6 +60,19 @@ def chosen_runtime(asked: str, name: str) -> Literal["torch", "onnx"]:
     if asked == "onnx" and not exported:
         raise ModelError(f"{name}: is no exported model; make one: malsori export {name} FOLDER, and name FOLDER")
     return "onnx" if exported else "torch"
+
+
+def computed_by(asked: str, name: str, device: str, precision: str, quantize: bool = False) -> "Runtime | None":
+    """Return where a model's network of PyTorch computes, as `resolve_runtime` says it; None for an exported model.
+
+    Raises: as `chosen_runtime`, `check_onnx` and `resolve_runtime`.
+    """
+    if chosen_runtime(asked, name) == "onnx":
+        check_onnx(device, precision)
+        return None
+    from malsori.runtime.device import resolve_runtime
+
+    return resolve_runtime(device, precision, quantize)
 
 
 def check_onnx(device: str, precision: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from malsori.asr.whisper_network import NetworkState
 from malsori.audio.mel import whisper_log_mel
 from malsori.config import WHISPER_AUDIO, AudioConfig
 from malsori.corpus.augment import AugmentConfig, augment
@@ -146,7 +147,7 @@ class WhisperTask(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            state = self.network.start(batch.mel, self._lengths(batch))
+            state = NetworkState(self.network.start(batch.mel, self._lengths(batch)))
             for result in greedy_search(state, self.constraints, len(batch.mel)):
                 hypotheses.append(self.tokenizer.decode(result.ids).strip())
             references.extend(batch.texts)

@@ -21,7 +21,7 @@ from malsori.errors import ModelError, TextError
 from malsori.pretrained.exported import OnnxGraphs, vocoder_beside
 from malsori.pretrained.folder import SavedModel, saved_lexicon
 from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved
-from malsori.runtime.onnx import check_onnx, chosen_runtime
+from malsori.runtime.onnx import computed_by
 from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend, Reading
 from malsori.text.userwords import LexiconSource, user_lexicon
@@ -220,7 +220,7 @@ def load_voice(
     """
     own = user_lexicon(lexicon)
     wanted = DEFAULT_MODELS["voice"] if name is None else name
-    where = _computed_by(chosen_runtime(runtime, wanted), device, precision)
+    where = computed_by(runtime, wanted, device, precision)
     saved = load_saved(wanted)
     acoustic = open_synthesizer(saved, where)
     if name is not None and name not in {model.name for model in built_in()}:
@@ -235,16 +235,6 @@ def load_voice(
     from malsori.tts.vocoders import load_vocoder
 
     return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, where), own)
-
-
-def _computed_by(runtime: str, device: str, precision: str) -> "Runtime | None":
-    """Return where a network of PyTorch computes; None for graphs. Raises: DeviceError."""
-    if runtime == "onnx":
-        check_onnx(device, precision)
-        return None
-    from malsori.runtime.device import resolve_runtime
-
-    return resolve_runtime(device, precision)
 
 
 def open_synthesizer(model: SavedModel, runtime: "Runtime | None" = None) -> AcousticModel | EndToEndVoice:

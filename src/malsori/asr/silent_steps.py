@@ -1,0 +1,87 @@
+"""What the blocks of a Whisper attend to in a window of silence: kept once, and most of it summed up.
+
+They are much alike: of each head's 1500 steps some 64 means are kept, each with the number of steps that it stands for.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+#: What silence is in a log-mel whose loudest bin is 80 dB above it, as speech of a usual loudness has it (the median of
+#: recordings: 1.3); every sound is brought to it, which is to change its loudness.
+SILENCE_LEVEL = -0.7
+MARGIN_SECONDS = 1.0  # of silence behind a sound that are encoded with it: what was said still echoes in their states
+_MEANS = 64  # of a head's steps of silence
+_ROUNDS = 8  # of k-means
+_GRID = 50  # steps between the places from which on silence is summed up: 1 s
+
+
+@dataclass(frozen=True)
+class SilentSteps:
+    """What one block attends to in a window of silence, whole and summed up.
+
+    Attributes:
+        keys, values: at every step, (heads, time, size) each.
+        member: to which mean each step belongs, (heads, time).
+    """
+
+    keys: Float[np.ndarray, "heads time size"]
+    values: Float[np.ndarray, "heads time size"]
+    member: Int[np.ndarray, "heads time"]
+    _summed: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, keys: Float[np.ndarray, "heads time size"], values: Float[np.ndarray, "heads time size"]
+    ) -> "SilentSteps":
+        """Return them for a block's keys and values."""
+        return cls(keys, values, _k_means(np.concatenate([_scaled(keys), _scaled(values)], -1)))
+
+    def rest(self, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return keys and values of the silence from a step on, and what is added to their scores (heads, time).
+
+        Silence that would take fewer than twice as many steps as there are means is not summed up.
+        """
+        total = self.keys.shape[1]
+        place = min(total, -(-first // _GRID) * _GRID) if total - first > 2 * _MEANS else total
+        if place not in self._summed:
+            self._summed[place] = self._sum_up(place)
+        keys, values, bias = self._summed[place]
+        plain = np.zeros((len(bias), place - first), dtype=np.float32)
+        return (
+            np.concatenate([self.keys[:, first:place], keys], 1),
+            np.concatenate([self.values[:, first:place], values], 1),
+            np.concatenate([plain, bias], 1),
+        )
+
+    def _sum_up(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the means of keys and of values from a step on, and the logarithm of how many steps each is of."""
+        heads, total, size = self.keys.shape
+        if place >= total:
+            none = np.zeros((heads, 0, size), dtype=np.float32)
+            return none, none, none[:, :, 0]
+        chosen = (self.member[:, None, place:] == np.arange(_MEANS)[None, :, None]).astype(np.float32)
+        count = chosen.sum(-1)
+        share = np.maximum(count, 1)[..., None]
+        with np.errstate(divide="ignore"):  # a mean of no step is seen by nobody
+            bias = np.log(count)
+        return chosen @ self.keys[:, place:] / share, chosen @ self.values[:, place:] / share, bias
+
+
+def _scaled(part: Float[np.ndarray, "heads time size"]) -> Float[np.ndarray, "heads time size"]:
+    """Return vectors whose mean square deviation from their mean is 1 for each head."""
+    return part / np.maximum(part.std((1, 2), keepdims=True, ddof=1), 1e-6)
+
+
+def _k_means(points: Float[np.ndarray, "heads time size"]) -> Int[np.ndarray, "heads time"]:
+    """Return to which of _MEANS means each point belongs: Lloyd's rounds from points in even steps."""
+    time = points.shape[1]
+    means = points[:, np.linspace(0, time - 1, _MEANS).astype(int)]
+    for _ in range(_ROUNDS):
+        distances = np.square(means).sum(-1)[:, None] - 2 * points @ means.transpose(0, 2, 1)
+        member = distances.argmin(-1)
+        chosen = (member[:, None] == np.arange(_MEANS)[None, :, None]).astype(np.float32)
+        count = chosen.sum(-1)[..., None]
+        means = np.where(count > 0, chosen @ points / np.maximum(count, 1), means)
+    return member
