@@ -79,7 +79,7 @@ def bars(groups: dict[str, dict[str, float]], label: str) -> bytes:
         left = 0.0
         for color, (part, share) in zip(COLORS * 2, parts.items(), strict=False):
             axes.barh(row, share, left=left, color=color, height=0.75)
-            if share > 0.06:
+            if share > 0.12:
                 axes.text(
                     left + share / 2, row, f"{part} {share:.0%}", ha="center", va="center", color="white", fontsize=8
                 )

@@ -256,7 +256,7 @@ def draw_attention(language: Language) -> bytes:
     above.set_xticks(range(4), list("saki"))
     above.set_yticks(range(4), list("saki"))
     for (row, column), weight in np.ndenumerate(weights.numpy()):
-        above.text(column, row, f"{weight:.3f}", ha="center", va="center", color="white" if weight > 0.3 else "black")
+        above.text(column, row, f"{weight:.3f}", ha="center", va="center")
     below.imshow(sinusoid_positions(40, 32).T.numpy(), origin="lower", aspect="auto", cmap="RdBu_r")
     below.set_xlabel({"ko": "위치", "en": "position"}[language])
     below.set_ylabel({"ko": "차원", "en": "features"}[language])

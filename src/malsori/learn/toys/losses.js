@@ -29,7 +29,8 @@
     function draw(surface, cells) {
       const found = shares(turn.losses.map((loss) => loss.value), weights), { pen } = surface, rows = found.length;
       pen.clearRect(0, 0, surface.width, surface.height);
-      const from = Math.min(190, 0.32 * surface.width), to = surface.width - 100;
+      pen.font = "15px sans-serif";
+      const from = Math.max(0.26 * surface.width, ...turn.losses.map((loss) => pen.measureText(loss.name[language]).width + 12)), to = surface.width - 100;
       found.forEach((share, i) => {
         const y = (surface.height * (i + 0.5)) / rows;
         pen.strokeStyle = COLORS[i % COLORS.length]; pen.lineWidth = 1 + 34 * share; pen.globalAlpha = 0.75;
