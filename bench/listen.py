@@ -31,7 +31,9 @@ SECONDS = 10  # of noise for --wav2vec2
 def open_malsori(name: str) -> Callable[[str], str]:
     """Return what transcribes a file by a model of ours."""
     from malsori.asr.recognizer import load_recognizer
+    from malsori.runtime.onnx import use_threads
 
+    use_threads(1)  # of an exported model; PyTorch's are set for all
     model, _, precision = name.partition("=")
     recognizer = load_recognizer(model, "cpu", precision or "auto")
     return lambda path: recognizer.transcribe(path).text
