@@ -105,9 +105,10 @@ def gan_answer() -> float:
 def draw_gan(language: Language) -> bytes:
     """Return the generator's shift over 100 rounds, and both losses."""
     _, log = played(100)
-    names = {"ko": ("G의 위치", "판별기 손실", "생성기 손실"), "en": ("G's place", "judge's loss", "generator's loss")}[
-        language
-    ]
+    names = {
+        "ko": ("G의 위치", "판별기 손실", "생성기 손실"),
+        "en": ("G's place", "discriminator's loss", "generator's loss"),
+    }[language]
     lines = {
         name: [entry[key] for entry in log] for name, key in zip(names, ("shift", "judge", "generator"), strict=True)
     }

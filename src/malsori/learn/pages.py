@@ -18,7 +18,7 @@ STYLE = """
 .toy select, .question input { font: inherit; padding: .3rem; border: 1px solid #52606d; border-radius: .3rem;
   background: #fff; color: #1d2733; max-width: 100% }
 .toy input[type=range] { flex: 1 1 7rem; width: 7rem; max-width: 20rem }
-.toy-row { display: flex; flex-wrap: wrap; gap: 0 1.2rem } .toy-row figure { margin: 0; flex: 1 1 18rem; width: auto }
+.toy-row { display: flex; flex-wrap: wrap; gap: 0 1.2rem } .toy-row figure { margin: 0; flex: 1 1 13rem; width: auto } .toy-row figure canvas { margin: 0 auto }
 .toy-control { margin: .4rem 0; display: flex; flex-wrap: wrap; align-items: center; gap: .1rem .6rem }
 .toy .toy-control label { margin: 0 } @media (max-width: 30rem) { .toy-control:has(input) label { flex: 1 0 100% } } .toy-help, .toy figcaption { font-size: .85rem; margin: .3rem 0 }
 .toy-numbers { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: .6rem 0 0 }

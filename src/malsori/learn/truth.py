@@ -135,13 +135,17 @@ def draw_truth(language: Language) -> bytes:
 
     truth, alignment, audio = recorded_truth()
     figure = speech_figure(truth["wave"], truth["mel"], audio, alignment)
-    axes = figure.axes[1].twinx()
+    axes = figure.axes[1].twinx()  # comes last among the figure's axes
     times = np.arange(len(truth["pitch_hz"])) * audio.frame_seconds
     pitch = np.where(truth["pitch_hz"] > 0, truth["pitch_hz"], np.nan)
     axes.plot(times, pitch, color="#56b4e9", linewidth=2)
     axes.set_ylabel("F0 (Hz)")
     figure.axes[0].plot(times, truth["energy"] / truth["energy"].max(), color=figures.COLORS[1], linewidth=1)
     figure.axes[0].set_ylabel({"ko": "파형, 에너지", "en": "wave, energy"}[language])
+    tiers = figure.axes[2]
+    tiers.set_xlabel({"ko": "초", "en": "seconds"}[language])
+    if language == "en":
+        tiers.set_yticklabels(["phones", "syllables", "words"])
     return as_png(figure)
 
 
