@@ -181,3 +181,11 @@ def test_a_locked_file_is_one_process_s_until_it_is_closed(tmp_path):
         refused = another_process()
         assert refused.returncode == 1 and "Error" in refused.stderr.splitlines()[-1]
     assert another_process().returncode == 0
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "mine").write_text("kept", encoding="utf-8")
+    with pytest.raises(FileError, match="mine is a file, not a folder"), atomic_folder(tmp_path / "mine"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "kept"

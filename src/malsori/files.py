@@ -55,6 +55,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     partial = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        if _is_there(folder) and not folder.is_dir():
+            raise NotADirectoryError
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         yield partial
         _settle(partial)

@@ -11,7 +11,7 @@ import pytest
 
 from malsori.cli import run
 from malsori.config import AudioConfig
-from malsori.errors import DeviceError, ModelError, OptionError
+from malsori.errors import DeviceError, FileError, ModelError, OptionError
 from malsori.export.folder import export_model
 from malsori.pretrained.folder import ModelFacts, SavedModel, save_model
 from malsori.pretrained.hub import load_model, load_saved
@@ -144,6 +144,19 @@ def test_a_damaged_or_missing_graph_is_told(models, tmp_path):
     (folder / "onnx.json").write_text(json.dumps(told), encoding="utf-8")
     with pytest.raises(Exception, match=r"graphs\.acoustic\.file"):
         load_saved(str(folder))
+
+
+def test_nothing_but_an_earlier_export_is_replaced(models, tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(FileError, match="file: cannot be written"):
+        export_model(str(models / "vocoder"), tmp_path / "file")
+    for taken in (models / "acoustic", tmp_path):
+        with pytest.raises(FileError, match="holds something else than an export"):
+            export_model(str(models / "vocoder"), taken)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine" and (models / "acoustic/config.json").is_file()
+    for _ in range(2):
+        export_model(str(models / "vocoder"), tmp_path / "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "new"}
 
 
 def test_an_export_that_fails_leaves_nothing(models, tmp_path, monkeypatch):

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from malsori.errors import ModelError, OptionError
+from malsori.errors import FileError, ModelError, OptionError
 from malsori.export.graph import OPSET, OPSETS, Graph, WeightType, onnx_bytes
-from malsori.files import atomic_folder, write_json
-from malsori.pretrained.exported import MANIFEST, VOCODER_FACTS, ExportFacts, GraphFacts
+from malsori.files import atomic_folder, require_place, write_json
+from malsori.pretrained.exported import MANIFEST, VOCODER_FACTS, ExportFacts, GraphFacts, is_exported
 from malsori.pretrained.folder import SavedModel, write_facts
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, require_network, resolve
 from malsori.runtime.device import Runtime
@@ -27,8 +27,9 @@ def export_model(
         name: a built-in name, a model's or run's folder, or a hub id.
         vocoder: the same of the vocoder that goes with a voice that makes mels; the built-in one when not given.
     Raises: ModelError if there is none, or nothing of it can be exported; OptionError for a vocoder that is not asked
-        for, or another operator set than is served.
+        for, or another operator set than is served; FileError if the folder holds anything but an earlier export.
     """
+    _check_place(folder)
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise OptionError(
             f"--opset {opset}: {OPSETS[0]} to {OPSETS[1]} are written; {OPSET} is what most programs read"
@@ -54,6 +55,13 @@ def export_model(
         for key, graph in graphs.items():
             (partial / facts.graphs[key].file).write_bytes(onnx_bytes(graph, dtype, opset))
     return facts
+
+
+def _check_place(folder: Path) -> None:
+    """Raise FileError, before any work, where a folder cannot be written or something would be lost by it."""
+    require_place(folder, folder=True)
+    if folder.is_dir() and any(folder.iterdir()) and not is_exported(folder):
+        raise FileError(f"{folder}: is there and holds something else than an export; name another folder")
 
 
 def _graphs(model: SavedModel, name: str) -> dict[str, Graph]:
