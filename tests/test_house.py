@@ -52,7 +52,7 @@ ROOMS = {
     "corpus": (17, 2040),
     "decode": (8, 600),
     "evaluation": (5, 350),
-    "export": (5, 430),
+    "export": (5, 440),
     "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (9, 490),
