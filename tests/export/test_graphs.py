@@ -78,7 +78,8 @@ def test_a_vocoder_gives_its_wave(system):
         same(run(mel=mel)[0], network.infer(mel).wave)
 
 
-@pytest.mark.parametrize("stochastic", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stochastic", [True, False])
 def test_vits_gives_its_wave_for_the_same_noise(stochastic):
     network = small.vits(stochastic)
     graphs = voices.vits_graphs(network)
@@ -149,7 +150,9 @@ def test_a_whisper_gives_its_logits_step_by_step_for_any_number_of_texts():
         same(looks, wanted_looks)
 
 
-@pytest.mark.parametrize(("dtype", "share", "off"), [("float16", 0.6, 0.01), ("int8", 0.5, 0.4)])
+@pytest.mark.parametrize(
+    ("dtype", "share", "off"), [pytest.param("float16", 0.6, 0.01, marks=pytest.mark.slow), ("int8", 0.5, 0.4)]
+)
 def test_smaller_weights_make_a_smaller_file_and_nearly_the_same_output(dtype, share, off):
     network = small.conformer(hidden_size=64)
     graph, mel = recognizers.conformer_graphs(network)["encoder"], drawn(1, 90, 80)
