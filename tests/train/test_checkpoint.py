@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from malsori.errors import ModelError, TrainingError
-from malsori.pretrained import folder
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.optim import Ema, OptimizerConfig, build_optimizer
 from malsori.train.run_log import RunLogger, read_lines
@@ -103,14 +103,14 @@ def no_room(*_arguments, **_options):
 
 
 def test_a_full_disk_costs_no_earlier_checkpoint_and_leaves_no_half_one(saved, monkeypatch):
-    monkeypatch.setattr("malsori.pretrained.folder.save_file", no_room)
+    monkeypatch.setattr("safetensors.torch.save_file", no_room)
     with pytest.raises(TrainingError, match=r"cannot be written.*no space left on device.*Make room"):
         saved.save(40, trained(40), {})
     assert saved.steps() == [20, 30] and len(list(saved.folder.iterdir())) == 2
 
 
 def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(small_run, monkeypatch, tmp_path, caplog):
-    original, refused = folder.save_file, []
+    original, refused = safetensors.torch.save_file, []
 
     def sometimes(*arguments):
         if not refused or refused[-1] < 3:
@@ -118,7 +118,7 @@ def test_a_run_goes_on_while_the_disk_is_full_and_saves_when_there_is_room(small
             no_room()
         original(*arguments)
 
-    monkeypatch.setattr("malsori.pretrained.folder.save_file", sometimes)
+    monkeypatch.setattr("safetensors.torch.save_file", sometimes)
     run = small_run("run", "train.save_every=1")
     assert Checkpoints(run, 2).steps() == [5, 6] and "Make room" in caplog.text
 
