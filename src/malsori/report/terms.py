@@ -119,7 +119,7 @@ def term(name: str, language: str) -> str:
     Numbers behind a name stay: "blocks 1-4". A list of names is shown name by name.
 
     >>> term("adaptor.pitch_predictor", "en"), term("blocks 1-4", "ko"), term("adaptor.pitch_predictor", "ko")
-    ('pitch predictor', '블록 1-4', '높이 예측기')
+    ('pitch predictor', '블록 1-4', '음높이 예측기')
     """
     if name in KOREAN:
         return KOREAN[name] if language == "ko" else _ENGLISH.get(name, name).rsplit(".", 1)[-1].replace("_", " ")
