@@ -226,6 +226,31 @@ def test_a_lesson_opens_its_toy_is_driven_and_its_question_answered(visitor):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_lesson_opens_in_turn_under_the_policy(browser, studio, width, language):
+    visitor = Visitor(browser, studio.url, width=width, language=language)
+    try:
+        panel = visitor.tab("lessons")
+        panel.locator("form button").first.click()
+        names = panel.locator("option").evaluate_all("options => options.map(option => option.value)")
+        for number, name in enumerate(names):
+            panel.locator(f"[data-lesson={name}]").wait_for(timeout=3 * WAIT)
+            assert panel.locator("[name=name]").input_value() == name and not visitor.too_wide()
+            if panel.locator(".toy").count():
+                panel.locator(".toy canvas").first.wait_for()
+            assert panel.locator("audio").evaluate_all("sounds => sounds.every(sound => !sound.error)")
+            visitor.photograph(f"lesson-{language}-{number}-{name}")
+            visitor.page.set_viewport_size({"width": width, "height": 900})
+            if name != names[-1]:
+                panel.locator("[data-next]").press("Enter")
+        assert panel.locator("[data-next]").count() == 0 and not visitor.faults
+        assert {urlsplit(url).hostname for url in visitor.asked if url.startswith("http")} == {"127.0.0.1"}
+    finally:
+        visitor.context.close()
+
+
+@pytest.mark.slow
 def test_the_keyboard_alone_gets_through_the_tabs_and_sends_a_form(visitor):
     page = visitor.page
     page.locator("#tab-speak").focus()

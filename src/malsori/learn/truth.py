@@ -210,9 +210,9 @@ def duration_answer() -> float:
 
 def draw_durations(language: Language) -> bytes:
     """Return what a prediction of so many frames costs, of a phone that lasts 5 and of one that lasts 20."""
-    guesses = list(range(1, 41))
+    guesses = [float(guess) for guess in range(1, 41)]
     lines = {
-        f"d = {true}": [_duration_loss(torch.tensor([[guess]]), torch.tensor([[true]])) for guess in guesses]
+        f"d = {true}": [_duration_loss(torch.tensor([[int(guess)]]), torch.tensor([[true]])) for guess in guesses]
         for true in (5, 20)
     }
     labels = {"ko": ("예측한 프레임 수", "로그 길이 손실"), "en": ("frames predicted", "log-duration loss")}[language]
