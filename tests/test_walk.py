@@ -25,6 +25,7 @@ def test_a_text_is_read_once_and_each_part_of_the_voice_is_asked_once(walked):
     assert rooms["alignment"] == {"alignment_of": 1}
 
 
+@pytest.mark.slow
 def test_a_wave_is_encoded_once_searched_once_and_written_once(walked):
     rooms = walked("transcribe").rooms
     assert rooms["asr"] == {"Recognizer.transcribe": 1}

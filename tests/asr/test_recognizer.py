@@ -97,7 +97,7 @@ def whistle_recognizer() -> Recognizer:
 @pytest.fixture(autouse=True)
 def unrefined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tones are no speech: what malsori's phone models make of their edges means nothing."""
-    monkeypatch.setattr("malsori.alignment.boundaries.refine", lambda reading, pieces, rate, ctc_boundaries: ctc_boundaries)
+    monkeypatch.setattr("malsori.alignment.boundaries.refine", lambda _reading, _pieces, _rate, boundaries: boundaries)
 
 
 @pytest.fixture(scope="module")

@@ -283,6 +283,7 @@ def test_a_text_fits_the_sound_that_says_it_and_the_less_the_more_is_wrong() -> 
     assert text_fit(model, buzz(0.2), RATE, Frontend(morphology=False).read("오늘은 날씨가 참 좋네요")) == -np.inf
 
 
+@pytest.mark.slow
 def test_a_text_that_is_not_said_is_found_by_listening(many: Path, tmp_path: Path) -> None:
     for path in many.rglob("transcript/*.txt"):
         write_text(path, SENTENCES[1])

@@ -61,7 +61,7 @@ def check(tally: Tally, count: int) -> None:
 
 def test_generated_requests_are_answered_or_refused_in_words(tmp_path):
     with running(**tiny_models(tmp_path)) as server:
-        check(flood(server.url, 120), 120)
+        check(flood(server.url, 60), 60)
         with server.http() as http:
             assert http.post("/v1/explain", json={"text": "국물"}).json()["pronounced"] == "궁물"
 

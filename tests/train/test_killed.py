@@ -25,7 +25,8 @@ def outcome(corpus: Path, folder: Path, *words: str) -> str:
     return done.stdout.split()[-1]
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [20])
 def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(planted_corpus, tmp_path, kills):
     assert int(outcome(planted_corpus, tmp_path, str(kills), "1")) >= kills // 2
 

@@ -300,11 +300,16 @@ print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
 @pytest.mark.parametrize(
     ("opening", "models"),
     [
-        (
+        pytest.param(
             "from malsori.tts.vocoders import load_vocoder; load_vocoder('vocos-ko', AudioConfig())",
             {"vocos", "hifigan"},
+            marks=pytest.mark.slow,
         ),
-        ("from malsori.tts.vocoders import load_vocoder; load_vocoder('griffin-lim', AudioConfig())", set()),
+        pytest.param(
+            "from malsori.tts.vocoders import load_vocoder; load_vocoder('griffin-lim', AudioConfig())",
+            set(),
+            marks=pytest.mark.slow,
+        ),
         ("from malsori import load_voice; load_voice(vocoder='griffin-lim')", {"fastspeech2", "tacotron", "tacotron2"}),
     ],
 )
