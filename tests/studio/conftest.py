@@ -39,9 +39,9 @@ def spoken_sentence(tmp_path_factory):
     return SENTENCES[0], path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium; skips, saying so, where there is none."""
+    """A headless Chromium; skips, saying so, where there is none. It holds an event loop: it ends with its file."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
