@@ -62,7 +62,7 @@ ROOMS = {
     "pretrained": (15, 1860),
     "readers": (12, 930),
     "report": (13, 1470),
-    "runtime": (4, 220),
+    "runtime": (5, 220),
     "serve": (20, 1540),
     "studio": (10, 500),
     "text": (31, 2870),

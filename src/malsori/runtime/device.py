@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os import cpu_count
 from typing import TypeVar
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from malsori.config import nearest
 from malsori.errors import DeviceError
 from malsori.runtime.quantize import LinearWeights, prepared, serves_float16, serves_int8
+from malsori.runtime.threads import require_threads
 
 #: What `--device` accepts; one GPU of several is "cuda:1".
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -124,12 +124,8 @@ def use_threads(count: int | None) -> None:
 
     Raises: DeviceError unless 1 <= count <= the machine's processors.
     """
-    if count is None:
-        return
-    processors = cpu_count() or 1
-    if not 1 <= count <= processors:
-        raise DeviceError(f"{count} threads: at least 1, and at most this machine's {processors} processors")
-    torch.set_num_threads(count)
+    if count is not None:
+        torch.set_num_threads(require_threads(count))
 
 
 def _named(kinds: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Exported networks as onnxruntime computes them, on the CPU; and which of the two runtimes a model asks for."""
 
-from os import cpu_count
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from malsori.extras import import_extra
 from malsori.pretrained.exported import OnnxGraphs, is_exported
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import resolve
+from malsori.runtime.threads import require_threads
 
 if TYPE_CHECKING:
     from malsori.runtime.device import Runtime
@@ -88,9 +88,5 @@ def use_threads(count: int | None) -> None:
 
     Raises: DeviceError unless 1 <= count <= the machine's processors.
     """
-    if count is None:
-        return
-    processors = cpu_count() or 1
-    if not 1 <= count <= processors:
-        raise DeviceError(f"{count} threads: at least 1, and at most this machine's {processors} processors")
-    _threads[:] = [count]
+    if count is not None:
+        _threads[:] = [require_threads(count)]
