@@ -20,6 +20,7 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "parselmouth": "praat",
     "prometheus_client": "serve",
+    "pyarrow": "parquet",
     "pydantic_settings": "serve",
     "python_multipart": "serve",
     "starlette": "serve",

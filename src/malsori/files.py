@@ -20,6 +20,9 @@ from typing import IO, Any
 
 from malsori.errors import ConfigError, FileError
 
+#: The file in a folder that the process which works in it keeps locked (`held`).
+LOCK = ".lock"
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -145,6 +148,21 @@ def lock_file(file: IO[Any]) -> None:
         import fcntl
 
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def held(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Hold a folder, made where it is missing, for this process alone.
+
+    Raises: `refusal` if another process holds it; FileError if the folder cannot be made.
+    """
+    make_folder(folder)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            lock_file(lock)
+        except OSError as error:
+            raise refusal from error
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ _LONGEST_HEADER = 1 << 16
 
 def parts_of(file: BinaryIO) -> list[Part]:
     """Return the recordings in a file, one behind the other; at least one, whatever the file holds."""
-    end = os.fstat(file.fileno()).st_size
+    end = file.seek(0, os.SEEK_END)
     begin, parts = tag_size(Window(file, 0, end), 0), list[Part]()
     begin = begin if begin < end else 0
     while begin < end and len(parts) < _MOST_PARTS:

@@ -24,6 +24,7 @@ from malsori.audio.downmix import Downmix
 from malsori.audio.formats import encode
 from malsori.audio.missing import what_is_missing
 from malsori.audio.resampling import resample_parts
+from malsori.audio.stored import StoredFile, stored_sound
 from malsori.audio.stretches import PartFile
 from malsori.errors import AudioError, SoundWarning
 from malsori.files import atomic_file
@@ -149,8 +150,16 @@ def save_audio(path: Path | str, wave: Shaped[np.ndarray, " samples"], sample_ra
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Yield an ordinary file that is not empty, opened to read. Raises: AudioError for any other."""
+def open_sound(path: Path) -> Iterator[BinaryIO]:
+    """Yield an ordinary file that is not empty, or the bytes that a row of a Parquet file holds, opened to read.
+
+    Raises: AudioError for any other.
+    """
+    content = stored_sound(path)
+    if content is not None:
+        with StoredFile(content) as held:
+            yield held
+        return
     try:
         status = path.stat()
         kind = next((kind for test, kind in _NO_FILES if test(status.st_mode)), None)
@@ -169,7 +178,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _warn(path: Path | str, missing: str) -> None:
-    with _opened(Path(path)) as file:
+    with open_sound(Path(path)) as file:
         assumed = f"no header: read as {RAW_RATE} Hz, 16 bits, one channel" if _is_raw(Path(path), file) else ""
     if missing or assumed:
         warnings.warn(f"{path}: {'; '.join(filter(None, (assumed, missing)))}", SoundWarning, stacklevel=3)
@@ -177,9 +186,9 @@ def _warn(path: Path | str, missing: str) -> None:
 
 def _header(path: Path) -> AudioInfo | None:
     """Return what the headers of a file's recordings say together; None where one does not tell, or lies."""
-    with _opened(path) as file:
+    with open_sound(path) as file:
         if _is_raw(path, file):
-            return AudioInfo(RAW_RATE, 1, path.stat().st_size // 2)
+            return AudioInfo(RAW_RATE, 1, file.seek(0, 2) // 2)
         found = [length(PartFile(file, part)) for part in parts_of(file)]
     told = [one for one in found if one]
     if len(told) < len(found) or not told:
@@ -216,7 +225,7 @@ def _blocks(path: Path, seconds: float, told: list[str]) -> Iterator[Block]:
     Raises: AudioError if there is no sample at all.
     """
     found, needed = False, ""
-    with _opened(path) as file:
+    with open_sound(path) as file:
         if _is_raw(path, file):
             yield from _raw_blocks(file, seconds, told)
             return

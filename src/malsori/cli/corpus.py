@@ -27,11 +27,19 @@ _SHOWN = 10
 
 
 LayoutOption = Annotated[
-    str, typer.Option(help="folders, flat, table, json, kaldi, librispeech, ksponspeech; auto looks.")
+    str, typer.Option(help="folders, flat, table, json, parquet, lhotse, kaldi, librispeech, ksponspeech; auto looks.")
 ]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(help="What each column of a table is: path,speaker,_,text; also spoken, split. [default: looks]"),
+]
+
+MergeOption = Annotated[
+    bool, typer.Option("--merge", help="Add SOURCE to the corpus of another one that OUT holds, nothing of it lost.")
+]
+PitchOption = Annotated[
+    str | None,
+    typer.Option(help="autocorrelation, or praat (pip install 'malsori[praat]'). [default: what OUT began with]"),
 ]
 
 
@@ -54,11 +62,9 @@ def prepare_corpus(
     layout: LayoutOption = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="22050 for voices, 16000 for recognizers.")] = 22050,
+    merge: MergeOption = False,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 0,
-    pitch: Annotated[
-        str | None,
-        typer.Option(help="autocorrelation, or praat (pip install 'malsori[praat]'). [default: what OUT began with]"),
-    ] = None,
+    pitch: PitchOption = None,
     align_with: Annotated[
         str | None, typer.Option(help="Recognizer that finds durations; none for no durations. [default: the built-in]")
     ] = None,
@@ -74,8 +80,10 @@ def prepare_corpus(
     --align-from scratch asks for them.
 
     Example: malsori corpus prepare recordings/ work/voice
+    Example: malsori corpus prepare more-recordings/ work/voice --merge
     """
     from malsori.asr.recognizer import load_aligner
+    from malsori.corpus.claim import held_corpus
     from malsori.corpus.durations import add_durations
     from malsori.corpus.folder import load_corpus
     from malsori.corpus.ground_truth import PrepareOptions, audio_at, prepare
@@ -84,11 +92,12 @@ def prepare_corpus(
     if scratch and align_with is not None:
         raise OptionError(f"--align-with {align_with} and --align-from scratch: give one of the two")
     values = {"layout": layout, "columns": columns, "audio": audio_at(rate), "pitch_tracker": pitch}
-    options = values | {"workers": workers, "lexicon": tuple(str(path) for path in lexicon or ())}
+    options = values | {"workers": workers, "merge": merge, "lexicon": tuple(str(path) for path in lexicon or ())}
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
     summary = prepare(source, out, PrepareOptions.parse(options, "malsori corpus prepare"))
-    unaligned = add_durations(load_corpus(out), aligner, watched) if aligns else {}
+    with held_corpus(source, out):
+        unaligned = add_durations(load_corpus(out), aligner, watched) if aligns else {}
     if as_json:
         print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))
         return

@@ -21,6 +21,7 @@ from malsori.audio.mel import log_mel
 from malsori.audio.pitch import continuous_log_pitch
 from malsori.config import AudioConfig, Config, nearest
 from malsori.corpus.folder import Corpus, has_durations
+from malsori.corpus.pool import MAX_WORKERS
 from malsori.errors import CorpusError
 from malsori.nn.lengths import average_by_durations
 from malsori.pretrained.folder import Statistics
@@ -47,7 +48,7 @@ class DataConfig(Config):
     freq_mask_width: int = Field(0, ge=0)
     time_mask_width: int = Field(0, ge=0)
     speakers: tuple[str, ...] = ()
-    workers: int = Field(1, ge=0)
+    workers: int = Field(1, ge=0, le=MAX_WORKERS)
 
 
 @dataclass(frozen=True)

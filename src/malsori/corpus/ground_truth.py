@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
-from malsori.audio.io import read_sound, save_audio
+from malsori.audio.io import open_sound, read_sound, save_audio
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
 from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config
-from malsori.corpus import folder
-from malsori.corpus.claim import claim, lexicon_of, tracker_of
+from malsori.corpus import folder, merge
+from malsori.corpus.claim import claim, claim_merge, held_corpus, lexicon_of, tracker_of
 from malsori.corpus.folder import OLD_TRACKER
-from malsori.corpus.layouts import SPLITS, read_layout
-from malsori.corpus.pool import run_in_order
+from malsori.corpus.layouts import SPLITS, Listing, read_layout
+from malsori.corpus.merge import Made
+from malsori.corpus.pool import MAX_WORKERS, run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
 from malsori.files import write_json
 from malsori.readers.records import Refusal, Utterance
@@ -65,6 +67,7 @@ class PrepareOptions(Config):
 
     pitch_tracker: who finds F0; None goes on with whoever began the corpus, and is our own for a new one.
     lexicon: tables of a user's words that texts are read by; none goes on with those that the corpus has.
+    merge: add the source to the corpus of another one that the folder holds.
     """
 
     layout: str = "auto"  # or a name of layouts.LAYOUTS
@@ -72,7 +75,8 @@ class PrepareOptions(Config):
     audio: AudioConfig = AudioConfig()
     pitch_tracker: PitchTracker | None = None
     lexicon: tuple[str, ...] = ()
-    workers: int = 0  # 0: one for each processor
+    workers: int = Field(0, ge=0, le=MAX_WORKERS)  # 0: one for each processor
+    merge: bool = False
 
 
 def audio_at(rate: int) -> AudioConfig:
@@ -124,16 +128,6 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A finished utterance; `reused` when an earlier run had made it."""
-
-    file_id: str
-    utterance: Utterance
-    frames: int
-    reused: bool
-
-
-@dataclass(frozen=True)
 class _Job:
     utterance: Utterance
     out: Path
@@ -141,6 +135,7 @@ class _Job:
     tracker: PitchTracker
     lexicon: UserLexicon
     file_id: str
+    merged_from: str = ""
 
 
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Summary:
@@ -150,28 +145,47 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
         source: folder in one of the layouts of `malsori.corpus.layouts`; it is only read.
         out: folder to make, or to go on with.
     Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else: another
-        source's corpus is never gone on with (`malsori.corpus.claim`).
+        source's corpus is never gone on with (`malsori.corpus.claim`), and added to on request only; or if another
+        process is preparing it.
     """
     options = options or PrepareOptions()
-    words = user_lexicon(options.lexicon) if options.lexicon else lexicon_of(out)
     listing = read_layout(source, options.layout, options.columns)
     for note in listing.notes:
         logger.info("%s", note)
+    with held_corpus(source, out):
+        return _prepare(source, out, listing, options)
+
+
+def _prepare(source: Path, out: Path, listing: Listing, options: PrepareOptions) -> Summary:
+    words = user_lexicon(options.lexicon) if options.lexicon else lexicon_of(out)
     tracker = options.pitch_tracker or tracker_of(out)
-    jobs = [_Job(item, out, options.audio, tracker, words, safe_name(item.id)) for item in listing.utterances]
-    origin = claim(source, out, options.audio, tracker, lambda: {job.file_id: _key(job) for job in jobs})
-    origin |= {"lexicon": words.as_rows()} if words.words else {}
-    write_json(out / folder.MARKER, origin)
+
+    def job(item: Utterance) -> _Job:
+        return _Job(item, out, options.audio, tracker, words, safe_name(item.id), place)
+
+    place = str(source.resolve()) if options.merge else ""
+    others = merge.kept(out, place)
+    placed = list(merge.beside(out, source, listing.utterances, others, safe_name, lambda item: _key(job(item))))
+    jobs = [job(item) for item in placed if isinstance(item, Utterance)]
+    if options.merge:
+        origin = claim_merge(source, out, options.audio, tracker)
+    else:
+        origin = claim(source, out, options.audio, tracker, lambda: {job.file_id: _key(job) for job in jobs})
+        origin |= {"lexicon": words.as_rows()} if words.words else {}
+        write_json(out / folder.MARKER, origin)
+    jobs.sort(key=lambda job: job.utterance.audio_path)  # neighbours lie in one file where many share one
     results = list(run_in_order(_make, jobs, options.workers, "preparing"))
-    made = [item for item in results if isinstance(item, _Made)]
-    refused = sorted((*listing.refused, *(item for item in results if isinstance(item, Refusal))), key=_by_id)
+    made = [item for item in results if isinstance(item, Made)]
+    refused = [item for item in (*listing.refused, *placed, *results) if isinstance(item, Refusal)]
+    refused.sort(key=_by_id)
     for item in refused:
         logger.warning("skipped %s: %s (%s)", item.id, item.reason, item.detail)
-    summary = _summarize(out, made, tuple(refused), options.audio)
     if not made:
-        counts = ", ".join(f"{reason} {len(ids)}" for reason, ids in summary.skipped.items())
-        raise CorpusError(f"{source}: none of {len(refused)} utterances can be used: {counts}")
-    _finish(summary, made, {"layout": listing.layout, **origin}, options.audio)
+        counts = Counter(item.reason for item in refused).items()
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(counts))
+        raise CorpusError(f"{source}: none of {len(refused)} utterances can be used: {told}")
+    summary = _summarize(out, [*others, *made], tuple(refused), options.audio)
+    _finish(summary, [*others, *made], {"layout": listing.layout, **origin}, options.audio)
     return summary
 
 
@@ -252,7 +266,7 @@ def _frontend(lexicon: UserLexicon) -> "Frontend":
     return Frontend(lexicon)
 
 
-def _make(job: _Job) -> _Made | Refusal:
+def _make(job: _Job) -> Made | Refusal:
     """Make one utterance's wave and ground truth, or find that an earlier run has."""
     item = job.utterance
     wave_path = job.out / "wave" / f"{job.file_id}.flac"
@@ -263,7 +277,7 @@ def _make(job: _Job) -> _Made | Refusal:
         return Refusal(item.id, "text cannot be read", str(error))
     key = _key(job)
     if wave_path.is_file() and key and folder.read_keys(truth_path)[0] == key:
-        return _Made(job.file_id, item, folder.count_frames(truth_path), reused=True)
+        return Made(job.file_id, item, folder.count_frames(truth_path), True, job.merged_from)
     wave = usable_wave(item, job.audio)
     if isinstance(wave, Refusal):
         return wave
@@ -274,7 +288,7 @@ def _make(job: _Job) -> _Made | Refusal:
         return Refusal(item.id, "no voice", f"{item.audio_path}: no frame has a pitch: noise or a whisper")
     save_audio(wave_path, wave, job.audio.sample_rate)
     folder.write_ground_truth(truth_path, arrays, key)
-    return _Made(job.file_id, item, len(arrays["mel"]), reused=False)
+    return Made(job.file_id, item, len(arrays["mel"]), False, job.merged_from)
 
 
 def _key(job: _Job) -> str:
@@ -283,8 +297,9 @@ def _key(job: _Job) -> str:
     It is "" where the recording cannot be opened: loading it will say why.
     """
     try:
-        content = job.utterance.audio_path.read_bytes()
-    except OSError:
+        with open_sound(job.utterance.audio_path) as file:
+            content = file.read()
+    except (AudioError, OSError):
         return ""
     trim = (GROUND_TRUTH_VERSION, SILENCE_DB, KEPT_SILENCE_SECONDS)
     tracker = "" if job.tracker == OLD_TRACKER else f"{job.tracker} "  # the first one, once the only one: no trace
@@ -292,17 +307,20 @@ def _key(job: _Job) -> str:
     return hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
 
 
-def _finish(summary: Summary, made: list[_Made], origin: dict[str, Any], audio: AudioConfig) -> None:
+def _finish(summary: Summary, made: list[Made], origin: dict[str, Any], audio: AudioConfig) -> None:
     """Write cuts.jsonl.gz and corpus.json, remove what belongs to no utterance, and lift the marker."""
     from malsori.text.frontend import FRONTEND_VERSION
 
     out = summary.path
     folder.sweep(out / "wave", {f"{item.file_id}.flac" for item in made})
     folder.sweep(out / "ground_truth", {f"{item.file_id}.safetensors" for item in made})
-    folder.write_cuts(out / "cuts.jsonl.gz", (_cut(item, audio) for item in made))
+    by_id = sorted(made, key=lambda item: (bool(item.merged_from), item.utterance.id))
+    folder.write_cuts(out / "cuts.jsonl.gz", (_cut(item, audio) for item in by_id))
+    merged = sorted({item.merged_from for item in made if item.merged_from})
     facts = {
         "format": folder.FORMAT,
         **origin,
+        **({"merged": merged} if merged else {}),
         "fingerprint": audio.fingerprint(),
         "frontend": FRONTEND_VERSION,
         "speakers": list(summary.speakers),
@@ -314,7 +332,7 @@ def _finish(summary: Summary, made: list[_Made], origin: dict[str, Any], audio: 
     (out / folder.MARKER).unlink()
 
 
-def _cut(item: _Made, audio: AudioConfig) -> "MonoCut":
+def _cut(item: Made, audio: AudioConfig) -> "MonoCut":
     from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
     samples = item.frames * audio.hop_samples
@@ -325,6 +343,8 @@ def _cut(item: _Made, audio: AudioConfig) -> "MonoCut":
     custom = {"written": said.written, "split": said.split}
     if said.id != item.file_id:
         custom["original_id"] = said.id
+    if item.merged_from:
+        custom["merged_from"] = item.merged_from
     supervision = SupervisionSegment(
         item.file_id, item.file_id, 0.0, seconds, 0, said.spoken, "ko", said.speaker, custom=custom
     )
@@ -332,7 +352,7 @@ def _cut(item: _Made, audio: AudioConfig) -> "MonoCut":
     return MonoCut(item.file_id, 0.0, seconds, 0, [supervision], recording=recording, custom=truth)
 
 
-def _summarize(out: Path, made: list[_Made], refused: tuple[Refusal, ...], audio: AudioConfig) -> Summary:
+def _summarize(out: Path, made: list[Made], refused: tuple[Refusal, ...], audio: AudioConfig) -> Summary:
     utterances: Counter[str] = Counter()
     frames: Counter[str] = Counter()
     for item in made:

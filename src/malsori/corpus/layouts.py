@@ -6,6 +6,8 @@
     kaldi        wav.scp, text, utt2spk
     ksponspeech  *.trn with a line `FILE :: text` each
     json         a JSON file for each recording (AI Hub)
+    lhotse       recordings and supervisions, or cuts, as JSON lines
+    parquet      data sets of the Hugging Face hub, sound as bytes in the rows
     table        CSV, TSV, `FILE|text`, filelists: a line names a sound file and its text (LJSpeech, KSS, Piper ...)
 
 The readers are in `malsori.readers`. Nothing is dropped silently: what cannot be an utterance comes back as a `Refusal`
@@ -25,7 +27,9 @@ from malsori.readers.files import Tree, head_of, lines_of, read_text, walk
 from malsori.readers.kaldi import kaldi_folders, read_kaldi
 from malsori.readers.ksponspeech import read_ksponspeech, trn_files
 from malsori.readers.labels import label_files, read_labels
+from malsori.readers.lhotse import lhotse_files, read_lhotse
 from malsori.readers.librispeech import read_librispeech, trans_files
+from malsori.readers.parquet import parquet_files, read_parquet
 from malsori.readers.records import Found, Note, Refusal, Utterance, text_key, to_nfc
 from malsori.readers.siblings import flat_texts, paired_folders, read_flat, read_paired_folders
 from malsori.readers.tables import read_tables, table_files
@@ -53,6 +57,8 @@ LAYOUTS: dict[str, Layout] = {
     "ksponspeech": Layout(trn_files, read_ksponspeech),
     "table": Layout(table_files, read_tables),
     "json": Layout(label_files, read_labels),
+    "lhotse": Layout(lhotse_files, read_lhotse),
+    "parquet": Layout(parquet_files, read_parquet),
     "flat": Layout(flat_texts, read_flat),
 }
 
@@ -166,6 +172,7 @@ def _listing(tree: Tree, layout: str, found: list[Utterance | Refusal | Note]) -
 _EXPECTED = (
     "expected wav/ beside transcript/ or txt/ (folders), a.wav beside a.txt (flat), *.trans.txt (librispeech), "
     "wav.scp and text (kaldi), *.trn (ksponspeech), a JSON file for each recording (json), "
+    "lhotse's cuts or supervisions (lhotse), *.parquet with the sounds inside (parquet), "
     "or a table such as metadata.csv whose lines name a sound file and its text (table)"
 )
 

@@ -18,6 +18,9 @@ from malsori.errors import CorpusError
 
 logger = logging.getLogger(__name__)
 
+#: More processes than this are a slip of the pen: each takes some 300 MB.
+MAX_WORKERS = 256
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

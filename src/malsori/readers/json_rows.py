@@ -46,12 +46,25 @@ def looks_like_manifest(path: Path) -> bool:
         values = found
     if isinstance(values, list):
         values = next(iter(values), None)
-    if not isinstance(values, dict) or (
-        path.suffix.lower() == ".json" and not head.startswith("[") and "\n" not in head
+    if (
+        not isinstance(values, dict)
+        or manifest_of_lhotse(values)
+        or (path.suffix.lower() == ".json" and not head.startswith("[") and "\n" not in head)
     ):
         return False
     roles = header_roles(tuple(flattened(values)))
     return roles is not None and "path" in roles and bool({"text", "spoken"} & set(roles))
+
+
+def manifest_of_lhotse(values: object) -> str:
+    """Return which of lhotse's manifests an object is a line of: recordings, supervisions or cuts; "" for none."""
+    if not isinstance(values, dict) or "id" not in values:
+        return ""
+    if "sources" in values and "sampling_rate" in values:
+        return "recordings"
+    if {"recording_id", "start", "duration"} <= set(values):
+        return "supervisions"
+    return "cuts" if str(values.get("type", "")).endswith("Cut") else ""
 
 
 def flattened(values: dict[str, Any]) -> dict[str, str]:

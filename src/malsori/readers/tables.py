@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Protocol, runtime_checkable
 
 from malsori.errors import CorpusError
 from malsori.readers.columns import SPLIT_NAMES, Columns, decide_columns, header_roles, is_reading
@@ -19,6 +20,15 @@ from malsori.readers.files import NAMED_SUFFIXES, SoundIndex, Tree, head_of, lin
 from malsori.readers.json_rows import JSON_ENDINGS, looks_like_manifest, read_json_rows
 from malsori.readers.records import Found, Note, Refusal, Utterance, to_nfc, utterance
 from malsori.readers.rows import SEPARATORS, Rows, TableRow, find_separator, read_rows
+
+
+@runtime_checkable
+class Sounds(Protocol):
+    """What a table's names of sounds lead to."""
+
+    def find(self, name: str, beside: Path) -> Path | None:
+        """Return the path of the sound that a table in the folder `beside` names; None where there is none."""
+
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".list", ".lst", ".psv", ".tab")
 _USUAL_STEMS = ("metadata", "transcript", "filelist", "train", "val", "dev", "test", "esd", "script", "validated")
@@ -96,14 +106,18 @@ def read_table(table: Path, sounds: SoundIndex, columns: Columns | None = None) 
         columns: as in read_tables.
     Raises: as read_tables.
     """
-    is_sound = _sound_test(sounds, table)
     try:
         is_json = table.suffix.lower() in JSON_ENDINGS
-        rows = read_json_rows(table) if is_json else read_rows(table, is_sound)
+        rows = read_json_rows(table) if is_json else read_rows(table, _sound_test(sounds, table))
     except CorpusError as error:
         yield Refusal(to_nfc(table.name), why_unread(error), str(error))
         return
-    read = _decided(table, rows, columns, is_sound)
+    yield from utterances_of(table, rows, sounds, columns)
+
+
+def utterances_of(table: Path, rows: Rows, sounds: Sounds, columns: Columns | None = None) -> Found:
+    """Yield what each row of a table tells, and first how it is read; arguments and errors as `read_table`."""
+    read = _decided(table, rows, columns, _sound_test(sounds, table))
     yield Note(read.described())
     yield from rows.refused
     for row in read.body:
@@ -124,8 +138,13 @@ class _Table:
         header = "a header, " if len(self.body) < len(self.rows.rows) else ""
         names = self.rows.rows[0].cells if header else ()
         notes = "".join(f"; {note}" for note in self.rows.notes)
-        parted = f"{header}{SEPARATORS[self.rows.separator]} between columns" if self.rows.separator else "JSON"
+        parted = f"{header}{SEPARATORS[self.rows.separator]} between columns" if self.rows.separator else self.kind
         return f"{self.path}: {parted}: {self.columns.described(names)}{notes}"
+
+    @property
+    def kind(self) -> str:
+        """What a table without separators is."""
+        return "JSON" if self.path.suffix.lower() in JSON_ENDINGS else self.path.suffix[1:].capitalize()
 
     @property
     def speaker(self) -> str:
@@ -165,7 +184,7 @@ def _is_other_header(body: tuple[TableRow, ...], is_sound: Callable[[str], bool]
     return short and len(rest) > 1 and all(any(map(is_sound, row.cells)) for row in rest)
 
 
-def _from_row(table: _Table, row: TableRow, sounds: SoundIndex) -> Utterance | Refusal:
+def _from_row(table: _Table, row: TableRow, sounds: Sounds) -> Utterance | Refusal:
     place = f"{table.path}:{row.number}"
     roles, cells = table.columns.roles, row.cells
     needed = 1 + max(roles.index("path"), roles.index("text"))
@@ -188,7 +207,7 @@ def _from_row(table: _Table, row: TableRow, sounds: SoundIndex) -> Utterance | R
     return utterance(path, text, table.columns.cell(cells, "spoken") or (*more, text)[0], speaker, split)
 
 
-def _sound_test(sounds: SoundIndex, table: Path) -> Callable[[str], bool]:
+def _sound_test(sounds: Sounds, table: Path) -> Callable[[str], bool]:
     """Return a test of whether a cell of a table names a sound file, or several."""
 
     def is_sound(cell: str) -> bool:

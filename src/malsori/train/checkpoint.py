@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from malsori import files
 from malsori.errors import ConfigError, FileError, ModelError, TrainingError
-from malsori.files import atomic_folder, clear_interrupted, lock_file, make_folder, read_json, write_json
+from malsori.files import atomic_folder, clear_interrupted, read_json, write_json
 from malsori.pretrained.folder import SavedModel, load_exactly, open_model, read_weights, save_tensors
 from malsori.pretrained.legacy import TURNS
 from malsori.train.optim import Ema
@@ -117,12 +118,8 @@ def held(run: Path) -> Iterator[None]:
 
     Raises: TrainingError if another process trains in it.
     """
-    make_folder(run)
-    with (run / ".lock").open("w") as lock:
-        try:
-            lock_file(lock)
-        except OSError as error:
-            raise TrainingError(f"{run}: another process is training in it. Name another --out.") from error
+    taken = TrainingError(f"{run}: another process is training in it. Name another --out.")
+    with files.held(run, taken):
         for folder in (run, run / "checkpoints"):
             clear_interrupted(folder)
         yield
