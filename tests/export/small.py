@@ -73,13 +73,13 @@ def conformer(hidden_size: int = 16) -> Any:
     return placed(Conformer(ConformerConfig(**sizes, phoneme_ctc_layer=1, first_attention_layer=1)))
 
 
-def wav2vec2_to_save() -> Any:
+def wav2vec2_to_save(**kin: Any) -> Any:
     sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "ffn_size": 32, "position_groups": 2}
-    return drawn(Wav2Vec2(Wav2Vec2Config(**sizes, conv_channels=(8,) * 7)))
+    return drawn(Wav2Vec2(Wav2Vec2Config(**sizes, conv_channels=(8,) * 7, **kin)))
 
 
-def wav2vec2() -> Any:
-    return placed(wav2vec2_to_save())
+def wav2vec2(**kin: Any) -> Any:
+    return placed(wav2vec2_to_save(**kin))
 
 
 def whisper() -> Any:

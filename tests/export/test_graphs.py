@@ -108,8 +108,19 @@ def test_a_conformer_gives_both_its_outputs():
         same(phonemes, wanted.phonemes)
 
 
-def test_a_wav2vec2_gives_log_probabilities():
-    network = small.wav2vec2()
+@pytest.mark.parametrize(
+    "kin",
+    [
+        {},
+        {"positions": "stacked", "num_position_layers": 3, "position_kernel_size": 5, "norm": "layer"},
+        {"positions": "normalized", "latent_norm": False},
+        {"distance_buckets": 12, "max_distance": 9},
+        {"norm_first": True, "adapter_size": 4},
+    ],
+    ids=["wav2vec2", "data2vec", "hubert", "wavlm", "mms"],
+)
+def test_a_wav2vec2_gives_log_probabilities(kin):
+    network = small.wav2vec2(**kin)
     run = opened(recognizers.wav2vec2_graphs(network)["encoder"])
     for samples in (2000, 9000):
         wave = drawn(1, samples)

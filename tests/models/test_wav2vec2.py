@@ -189,9 +189,6 @@ def test_what_is_missing_or_unknown_is_told(tmp_path: Path) -> None:
     theirs(tmp_path / "pretrained", "Wav2Vec2ForPreTraining", **TINY)
     with pytest.raises(ModelError, match=r"wav2vec2-pretrain is no recognizer"):
         load_recognizer(str(tmp_path / "pretrained"))
-    theirs(tmp_path / "adapters", **TINY, **NORMS["layer norm, norm before"], adapter_attn_dim=4)
-    with pytest.raises(ModelError, match="adapters"):
-        load_model(str(tmp_path / "adapters"))
     theirs(tmp_path / "relu", **TINY, hidden_act="relu")
     with pytest.raises(ModelError, match="hidden_act is 'relu'"):
         load_model(str(tmp_path / "relu"))

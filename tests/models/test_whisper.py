@@ -63,8 +63,13 @@ def assert_same_words(model: Any, network: Whisper, steps: int) -> None:
     assert len(set(found[0].tolist())) > 5  # it does not hum one word
 
 
-def test_a_folder_of_transformers_gives_the_same_logits_and_the_same_200_words(tmp_path: Path) -> None:
-    model = theirs(tmp_path, **TINY)
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"encoder_layers": 4, "decoder_layers": 1, "num_mel_bins": 128}],
+    ids=["as many", "distilled, 128 mels"],
+)
+def test_a_folder_of_transformers_gives_the_same_logits_and_the_same_200_words(tmp_path: Path, sizes: Any) -> None:
+    model = theirs(tmp_path, **(TINY | sizes))
     network = load_model(str(tmp_path))
     assert isinstance(network, Whisper) and not network.training
     assert_same_logits(model, network)

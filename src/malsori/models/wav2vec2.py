@@ -7,6 +7,8 @@
 
 `Wav2Vec2` writes letters, `Wav2Vec2Pretraining` learns from sound alone; both on a `Wav2Vec2Encoder`. Its norms
 stand on the first convolution and after each block (the paper), or on every convolution and before each block (XLS-R).
+HuBERT (arXiv:2106.07447), data2vec (arXiv:2202.03555), WavLM (arXiv:2110.13900) and MMS (arXiv:2305.13516) differ from
+it by how frames are told where they stand, and by a layer for each language: settings of the encoder.
 
 Differences from the paper:
 - Group norm and a padded batch: the padding takes part in the norm's mean, as in the public code.
@@ -21,10 +23,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from malsori.config import Config
-from malsori.nn.transformer import SelfAttention
+from malsori.nn.positions import ConvolutionPositions, DistanceBias, DistanceGate, StackedPositions
+from malsori.nn.quantizer import Quantizer
+from malsori.nn.transformer import LanguageAdapter, SelfAttention
 from malsori.shapes import length_mask
 
 
@@ -39,6 +42,10 @@ class EncoderConfig(Config):
     layer_drop: a block is left out of a training step this often.
     mask_prob, mask_length: in training this share of the frames begins a masked span of so many frames.
     mask_channel_prob, mask_channel_length: the same over channels. Without any mask there is no mask vector.
+    positions: one wide convolution; the same, normalized over the batch (mHuBERT); or num_position_layers (data2vec).
+    latent_norm: the convolutions' output is normalized before it is projected; distilled HuBERTs leave it out.
+    distance_buckets, max_distance: ranges of distances, up to so many frames, that attention knows (WavLM); 0: none.
+    adapter_size: width of the layer for a language behind each block (MMS); 0: none.
     """
 
     conv_channels: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
@@ -65,6 +72,12 @@ class EncoderConfig(Config):
     mask_length: int = 10
     mask_channel_prob: float = 0.0
     mask_channel_length: int = 64
+    positions: Literal["convolution", "normalized", "stacked"] = "convolution"
+    num_position_layers: int = 1
+    latent_norm: bool = True
+    distance_buckets: int = 0
+    max_distance: int = 800
+    adapter_size: int = 0
 
     @model_validator(mode="after")
     def _agree(self) -> "EncoderConfig":
@@ -184,21 +197,6 @@ class WaveConvolution(nn.Module):
         return nn.functional.gelu(self.norm(hidden))
 
 
-class RelativePositions(nn.Module):
-    """A wide grouped convolution that tells each frame what stands around it (2, after Mohamed et al. 2019)."""
-
-    def __init__(self, hidden_size: int, kernel_size: int, groups: int) -> None:
-        super().__init__()
-        convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=groups)
-        nn.init.normal_(convolution.weight, std=2 / (kernel_size * hidden_size) ** 0.5)
-        self.convolution = weight_norm(convolution, dim=2)
-
-    def forward(self, hidden: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames features"]:
-        """Return what is to be added; an even kernel's one frame too many is cut off at the end."""
-        around = self.convolution(hidden.transpose(1, 2)).transpose(1, 2)[:, : hidden.shape[1]]
-        return nn.functional.gelu(around)
-
-
 class Wav2Vec2EncoderBlock(nn.Module):
     """Self-attention and a feed-forward layer, each added to its input; norms before or after."""
 
@@ -213,16 +211,30 @@ class Wav2Vec2EncoderBlock(nn.Module):
         self.narrow = _start_small(nn.Linear(config.ffn_size, config.hidden_size))
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
         self.dropout, self.inner_dropout = nn.Dropout(config.dropout), nn.Dropout(config.inner_dropout)
+        self.gate = DistanceGate(config.hidden_size, config.num_heads) if config.distance_buckets else None
+        adapted = config.adapter_size > 0
+        self.adapter = LanguageAdapter(config.hidden_size, config.adapter_size) if adapted else nn.Identity()
 
     def forward(
-        self, hidden: Float[Tensor, "batch frames features"], mask: Bool[Tensor, "batch frames"]
+        self,
+        hidden: Float[Tensor, "batch frames features"],
+        mask: Bool[Tensor, "batch frames"],
+        distances: Float[Tensor, "heads frames frames"] | None = None,
     ) -> Float[Tensor, "batch frames features"]:
-        """Return the block's output."""
+        """Return the block's output. distances: the bias of each pair of frames, where the config has one."""
         if self.norm_first:
-            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask))
-            return hidden + self._feed_forward(self.feed_forward_norm(hidden))
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask)))
-        return self.feed_forward_norm(hidden + self._feed_forward(hidden))
+            hidden = hidden + self._attend(self.attention_norm(hidden), mask, distances)
+            hidden = hidden + self._feed_forward(self.feed_forward_norm(hidden))
+        else:
+            hidden = self.attention_norm(hidden + self._attend(hidden, mask, distances))
+            hidden = self.feed_forward_norm(hidden + self._feed_forward(hidden))
+        adapted: Tensor = self.adapter(hidden)
+        return adapted
+
+    def _attend(self, hidden: Tensor, mask: Tensor, distances: Tensor | None) -> Tensor:
+        bias = None if self.gate is None or distances is None else self.gate(hidden, distances)
+        attended: Tensor = self.dropout(self.attention(hidden, mask, bias))
+        return attended
 
     def _feed_forward(self, hidden: Tensor) -> Tensor:
         return self.dropout(self.narrow(self.inner_dropout(nn.functional.gelu(self.widen(hidden)))))
@@ -237,12 +249,15 @@ class Wav2Vec2Encoder(nn.Module):
         self.convolutions = nn.ModuleList(
             WaveConvolution(config, number) for number in range(len(config.conv_channels))
         )
-        self.latent_norm = nn.LayerNorm(config.conv_channels[-1], config.norm_epsilon)
+        width = config.conv_channels[-1]
+        self.latent_norm = nn.LayerNorm(width, config.norm_epsilon) if config.latent_norm else nn.Identity()
         self.project = nn.Linear(config.conv_channels[-1], config.hidden_size)
         self.input_dropout, self.dropout = nn.Dropout(config.input_dropout), nn.Dropout(config.dropout)
         if config.masked:
             self.mask_vector = nn.Parameter(torch.rand(config.hidden_size))
-        self.positions = RelativePositions(config.hidden_size, config.position_kernel_size, config.position_groups)
+        self.positions = _positions(config)
+        if config.distance_buckets:
+            self.distances = DistanceBias(config.num_heads, config.distance_buckets, config.max_distance)
         self.blocks = nn.ModuleList(Wav2Vec2EncoderBlock(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.hidden_size, config.norm_epsilon)
 
@@ -288,9 +303,10 @@ class Wav2Vec2Encoder(nn.Module):
         if not self.config.norm_first:
             hidden = self.norm(hidden)
         hidden = self.dropout(hidden)
+        distances = self.distances(hidden.shape[1]).to(hidden.dtype) if self.config.distance_buckets else None
         for block in self.blocks:
             dropped = self.training and self.config.layer_drop > 0 and torch.rand(()) < self.config.layer_drop
-            hidden = hidden if dropped else block(hidden, mask)  # LayerDrop (arXiv:1909.11556)
+            hidden = hidden if dropped else block(hidden, mask, distances)  # LayerDrop (arXiv:1909.11556)
         return self.norm(hidden) if self.config.norm_first else hidden
 
 
@@ -323,33 +339,6 @@ class Wav2Vec2(nn.Module):
         return self(wave, sample_lengths)
 
 
-class Quantizer(nn.Module):
-    """Each frame's choice of one code from every codebook, drawn with Gumbel noise in training (2, eq. 1)."""
-
-    def __init__(self, config: Wav2Vec2PretrainingConfig) -> None:
-        super().__init__()
-        self.num_codebooks, self.codebook_size = config.num_codebooks, config.codebook_size
-        self.score = nn.Linear(config.conv_channels[-1], config.num_codebooks * config.codebook_size)
-        nn.init.normal_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
-        width = config.codevector_size // config.num_codebooks
-        self.codebooks = nn.Parameter(torch.rand(1, config.num_codebooks * config.codebook_size, width))
-
-    def forward(
-        self, latent: Float[Tensor, "batch frames channels"], temperature: float
-    ) -> tuple[Float[Tensor, "batch frames codevector_size"], Float[Tensor, "batch frames groups codes"]]:
-        """Return the chosen codes' vectors, side by side, and the probability of every code."""
-        scores = self.score(latent).view(-1, self.codebook_size).float()
-        if self.training:
-            chosen = nn.functional.gumbel_softmax(scores, tau=temperature, hard=True)
-        else:
-            chosen = nn.functional.one_hot(scores.argmax(-1), self.codebook_size).to(scores.dtype)
-        chosen = chosen.view(-1, self.num_codebooks, self.codebook_size)
-        vectors = torch.einsum("ngc,gcf->ngf", chosen, self.codebooks.view(self.num_codebooks, self.codebook_size, -1))
-        probabilities = scores.softmax(-1).view(*latent.shape[:2], self.num_codebooks, self.codebook_size)
-        return vectors.reshape(*latent.shape[:2], -1), probabilities
-
-
 class Wav2Vec2Pretraining(nn.Module):
     """An encoder beside a quantiser, both seen through a projection into the space where they are compared."""
 
@@ -358,7 +347,8 @@ class Wav2Vec2Pretraining(nn.Module):
         self.config = config
         self.encoder = Wav2Vec2Encoder(config)
         self.dropout = nn.Dropout(config.code_dropout)
-        self.quantizer = Quantizer(config)
+        sizes = config.num_codebooks, config.codebook_size, config.codevector_size
+        self.quantizer = Quantizer(config.conv_channels[-1], *sizes)
         self.project_context = nn.Linear(config.hidden_size, config.projection_size)
         self.project_target = nn.Linear(config.codevector_size, config.projection_size)
 
@@ -391,6 +381,13 @@ def standardize_wave(
     count = sample_lengths.clamp(min=1)[:, None]
     centered = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
     return centered / (centered.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
+
+
+def _positions(config: EncoderConfig) -> nn.Module:
+    sizes = config.hidden_size, config.position_kernel_size, config.position_groups
+    if config.positions == "stacked":
+        return StackedPositions(*sizes, config.num_position_layers)
+    return ConvolutionPositions(*sizes, config.positions == "normalized")
 
 
 def _start_small(layer: nn.Linear) -> nn.Linear:

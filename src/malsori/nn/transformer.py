@@ -64,18 +64,43 @@ class SelfAttention(nn.Module):
         self.project_out = nn.Linear(hidden_size, hidden_size)
 
     def forward(
-        self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
+        self,
+        hidden: Float[Tensor, "batch time features"],
+        mask: Bool[Tensor, "batch time"],
+        bias: Float[Tensor, "batch heads time time"] | None = None,
     ) -> Float[Tensor, "batch time features"]:
-        """Return each position's mixture of the real positions."""
+        """Return each position's mixture of the real positions; `bias` is added to what each pair scores."""
         batch, time, hidden_size = hidden.shape
+        allowed = mask[:, None, None, :]
         split = self.project_in(hidden).view(batch, time, 3, self.num_heads, hidden_size // self.num_heads)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)
         if self.rotary:
             queries, keys = rotate_by_position(queries), rotate_by_position(keys)
         mixed = nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
+            queries,
+            keys,
+            values,
+            attn_mask=allowed if bias is None else bias.masked_fill(~allowed, -math.inf),
+            dropout_p=self.dropout if self.training else 0.0,
         )
         return self.project_out(mixed.transpose(1, 2).reshape(batch, time, hidden_size))
+
+
+class LanguageAdapter(nn.Module):
+    """A narrow layer behind each block, which a language brings for itself (MMS, Pratap et al. 2023, arXiv:2305.13516).
+
+    Source: Houlsby et al. 2019 (arXiv:1902.00751), with the norm in front.
+    """
+
+    def __init__(self, hidden_size: int, adapter_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size)
+        self.narrow, self.widen = nn.Linear(hidden_size, adapter_size), nn.Linear(adapter_size, hidden_size)
+
+    def forward(self, hidden: Float[Tensor, "batch time features"]) -> Float[Tensor, "batch time features"]:
+        """Return the frames with what the language adds to them."""
+        added: Tensor = self.widen(nn.functional.relu(self.narrow(self.norm(hidden))))
+        return hidden + added
 
 
 class RelativeAttention(nn.Module):

@@ -12,7 +12,7 @@ from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.errors import ModelError
 from malsori.pretrained.convert import ExternalCheckpoint, external_facts
 from malsori.pretrained.ctranslate2 import generation_config
-from malsori.pretrained.folder import SavedModel, kept_files
+from malsori.pretrained.folder import SavedModel, kept_files, read_weights
 from malsori.text.hangul import to_nfc
 from malsori.text.letters import LETTERS
 from malsori.text.symbols import SymbolTable
@@ -142,14 +142,13 @@ def _whisper(checkpoint: ExternalCheckpoint, config: "WhisperConfig", files: dic
 
 
 def transformers_wav2vec2(checkpoint: ExternalCheckpoint) -> SavedModel:
-    """Return a wav2vec 2.0, with its letters, or with its quantiser if it is pre-trained and no more."""
+    """Return a wav2vec 2.0 or one of its kin, with its letters, or with its quantiser if it is pre-trained alone."""
     from malsori.models.wav2vec2 import Wav2Vec2, Wav2Vec2Config, Wav2Vec2Pretraining, Wav2Vec2PretrainingConfig
 
     for name, only in (("hidden_act", "gelu"), ("feat_extract_activation", "gelu"), ("add_adapter", False)):
         if checkpoint.config.get(name, only) != only:
             raise ModelError(f"{checkpoint.folder}: {name} is {checkpoint.config[name]!r}; only {only!r} is known here")
-    if checkpoint.config.get("adapter_attn_dim") is not None:
-        raise ModelError(f"{checkpoint.folder}: has attention adapters (MMS), which malsori does not know")
+    language = _add_adapter(checkpoint) if checkpoint.config.get("adapter_attn_dim") else None
     sizes = _encoder_sizes(checkpoint)
     if "quantizer.codevectors" in checkpoint.weights:
         codes = Wav2Vec2PretrainingConfig(
@@ -161,12 +160,46 @@ def transformers_wav2vec2(checkpoint: ExternalCheckpoint) -> SavedModel:
             code_dropout=checkpoint.config.get("feat_quantizer_dropout", 0.0),
         )
         return SavedModel(external_facts("wav2vec2-pretrain", codes, RECOGNITION_AUDIO), {}, Wav2Vec2Pretraining(codes))
+    if "lm_head.weight" not in checkpoint.weights:
+        kind = checkpoint.config.get("model_type")
+        raise ModelError(f"{checkpoint.folder}: a {kind} that writes no letters (no 'lm_head'); give one taught by CTC")
     vocab = len(checkpoint.tensor("lm_head.weight"))
-    table, blank = _letters(checkpoint, vocab)
+    table, blank = _letters(checkpoint, vocab, language)
     dropout = checkpoint.config.get("final_dropout", 0.1)
     config = Wav2Vec2Config(**sizes, vocab=vocab, blank=blank, final_dropout=dropout)
     symbols = {} if table is None else {table.kind: table}
     return SavedModel(external_facts("wav2vec2", config, RECOGNITION_AUDIO), symbols, Wav2Vec2(config))
+
+
+def _add_adapter(checkpoint: ExternalCheckpoint) -> str | None:
+    """Put one language's adapter and letters among the weights of an MMS, and return its code; None if none is told.
+
+    It is Korean's where that is there, or the only one, or what tokenizer_config.json names: as its weights hold it.
+    """
+    files = {path.name.split(".")[1]: path for path in sorted(checkpoint.folder.glob("adapter.*.safetensors"))}
+    told: str | None = checkpoint.json("tokenizer_config.json").get("target_lang")
+    language = "kor" if "kor" in files else next(iter(files)) if len(files) == 1 else told
+    if language in files:
+        checkpoint.weights.update(read_weights(files[language]))
+    return language
+
+
+def _variant(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
+    """Return what HuBERT, data2vec-audio, WavLM and MMS have otherwise than wav2vec 2.0."""
+    given = checkpoint.config.get
+    if given("model_type") == "hubert":
+        positions = "normalized" if given("conv_pos_batch_norm", False) else "convolution"
+        return {"positions": positions, "latent_norm": given("feat_proj_layer_norm", True)}
+    if given("model_type") == "data2vec-audio":
+        return {
+            "norm": "layer",
+            "positions": "stacked",
+            "num_position_layers": given("num_conv_pos_embeddings", 5),
+            "position_kernel_size": given("conv_pos_kernel_size", 19),
+        }
+    if given("model_type") == "wavlm":
+        return {"distance_buckets": given("num_buckets", 320), "max_distance": given("max_bucket_distance", 800)}
+    return {"adapter_size": given("adapter_attn_dim") or 0}
 
 
 def _encoder_sizes(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
@@ -177,7 +210,7 @@ def _encoder_sizes(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
     )
     if inputs.get("sampling_rate", RECOGNITION_AUDIO.sample_rate) != RECOGNITION_AUDIO.sample_rate:
         raise ModelError(f"{checkpoint.folder}: listens at {inputs['sampling_rate']} Hz; only 16000 Hz is known here")
-    vector = "wav2vec2.masked_spec_embed"
+    vector = f"{str(given('model_type', 'wav2vec2')).replace('-', '_')}.masked_spec_embed"
     masks = [given("mask_time_prob", 0.05) / (span := given("mask_time_length", 10)), span]
     channel_masks = [given("mask_feature_prob", 0.0) / (span := given("mask_feature_length", 10)), span]
     if not masks[0] and not channel_masks[0]:  # it may be saved all the same
@@ -186,9 +219,11 @@ def _encoder_sizes(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
         vector not in checkpoint.weights
     ):  # some were saved without: they are opened unmasked, training makes a new one
         masks[0] = channel_masks[0] = 0.0
-    return {name: given(source, default) for name, (source, default) in _WAV2VEC2_SETTINGS.items()} | {
+    sizes = {name: given(source, default) for name, (source, default) in _WAV2VEC2_SETTINGS.items()}
+    sizes |= _variant(checkpoint)
+    return sizes | {
         "standardized": inputs.get("do_normalize", True),
-        "padding_mask": inputs.get("return_attention_mask", given("feat_extract_norm", "group") == "layer"),
+        "padding_mask": inputs.get("return_attention_mask", sizes["norm"] == "layer"),
         "mask_prob": masks[0],
         "mask_length": masks[1],
         "mask_channel_prob": channel_masks[0],
@@ -196,14 +231,23 @@ def _encoder_sizes(checkpoint: ExternalCheckpoint) -> dict[str, Any]:
     }
 
 
-def _letters(checkpoint: ExternalCheckpoint, vocab: int) -> tuple[SymbolTable | None, int]:
-    """Return the letters of vocab.json, a space where the words part, and the blank's id; none without that file."""
+def _letters(checkpoint: ExternalCheckpoint, vocab: int, language: str | None) -> tuple[SymbolTable | None, int]:
+    """Return the letters of vocab.json, a space where the words part, and the blank's id; none without that file.
+
+    Args:
+        language: of a vocab.json with several languages, the one whose letters the weights write.
+    """
     ids, told = checkpoint.json("vocab.json"), checkpoint.json("tokenizer_config.json")
     blank = int(checkpoint.config.get("pad_token_id") or 0)
     if not ids:
         return None, blank
+    if all(isinstance(letters, dict) for letters in ids.values()):
+        if language not in ids:
+            known = ", ".join(sorted(ids)[:5])
+            raise ModelError(f"{checkpoint.folder}: vocab.json has no language '{language}'; it has {known} ...")
+        ids = ids[language]
     if not all(isinstance(index, int) for index in ids.values()):
-        raise ModelError(f"{checkpoint.folder}: vocab.json holds several languages, which malsori does not know")
+        raise ModelError(f"{checkpoint.folder}: vocab.json gives letters ids that are no numbers")
     pad = told.get("pad_token", "<pad>")
     blank = int(ids.get(str(pad["content"] if isinstance(pad, dict) else pad), blank))
     between = told.get("word_delimiter_token", "|")

@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 CTRANSLATE2_FILE = "model.bin"
 
 #: What a hub folder may hold that is needed to open it, ours or a public one; not the same weights again in another
-#: precision, nor adapters for a thousand languages. CTranslate2's model.bin is no pickle; pickles are fetched by
-#: `import_external` alone, which reads their weights and runs no code in them.
-_WEIGHT_FILES = ["model.safetensors", "model-*.safetensors", "language_model.safetensors", CTRANSLATE2_FILE, "*.onnx"]
+#: precision, nor MMS's adapters for a thousand languages, but Korean's. CTranslate2's model.bin is no pickle; pickles
+#: are fetched by `import_external` alone, which reads their weights and runs no code in them.
+_WEIGHT_FILES = [
+    "model.safetensors",
+    "model-*.safetensors",
+    "language_model.safetensors",
+    "adapter.kor.safetensors",
+    CTRANSLATE2_FILE,
+    "*.onnx",
+]
 HUB_FILES = ["*.json", *_WEIGHT_FILES, "card.md", "README.md", "merges.txt", "vocab.txt"]
 
 _SHOWN = 80  # signs of a name that is no model's
