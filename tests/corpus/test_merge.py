@@ -60,7 +60,7 @@ def test_a_second_source_is_merged_on_request_and_loses_nothing(sources, tmp_pat
     new = ["kim00004", "lee00005", "second-lee00001"]
     assert ids(out) == ["kim00000", "kim00002", "lee00001", "lee00003", *new]
     assert summary.skipped == {"in the corpus already": ["kim00000", "kim00002", "lee00003"]}
-    assert "lee00001 is another one there; this one becomes second-lee00001" in caplog.text
+    assert "1 ids are of other utterances there and take 'second-' in front: lee00001" in caplog.text
     assert "taken for the same speaker in both: kim, lee" in caplog.text
     assert sum(summary.utterances.values()) == 7
     after = contents(out)
@@ -108,6 +108,7 @@ def test_what_cannot_be_merged_says_why(sources, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(CorpusError, match="holds no corpus to merge into"):
         prepare(second, out, MERGE)
+    assert not out.exists()
     prepare(first, out, ALONE)
     with pytest.raises(CorpusError, match=r"holds the corpus of .*first itself; leave --merge out"):
         prepare(first, out, MERGE)

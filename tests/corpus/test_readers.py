@@ -192,6 +192,10 @@ def test_json_by_lines_and_lists_is_a_table(tmp_path: Path) -> None:
     found = read_layout(table(tmp_path / "nemo", "manifest.jsonl", [*lines, "{torn"]))
     assert said(found) == [(f"a{number}", "kim", SENTENCES[number]) for number in range(3)]
     assert [item.id for item in found.refused] == ["manifest.jsonl:4"] and "not used: duration" in found.notes[0]
+    for path, text in (("file_name", "transcription"), ("path", "sentence"), ("audio", "text")):  # audiofolder and kin
+        lines = [f'{{"{path}": "wavs/a{n}.wav", "{text}": "{SENTENCES[n]}"}}' for n in range(3)]
+        found = read_layout(table(tmp_path / path, "metadata.jsonl", lines))
+        assert [item.spoken for item in found.utterances] == list(SENTENCES[:3]) and not found.refused
     entries = ",".join(f'{{"wav": "a{n}.wav", "text": "{SENTENCES[n]}", "speaker_id": "{n % 2}"}}' for n in range(3))
     found = read_layout(table(tmp_path / "clova", "train.json", [f"[{entries}]"]))
     assert said(found) == [(f"a{n}", str(n % 2), SENTENCES[n]) for n in range(3)] and not found.refused

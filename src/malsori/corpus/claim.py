@@ -35,14 +35,16 @@ def lexicon_of(out: Path) -> UserLexicon:
 
 
 @contextmanager
-def held_corpus(source: Path, out: Path) -> Iterator[None]:
+def held_corpus(source: Path, out: Path, merge: bool = False) -> Iterator[None]:
     """Hold a corpus folder for this process alone while it is made from a source.
 
-    Raises: CorpusError if another process holds it, it is the source itself, or holds what is no corpus; nothing is
-        changed then.
+    Raises: CorpusError if another process holds it, it is the source itself, holds what is no corpus, or none that
+        could be merged into; nothing is changed then.
     """
     if out.resolve() == source.resolve():
         raise CorpusError(f"{out}: is the source itself; {_ELSEWHERE}")
+    if merge and _begun(out) is None:
+        raise CorpusError(f"{out}: holds no corpus to merge into; prepare the first source without --merge")
     if _begun(out) is None and out.exists() and (not out.is_dir() or any(item.name != LOCK for item in out.iterdir())):
         raise CorpusError(f"{out}: exists and is not a corpus; {_ELSEWHERE}")
     with held(out, CorpusError(f"{out}: another process is preparing it; wait for it, or {_ELSEWHERE}")):
@@ -75,11 +77,9 @@ def claim(
 def claim_merge(source: Path, out: Path, audio: AudioConfig, tracker: PitchTracker) -> dict[str, Any]:
     """Mark `out` as taking up a second source, and return what is said of the first; its corpus.json stays.
 
-    Raises: CorpusError if there is no whole corpus of another source, or one made otherwise; nothing is changed then.
+    Raises: CorpusError if it is no whole corpus of another source, or one made otherwise; nothing is changed then.
     """
-    found, place = _begun(out), str(source.resolve())
-    if found is None:
-        raise CorpusError(f"{out}: holds no corpus to merge into; prepare the first source without --merge")
+    found, place = _begun(out) or {}, str(source.resolve())
     waiting = found.get(_MERGING, place)
     if not (out / "corpus.json").is_file() or waiting != place:
         first = found["source_path"] if waiting == place else f"{waiting} --merge"

@@ -152,7 +152,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     listing = read_layout(source, options.layout, options.columns)
     for note in listing.notes:
         logger.info("%s", note)
-    with held_corpus(source, out):
+    with held_corpus(source, out, options.merge):
         return _prepare(source, out, listing, options)
 
 

@@ -20,6 +20,8 @@ from malsori.readers.records import Refusal, Utterance
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 5  # ids in a message
+
 
 @dataclass(frozen=True)
 class Made:
@@ -62,20 +64,25 @@ def beside(
         key: returns the digest of all that an utterance's files depend on.
     """
     taken = {item.file_id for item in others}
+    renamed: list[str] = []
     speakers = {item.utterance.speaker for item in others} & {item.speaker for item in utterances}
     if speakers:
         logger.info("merging: taken for the same speaker in both: %s", ", ".join(sorted(speakers)))
     for item in utterances:
-        renamed = replace(item, id=f"{source.resolve().name}-{item.id}")
+        another = replace(item, id=f"{source.resolve().name}-{item.id}")
         if name(item.id) not in taken:
             yield item
         elif made_by(out, name(item.id), key(item)):
             yield Refusal(item.id, "in the corpus already", f"{item.audio_path}: the same recording and text")
-        elif name(renamed.id) in taken:
-            yield Refusal(item.id, "same id twice", f"{item.audio_path}: '{renamed.id}' is taken too")
+        elif name(another.id) in taken:
+            yield Refusal(item.id, "same id twice", f"{item.audio_path}: '{another.id}' is taken too")
         else:
-            logger.info("merging: %s is another one there; this one becomes %s", item.id, renamed.id)
-            yield renamed
+            renamed.append(item.id)
+            yield another
+    if renamed:
+        told = ", ".join(renamed[:_SHOWN]) + (", ..." if len(renamed) > _SHOWN else "")
+        what = f"{len(renamed)} ids are of other utterances there and take '{source.resolve().name}-' in front"
+        logger.info("merging: %s: %s", what, told)
 
 
 def made_by(out: Path, file_id: str, key: str) -> bool:
