@@ -98,10 +98,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--dtype", action="append", choices=("float32", "float16", "int8"))
     asked = parser.parse_args()
-    from malsori.runtime import device, onnx
+    from malsori.runtime.device import use_threads
 
-    device.use_threads(asked.threads)
-    onnx.use_threads(asked.threads)
+    use_threads(asked.threads)
     kinds = ((speaking, "fastspeech2-ko"), (encoding, "conformer-ko"), (listening, "whisper-base-ko"))
     with tempfile.TemporaryDirectory() as folder:
         for open_parts, name in kinds:

@@ -7,7 +7,8 @@
 Each recognizer lives in a process of its own, loaded before anything is timed; recordings go to each in turn, so
 that what else the machine does falls on all alike. Seconds are of CPU (one thread), so waiting does not count. Printed
 are the least seconds of a recording over the repeats, summed, and each recognizer's ratio to the first one, with the
-least and the greatest over the recordings. MODEL may be followed by =PRECISION: whisper-base-ko=float32.
+least and the greatest over the recordings. MODEL may be followed by =RUNTIME or =PRECISION:
+whisper-base-ko=torch, whisper-base-ko=float32.
 
 --transformers takes a Whisper's folder as malsori saves it and gives its weights to transformers: float32, beam 5, and
 only the first 30 s of a sound.
@@ -31,11 +32,13 @@ SECONDS = 10  # of noise for --wav2vec2
 def open_malsori(name: str) -> Callable[[str], str]:
     """Return what transcribes a file by a model of ours."""
     from malsori.asr.recognizer import load_recognizer
-    from malsori.runtime.onnx import use_threads
+    from malsori.runtime.onnx import RUNTIMES
+    from malsori.runtime.threads import use_threads
 
-    use_threads(1)  # of an exported model; PyTorch's are set for all
-    model, _, precision = name.partition("=")
-    recognizer = load_recognizer(model, "cpu", precision or "auto")
+    use_threads(1)  # of onnxruntime; PyTorch's are set for all
+    model, _, asked = name.partition("=")
+    where = {"runtime": asked} if asked in RUNTIMES else {"precision": asked or "auto"}
+    recognizer = load_recognizer(model, "cpu", **where)
     return lambda path: recognizer.transcribe(path).text
 
 

@@ -17,7 +17,6 @@ EXTRAS = {
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
     "onnx": "export",
-    "onnxruntime": "onnx",
     "parselmouth": "praat",
     "prometheus_client": "serve",
     "pyarrow": "parquet",

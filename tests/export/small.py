@@ -82,7 +82,7 @@ def wav2vec2(**kin: Any) -> Any:
     return placed(wav2vec2_to_save(**kin))
 
 
-def whisper() -> Any:
+def whisper(hidden_size: int = 16, ffn_size: int = 32) -> Any:
     sides = {"num_encoder_layers": 2, "num_encoder_heads": 2, "num_decoder_layers": 2, "num_decoder_heads": 2}
-    sizes = {"encoder_ffn_size": 32, "decoder_ffn_size": 32, "encoder_positions": 100, "decoder_positions": 30}
-    return placed(Whisper(WhisperConfig(vocab=50, hidden_size=16, **sides, **sizes)))
+    sizes = {"hidden_size": hidden_size, "encoder_ffn_size": ffn_size, "decoder_ffn_size": ffn_size}
+    return placed(Whisper(WhisperConfig(vocab=70, encoder_positions=100, decoder_positions=30, **sides, **sizes)))

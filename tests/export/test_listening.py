@@ -88,7 +88,8 @@ def _same_states(found: Any, wanted: Any, rows: int) -> None:
 
 
 def test_an_exported_recognizer_does_not_align(pair):
-    with pytest.raises(ModelError, match="an exported model transcribes only"):
+    told = "no phoneme output" if pair[1].facts.system == "whisper" else "an exported model transcribes only"
+    with pytest.raises(ModelError, match=told):
         phoneme_encoder(pair[1])
 
 

@@ -106,7 +106,7 @@ def phoneme_encoder(model: SavedModel, runtime: "Runtime | None" = None) -> Phon
     Raises: ModelError if the model has no phoneme output.
     """
     system = SYSTEMS.get(model.facts.system)
-    if isinstance(model.network, OnnxGraphs):
+    if isinstance(model.network, OnnxGraphs) and system and system.encoder:
         raise ModelError("an exported model transcribes only; align with the one it was made from")
     encoder = system.resolve("encoder")(model, runtime) if system and system.encoder else None
     if not isinstance(encoder, PhonemeEncoder):

@@ -160,14 +160,17 @@ def export(
     ] = "float32",
     opset: Annotated[int, typer.Option(help="ONNX's operator set, 17 to 22.")] = 18,
     vocoder: Annotated[str | None, typer.Option(help="Of a voice that makes mels; the built-in one without.")] = None,
+    shared_weights: Annotated[
+        bool, typer.Option("--shared-weights", help="A recognizer's graphs use the model.safetensors beside them.")
+    ] = False,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).
 
-    Example: malsori export fastspeech2-ko voice-onnx · malsori export whisper-base-ko ear-onnx --dtype int8
+    Example: malsori export fastspeech2-ko voice-onnx · malsori export openai/whisper-small ear-onnx --dtype int8
     """
     from malsori.export.folder import export_model
 
-    facts = export_model(model, out, dtype, opset, vocoder)
+    facts = export_model(model, out, dtype, opset, vocoder, shared_weights)
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{out}: {', '.join(graph.file for graph in facts.graphs.values())}, opset {opset}, {megabytes:.1f} MB")
 

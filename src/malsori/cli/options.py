@@ -39,7 +39,9 @@ ThreadsOption = Annotated[
 RuntimeOption = Annotated[
     str,
     typer.Option(
-        "--runtime", metavar="auto|torch|onnx", help="What computes; auto: onnx for a model of 'malsori export'."
+        "--runtime",
+        metavar="auto|torch|onnx",
+        help="What computes; auto: onnx for a model of 'malsori export', and on a CPU for whisper-base-ko.",
     ),
 ]
 Cue = Annotated[
@@ -76,11 +78,12 @@ def prepare_for(
     """
     from malsori.pretrained.hub import DEFAULT_MODELS
     from malsori.runtime import onnx
+    from malsori.runtime.threads import use_threads
 
-    if onnx.chosen_runtime(runtime, name or DEFAULT_MODELS[role]) == "torch":
+    if onnx.chosen_runtime(runtime, name or DEFAULT_MODELS[role], device, precision) == "torch":
         return {"runtime": runtime, **prepare_runtime(device, precision, threads)}
     onnx.check_onnx(device, precision)
-    onnx.use_threads(threads)
+    use_threads(threads)
     return {"runtime": runtime, "device": device, "precision": precision}
 
 

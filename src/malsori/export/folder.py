@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from malsori.errors import FileError, ModelError, OptionError
-from malsori.export.graph import OPSET, OPSETS, Graph, WeightType, onnx_bytes
+from malsori.export.graph import OPSET, OPSETS, Graph, WeightType, onnx_bytes, traced
+from malsori.export.shared import without_weights
 from malsori.files import atomic_folder, require_place, write_json
-from malsori.pretrained.exported import MANIFEST, VOCODER_FACTS, ExportFacts, GraphFacts, is_exported
-from malsori.pretrained.folder import SavedModel, write_facts
+from malsori.pretrained.exported import MANIFEST, VOCODER_FACTS, ExportFacts, GraphFacts, has_network, weights_layout
+from malsori.pretrained.folder import WEIGHTS, SavedModel, save_tensors, write_facts
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, require_network, resolve
+from malsori.pretrained.storage import pack
 from malsori.runtime.device import Runtime
 from malsori.systems import SYSTEMS
 
@@ -19,15 +21,23 @@ LANGUAGE_MODEL = "language_model.safetensors"
 
 
 def export_model(
-    name: str, folder: Path, dtype: WeightType = "float32", opset: int = OPSET, vocoder: str | None = None
+    name: str,
+    folder: Path,
+    dtype: WeightType = "float32",
+    opset: int = OPSET,
+    vocoder: str | None = None,
+    shared_weights: bool = False,
 ) -> ExportFacts:
     """Write an exported model's folder (`pretrained.exported`), whole or not at all, and return what it says.
 
     Args:
         name: a built-in name, a model's or run's folder, or a hub id.
         vocoder: the same of the vocoder that goes with a voice that makes mels; the built-in one when not given.
+        shared_weights: a recognizer's graphs hold no weights, and point into the model.safetensors that is written
+            beside them: PyTorch opens the folder too.
     Raises: ModelError if there is none, or nothing of it can be exported; OptionError for a vocoder that is not asked
-        for, or another operator set than is served; FileError if the folder holds anything but an earlier export.
+        for, a voice with shared weights, or another operator set than is served; FileError if the folder holds
+        anything but an earlier export without a network.
     """
     _check_place(folder)
     if not OPSETS[0] <= opset <= OPSETS[1]:
@@ -35,6 +45,8 @@ def export_model(
             f"--opset {opset}: {OPSETS[0]} to {OPSETS[1]} are written; {OPSET} is what most programs read"
         )
     model, beside = load_saved(name), resolve(name) / LANGUAGE_MODEL
+    if shared_weights and SYSTEMS[model.facts.system].role != "recognizer":
+        raise OptionError(f"--shared-weights: is for recognizers; {name} is a {model.facts.system}")
     graphs, other = _graphs(model, name), None
     if SYSTEMS[model.facts.system].role == "acoustic model":
         other = load_saved(vocoder or DEFAULT_MODELS["vocoder"])
@@ -47,20 +59,28 @@ def export_model(
     facts = ExportFacts(opset=opset, weights=dtype, graphs=described, context_frames=context)
     with atomic_folder(folder) as partial:
         write_facts(replace(model, card=_card(model, other, facts)), partial)
+        if shared_weights:
+            save_tensors(partial / WEIGHTS, pack(model.network.state_dict(), dtype))
+            facts = facts.model_copy(update={"weights_layout": weights_layout(partial / WEIGHTS)})
         write_json(partial / MANIFEST, facts.model_dump(mode="json"))
         if other is not None:
             write_json(partial / VOCODER_FACTS, other.facts.model_dump(mode="json"))
         if beside.is_file():
             shutil.copyfile(beside, partial / LANGUAGE_MODEL)
         for key, graph in graphs.items():
-            (partial / facts.graphs[key].file).write_bytes(onnx_bytes(graph, dtype, opset))
+            content = _pointing(graph, opset, partial / WEIGHTS) if shared_weights else onnx_bytes(graph, dtype, opset)
+            (partial / facts.graphs[key].file).write_bytes(content)
     return facts
+
+
+def _pointing(graph: Graph, opset: int, weights: Path) -> bytes:
+    return without_weights(traced(graph, opset, folded=False), weights, graph.precise)
 
 
 def _check_place(folder: Path) -> None:
     """Raise FileError, before any work, where a folder cannot be written or something would be lost by it."""
     require_place(folder, folder=True)
-    if folder.is_dir() and any(folder.iterdir()) and not is_exported(folder):
+    if folder.is_dir() and any(folder.iterdir()) and has_network(folder):
         raise FileError(f"{folder}: is there and holds something else than an export; name another folder")
 
 

@@ -54,7 +54,17 @@ class Graph:
 def onnx_bytes(graph: Graph, dtype: WeightType = "float32", opset: int = OPSET) -> bytes:
     """Return the graph as the content of an ONNX file.
 
-    Raises: MissingExtraError without onnx, or for int8 without onnxruntime.
+    Raises: MissingExtraError without onnx.
+    """
+    return _stored(traced(graph, opset), dtype, graph.precise)
+
+
+def traced(graph: Graph, opset: int = OPSET, folded: bool = True) -> bytes:
+    """Return the graph as the content of an ONNX file, in float32.
+
+    Args:
+        folded: what depends on weights alone is worked out now; otherwise weights keep the names of the module's.
+    Raises: MissingExtraError without onnx.
     """
     import_extra("onnx", "an export")
     buffer = io.BytesIO()
@@ -65,12 +75,13 @@ def onnx_bytes(graph: Graph, dtype: WeightType = "float32", opset: int = OPSET) 
             tuple(graph.inputs.values()),
             buffer,  # type: ignore[arg-type]  # what is named here is only what the newer exporter takes
             dynamo=False,
+            do_constant_folding=folded,
             opset_version=opset,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_axes={name: dict(axes) for name, axes in graph.axes.items()},
         )
-    return _stored(buffer.getvalue(), dtype, graph.precise)
+    return buffer.getvalue()
 
 
 def _stored(content: bytes, dtype: WeightType, precise: tuple[str, ...]) -> bytes:
@@ -88,7 +99,6 @@ def _stored(content: bytes, dtype: WeightType, precise: tuple[str, ...]) -> byte
 
 def _quantized(model: Any, precise: tuple[str, ...]) -> Any:
     """Return a model whose products with weights are of int8 rows and of activations that are scaled as they come."""
-    import_extra("onnxruntime", "int8")
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

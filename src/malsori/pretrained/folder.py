@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from malsori.pretrained.storage import Storage
 
+#: Where the weights lie.
+WEIGHTS = "model.safetensors"
 #: What a public checkpoint may bring along that its model cannot do without: the pieces its texts are cut into.
 KEPT_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "generation_config.json")
 
@@ -95,7 +97,7 @@ def save_model(saved: SavedModel, folder: Path, storage: "Storage" = "float32") 
     weights = pack(saved.network.state_dict(), storage)
     with atomic_folder(folder) as partial:
         write_facts(saved, partial)
-        save_tensors(partial / "model.safetensors", weights)
+        save_tensors(partial / WEIGHTS, weights)
 
 
 def write_facts(saved: SavedModel, folder: Path) -> None:
@@ -129,7 +131,7 @@ def open_model(folder: Path) -> SavedModel:
     config = config_class.parse(facts.model, f"{folder / 'config.json'}: model")
     symbols = read_symbols(folder / "symbols.json")
     _check_facts(facts, config, str(folder / "config.json"))
-    weights = read_weights(folder / "model.safetensors")
+    weights = read_weights(folder / WEIGHTS)
     check_numbers(facts.model, len(weights), f"{folder / 'config.json'}: model")
     network = build_within(lambda: network_class(config), lambda made: made, weights, str(folder))
     load_exactly(network, weights, str(folder))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from malsori.errors import ModelError
 from malsori.files import read_json
-from malsori.pretrained.exported import OnnxGraphs, is_exported, open_exported
+from malsori.pretrained.exported import OnnxGraphs, has_network, is_exported, open_exported
 from malsori.pretrained.folder import ModelFacts, SavedModel, load_exactly, open_model, read_model_facts
 from malsori.pretrained.remote import from_hub, hub_id_of, is_hub_id, push_folder, remote_models
 
@@ -141,12 +141,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def load_saved(name: str) -> SavedModel:
+def load_saved(name: str, graphs: bool = False) -> SavedModel:
     """Return a model with everything its folder says, ours or a public one.
 
+    Args:
+        graphs: as `open_folder` takes it.
     Raises: ModelError as `resolve`, `open_model` and `open_external` do.
     """
-    return open_folder(resolve(name))
+    return open_folder(resolve(name), graphs)
 
 
 def load_model(name: str) -> "nn.Module":
@@ -179,9 +181,13 @@ def load_initial_weights(network: "nn.Module", name: str) -> ModelFacts:
     return saved.facts
 
 
-def open_folder(folder: Path) -> SavedModel:
-    """Return the model in a folder, ours or a public one."""
-    if is_exported(folder):
+def open_folder(folder: Path, graphs: bool = False) -> SavedModel:
+    """Return the model in a folder, ours or a public one.
+
+    Args:
+        graphs: of an exported model that has its network beside it, the graphs are meant.
+    """
+    if is_exported(folder) and (graphs or not has_network(folder)):
         return open_exported(folder)
     if _is_external(folder):
         from malsori.pretrained.external import open_external

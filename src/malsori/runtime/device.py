@@ -10,8 +10,8 @@ from torch import nn
 
 from malsori.config import nearest
 from malsori.errors import DeviceError
+from malsori.runtime import threads
 from malsori.runtime.quantize import LinearWeights, prepared, serves_float16, serves_int8
-from malsori.runtime.threads import require_threads
 
 #: What `--device` accepts; one GPU of several is "cuda:1".
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -120,12 +120,13 @@ def supported_precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def use_threads(count: int | None) -> None:
-    """Let PyTorch compute on so many threads of the CPU, in the whole process; None leaves it as it is.
+    """Let PyTorch, and graphs opened from now on, compute on so many threads of the CPU; None leaves it as it is.
 
     Raises: DeviceError unless 1 <= count <= the machine's processors.
     """
+    threads.use_threads(count)
     if count is not None:
-        torch.set_num_threads(require_threads(count))
+        torch.set_num_threads(count)
 
 
 def _named(kinds: list[str]) -> list[str]:

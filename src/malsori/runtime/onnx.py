@@ -1,33 +1,41 @@
 """Exported networks as onnxruntime computes them, on the CPU; and which of the two runtimes a model asks for."""
 
+import functools
+import importlib
+import logging
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from malsori.config import nearest
-from malsori.errors import DeviceError, ModelError
-from malsori.extras import import_extra
-from malsori.pretrained.exported import OnnxGraphs, is_exported
+from malsori.errors import DeviceError, MissingExtraError, ModelError
+from malsori.pretrained.exported import OnnxGraphs, has_network, is_exported
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import resolve
-from malsori.runtime.threads import require_threads
+from malsori.runtime.threads import asked_threads
 
 if TYPE_CHECKING:
     from malsori.runtime.device import Runtime
 
-#: What `--runtime` accepts; "auto" is onnx for an exported model, and torch for every other.
+log = logging.getLogger("malsori")
+
+#: What `--runtime` accepts; "auto" is onnx for an exported model, and torch for every other. Where one folder serves
+#: both, it is onnx on a CPU, unless a precision is asked for.
 RUNTIMES = ("auto", "torch", "onnx")
-_threads: list[int] = []  # that were asked for, of the whole process
 
 
 class OnnxSession:
     """One graph; safe for threads. Raises: ModelError if the file is damaged, or no ONNX file."""
 
     def __init__(self, graphs: OnnxGraphs, name: str) -> None:
-        runtime = import_extra("onnxruntime", "an exported model")
+        runtime = _onnxruntime()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = _threads[-1] if _threads else 0
+        options.intra_op_num_threads = asked_threads() or 0
         options.log_severity_level = 3
+        options.add_session_config_entry("session.x64quantprecision", "1")  # else int8 overflows on CPUs without VNNI
+        options.enable_mem_pattern = options.enable_cpu_mem_arena = False  # lengths differ: they hold memory, no time
         path = graphs.path(name)
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -47,19 +55,50 @@ def open_graph(model: SavedModel, name: str) -> OnnxSession:
     return OnnxSession(model.network, name)
 
 
-def chosen_runtime(asked: str, name: str) -> Literal["torch", "onnx"]:
-    """Return what computes a model.
+def chosen_runtime(asked: str, name: str, device: str = "auto", precision: str = "auto") -> Literal["torch", "onnx"]:
+    """Return what computes a model, on a device in a precision.
 
-    Raises: DeviceError for what is no runtime; ModelError if the model is of the other, saying what to do.
+    Raises: DeviceError for what is no runtime, or if the machine has no such device; ModelError if the model is of the
+        other runtime, saying what to do.
     """
     if asked not in RUNTIMES:
         raise DeviceError(f"no runtime '{asked}'.{nearest(asked, list(RUNTIMES))}")
-    exported = is_exported(resolve(name))
-    if asked == "torch" and exported:
+    exported, network = is_exported(resolve(name)), has_network(resolve(name))
+    if asked == "torch" and not network:
         raise ModelError(f"{name}: was exported and runs with --runtime onnx; name the model it was made from")
     if asked == "onnx" and not exported:
         raise ModelError(f"{name}: is no exported model; make one: malsori export {name} FOLDER, and name FOLDER")
-    return "onnx" if exported else "torch"
+    if asked == "auto" and exported and network:
+        return "onnx" if precision == "auto" and _on_cpu(device) and _is_installed(name) else "torch"
+    return "onnx" if asked == "onnx" or not network else "torch"
+
+
+def _on_cpu(device: str) -> bool:
+    """Return whether a device is the CPU, where "auto" asks PyTorch, if that is installed, for another."""
+    if device != "auto" or not find_spec("torch"):
+        return device in ("auto", "cpu")
+    from malsori.runtime.device import resolve_device
+
+    return resolve_device().type == "cpu"
+
+
+@functools.cache
+def _is_installed(name: str) -> bool:
+    """Return whether onnxruntime is installed; if not, it is told once that a model could be faster."""
+    found = find_spec("onnxruntime") is not None
+    if not found:
+        log.warning("%s: PyTorch computes it; onnxruntime would be faster: pip install onnxruntime", name)
+    return found
+
+
+def _onnxruntime() -> ModuleType:
+    """Return the package. Raises: MissingExtraError where malsori was installed without what it asks for."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingExtraError(
+            "an exported model needs onnxruntime, which is not installed; install it with: pip install onnxruntime"
+        ) from error
 
 
 def computed_by(asked: str, name: str, device: str, precision: str, quantize: bool = False) -> "Runtime | None":
@@ -67,7 +106,7 @@ def computed_by(asked: str, name: str, device: str, precision: str, quantize: bo
 
     Raises: as `chosen_runtime`, `check_onnx` and `resolve_runtime`.
     """
-    if chosen_runtime(asked, name) == "onnx":
+    if chosen_runtime(asked, name, device, precision) == "onnx":
         check_onnx(device, precision)
         return None
     from malsori.runtime.device import resolve_runtime
@@ -81,12 +120,3 @@ def check_onnx(device: str, precision: str) -> None:
         raise DeviceError(f"device '{device}': exported models are computed on the CPU")
     if precision != "auto":
         raise DeviceError(f"precision '{precision}': an exported model has the one it was exported in (--dtype)")
-
-
-def use_threads(count: int | None) -> None:
-    """Let graphs that are opened from now on compute on so many threads; None leaves it as it is.
-
-    Raises: DeviceError unless 1 <= count <= the machine's processors.
-    """
-    if count is not None:
-        _threads[:] = [require_threads(count)]

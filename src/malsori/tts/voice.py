@@ -221,7 +221,7 @@ def load_voice(
     own = user_lexicon(lexicon)
     wanted = DEFAULT_MODELS["voice"] if name is None else name
     where = computed_by(runtime, wanted, device, precision)
-    saved = load_saved(wanted)
+    saved = load_saved(wanted, graphs=where is None)
     acoustic = open_synthesizer(saved, where)
     if name is not None and name not in {model.name for model in built_in()}:
         _tell_of_older_rules(saved)
