@@ -205,6 +205,7 @@ def _links(text: str, name: str, language: str) -> str:
             return f"{bang}[{words}]({path}{anchor})"
         return f"`{words}`" if "`" not in words else words
 
+    text = re.sub(r"^(```\w+) .*$", r"\1", text, flags=re.MULTILINE)  # mkdocs knows a block by its language alone
     pieces = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
     link = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)((?:#[^)\s]*)?)\)")
     return "".join(piece if piece.startswith("```") else link.sub(lead, piece) for piece in pieces)
