@@ -168,7 +168,7 @@ def held(folder: Path, refusal: Exception) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, its line ends as they are, whole or not at all. Raises: FileError as `atomic_file`."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -313,6 +313,19 @@ def test_names_are_found_in_either_normal_form_and_with_any_signs(tmp_path: Path
     assert {item.reason for item in found.refused} == {"no recording"} and len(found.refused) == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes")
+def test_names_in_cp949_as_korean_archives_have_them_are_read(tmp_path: Path) -> None:
+    for number, name in enumerate(("녹음1".encode("cp949"), b"\xff2")):
+        path = tmp_path / "voice" / os.fsdecode(name)
+        sound(path.with_suffix(".wav"))
+        write_text(path.with_suffix(".txt"), SENTENCES[number])
+    found = read_layout(tmp_path / "voice")
+    assert {item.id for item in found.utterances} == {"녹음1", "\\xff2"} and not found.refused
+    table(tmp_path / "listed", "metadata.csv", ["녹음|" + SENTENCES[0], "a0|" + SENTENCES[1], "a1|" + SENTENCES[2]], 2)
+    sound(tmp_path / "listed" / "wavs" / os.fsdecode("녹음.wav".encode("cp949")))
+    assert {item.id for item in read_layout(tmp_path / "listed").utterances} == {"녹음", "a0", "a1"}
+
+
 def test_a_name_that_two_folders_have_is_told(tmp_path: Path) -> None:
     for folder in ("x/1", "y/1", "x/2"):
         sound(tmp_path / "data" / folder / "a.wav")

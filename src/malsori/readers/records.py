@@ -1,9 +1,13 @@
 """What every reader yields: utterances, and what cannot be one, with the reason."""
 
+import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -53,5 +57,23 @@ def text_key(text: str) -> str:
 
 
 def to_nfc(text: str) -> str:
-    """Return a text, a name or a path in Unicode normal form C."""
+    """Return a text, a name or a path in Unicode normal form C.
+
+    A part of a path whose bytes are not UTF-8 is read as CP949, which is what archives made on a Korean Windows hold,
+    or shows those bytes by their numbers.
+    """
+    if _UNDECODED.search(text):
+        text = "/".join(map(_decoded, text.split("/")))
     return unicodedata.normalize("NFC", text)
+
+
+def _decoded(part: str) -> str:
+    """Return a name that Python could not decode, and keeps as surrogates, as text; another is returned as it is."""
+    try:
+        content = os.fsencode(part)
+    except UnicodeEncodeError:  # surrogates of another kind
+        return part
+    try:
+        return content.decode("cp949")
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "backslashreplace")
