@@ -25,6 +25,8 @@ def too_long(*_: object) -> None:
 
 def tried(words: list[str], captured: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run a command, which may wait for nothing, and return its status and what it said."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # as the command line has its own
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(120)
     try:

@@ -92,7 +92,7 @@ def test_gathered_gradients_are_those_of_one_large_batch(small_setup, tmp_path):
     for folder, count in (("whole", 1), ("halves", 2)):
         setup = small_setup("model.dropout=0.0", "model.predictor_dropout=0.0", f"train.accumulate={count}")
         (tmp_path / folder).mkdir()
-        run = _Run(setup, RunOptions(out=tmp_path / folder, device="cpu"))
+        run = _Run(setup, RunOptions(out=tmp_path / folder, device="cpu"), torch.device("cpu"))
         batch = setup.task.example()
         run._turns(0, [batch] * count)
         ends.append({name: tensor.clone() for name, tensor in setup.task.state_dict().items()})

@@ -43,12 +43,15 @@ def train_system(
 ) -> None:
     """Train a system; interrupted anywhere, the same command with --resume goes on as if it had not been.
 
-    The precision stands in the recipe: --set train.precision=bfloat16.
+    The precision stands in the recipe: --set train.precision=bfloat16. On several GPUs or machines torchrun starts it,
+    and the processes share each step's batches: torchrun --nproc-per-node 4 -m malsori train ... --set
+    train.accumulate=4.
 
     Example: malsori train vocos-small --corpus work/voice --out runs/vocos --set train.steps=2000
     """
     from malsori.corpus.folder import load_corpus
     from malsori.train.loop import RunOptions, train
+    from malsori.train.processes import is_first
     from malsori.train.recipe import read_recipe
     from malsori.train.systems import parse_recipe, set_up
 
@@ -60,6 +63,8 @@ def train_system(
         values["frontend"] = values.get("frontend", {}) | {"lexicon": [str(path) for path in lexicon]}
     setup = set_up(parse_recipe(values, recipe), load_corpus(corpus))
     measured = train(setup, RunOptions(out=out, resume=resume, accept_changes=accept_changes, device=device))
+    if not is_first():
+        return
     shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
     kept = (out / "model" / "config.json").is_file()
     told = f"The best model lies in {out / 'model'}" if kept else f"No model was kept in {out}"

@@ -66,11 +66,12 @@ def measure_audio_quality(wave: Float[np.ndarray, " samples"], sample_rate: int,
     levels = piece_levels(wave - offset, sample_rate)  # an offset would be taken for sound
     sounding = levels > levels.max() + PAUSE_DB
     first, last = np.flatnonzero(sounding)[[0, -1]]
+    whole = np.rint(np.clip(wave, -32768, 32768) * 32768).astype(np.int32)
     return AudioQuality(
         sample_rate=sample_rate,
         channels=channels,
         seconds=len(wave) / sample_rate,
-        digest=hashlib.sha256(np.rint(np.clip(wave, -32768, 32768) * 32768).astype(np.int32).tobytes()).hexdigest()[:16],
+        digest=hashlib.sha256(whole.tobytes()).hexdigest()[:16],
         clipped=clipped_samples(wave),
         offset=float(offset),
         loudest_db=float(levels.max()),

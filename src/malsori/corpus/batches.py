@@ -318,14 +318,15 @@ def _sampler(cuts: dict[str, Any], data: DataConfig, by_seconds: bool, seed: int
     from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 
     cut_set = CutSet.from_cuts(cuts.values())
+    whole: dict[str, Any] = {"shuffle": True, "seed": seed, "world_size": 1, "rank": 0}  # the loop divides the plan
     if not by_seconds:
         full = len(cuts) >= data.batch_size
-        return DynamicCutSampler(cut_set, max_cuts=data.batch_size, shuffle=True, seed=seed, drop_last=full)
+        return DynamicCutSampler(cut_set, max_cuts=data.batch_size, drop_last=full, **whole)
     buckets = max(2, min(20, len(cuts) // 20))
     if len(cuts) <= buckets:
-        return DynamicCutSampler(cut_set, max_duration=data.batch_seconds, shuffle=True, seed=seed)
+        return DynamicCutSampler(cut_set, max_duration=data.batch_seconds, **whole)
     return DynamicBucketingSampler(
-        cut_set, max_duration=data.batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, drop_last=False
+        cut_set, max_duration=data.batch_seconds, num_buckets=buckets, drop_last=False, **whole
     )
 
 

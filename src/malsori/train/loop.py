@@ -7,13 +7,14 @@ What a step does is a pure function of the weights, the seed and the step. So a 
 resumed ends with the same weights, bit for bit on the same machine, as one that was not.
 """
 
-import json
 import logging
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from malsori.config import Config, nearest
-from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch, too_long
-from malsori.errors import ConfigError, FileError, MalsoriError, TrainingError
+from malsori.config import Config
+from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
+from malsori.errors import FileError, MalsoriError, TrainingError
 from malsori.files import atomic_file, read_json, write_json
 from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
@@ -32,16 +33,16 @@ from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.contributions import measure_contributions
 from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
-from malsori.train.recipe import Recipe
+from malsori.train.processes import Processes, joined, local_device, restarted
+from malsori.train.recipe import check_names, refuse_changes
 from malsori.train.run_log import RunLogger, read_warnings
 from malsori.train.samples import recordings, validation_samples, write_samples
-from malsori.train.setup import TrainingSetup, warn_of_other_pitch
+from malsori.train.setup import TrainingSetup, log_training_data, warn_of_other_pitch
 from malsori.train.signals import asked_to_stop, held_back, quiet_worker
 from malsori.train.tasks import Turn
 
 log = logging.getLogger("malsori")
 
-_HARMLESS = {"train.keep", "train.log_every", "train.samples", "data.workers"}  # keys that change no step
 _BROKEN_WINDOW = 1000  # steps within which `train.broken_steps` may be skipped
 
 
@@ -64,21 +65,31 @@ def train(setup: TrainingSetup, options: RunOptions) -> dict[str, float]:
         that is not finite, or it was asked to stop (it has saved then);
         ConfigError if the recipe's weights or optimizers do not name the task's losses and turns.
     """
-    _log_training_data(setup)
-    with held(options.out):
-        return _Run(setup, options).go()
+    device = resolve_device(local_device(options.device), accelerators=("cuda",))
+    options = options.model_copy(update={"resume": options.resume or restarted()})
+    with joined(device) as processes, held(options.out) if processes.first else nullcontext():
+        log_training_data(setup)
+        return processes.one_after_the_other(lambda: _Run(setup, options, device, processes)).go()
 
 
 class _NotFinite(Exception):
-    """A turn's loss or gradient is NaN or infinite; the message names it."""
+    """A turn's loss or gradient is NaN or infinite; the message names it, `rank` the process that met it."""
+
+    def __init__(self, what: str, rank: int = 0) -> None:
+        super().__init__(what)
+        self.rank = rank
 
 
 class _Run:
     """The state of one run."""
 
-    def __init__(self, setup: TrainingSetup, options: RunOptions) -> None:
+    def __init__(
+        self, setup: TrainingSetup, options: RunOptions, device: torch.device, processes: Processes | None = None
+    ) -> None:
         self.setup, self.recipe, self.out = setup, setup.recipe, options.out
-        self.device = resolve_device(options.device, accelerators=("cuda",))
+        self.device, self.processes = device, processes or Processes()
+        self.count = self.recipe.train.accumulate
+        self.numbers = self.processes.numbers(self.count)  # of a step's batches, those that are computed here
         self.task = setup.task.to(self.device)
         self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
         check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
@@ -109,7 +120,8 @@ class _Run:
         if saved and (kept := self.out / "model" / "config.json").is_file():
             warn_of_other_pitch(read_model_facts(kept.parent), self.setup.corpus, str(self.out))
         state = self.checkpoints.restore(self.trained)
-        write_json(path, self.recipe.model_dump(mode="json"))
+        if self.processes.first:
+            write_json(path, self.recipe.model_dump(mode="json"))
         if state is None:
             return 0
         best = state.get("best")
@@ -119,26 +131,35 @@ class _Run:
 
     def go(self) -> dict[str, float]:
         """Run from the start step to the last."""
-        total, loop = self.recipe.train.steps, self.recipe.train
+        total = self.recipe.train.steps
         latest: dict[str, float] = {}
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
             return latest
-        with RunLogger(self.out, self.start, total) as self.logger, asked_to_stop() as asked:
-            warned = {entry["warning"] for entry in read_warnings(self.out)}
-            self.monitor = TrainingMonitor(warned, self.logger.warning)
+        logger = RunLogger(self.out, self.start, total) if self.processes.first else nullcontext()
+        with logger as self.logger, asked_to_stop() as asked:
+            if self.processes.first:
+                warned = {entry["warning"] for entry in read_warnings(self.out)}
+                self.monitor = TrainingMonitor(warned, self.logger.warning)
             for step, batches in enumerate(self._batches(self.start, total), start=self.start):
                 values = self._step(step, batches)
-                done = step + 1
-                self.monitor.step(done, values)
-                self.logger.step(done, values, force=done % loop.log_every == 0 or done == total)
-                if done % loop.validate_every == 0 or done == total:
-                    latest = self._validate(done)
-                if done % loop.save_every == 0 or done == total or asked:
-                    self._save(done, needed=done == total or bool(asked))
-                if asked:
-                    raise TrainingError(f"{self.out}: asked to stop at step {done}, saved. Go on with --resume.")
+                stop = any(self.processes.gathered(bool(asked)))
+                if self.processes.first:
+                    latest = self._report(step + 1, values, stop) or latest
+                if stop:
+                    raise TrainingError(f"{self.out}: asked to stop at step {step + 1}, saved. Go on with --resume.")
         return latest
+
+    def _report(self, done: int, values: dict[str, float], stop: bool) -> dict[str, float]:
+        """Write down what a step did, and validate and save where it is time; return what was measured."""
+        loop = self.recipe.train
+        last = done == loop.steps
+        self.monitor.step(done, values)
+        self.logger.step(done, values, force=done % loop.log_every == 0 or last)
+        measured = self._validate(done) if done % loop.validate_every == 0 or last else {}
+        if done % loop.save_every == 0 or last or stop:
+            self._save(done, needed=last or stop)
+        return measured
 
     def _step(self, step: int, batches: list[Any]) -> dict[str, float]:
         """Take every turn of one step and return its losses and gradient norms, by name; nothing if it is skipped."""
@@ -151,8 +172,9 @@ class _Run:
         except _NotFinite as broken:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
-            self._skip(step, batches, str(broken))
+            self._skip(step, batches, broken)
             return {}
+        self.processes.average_buffers(self.task)
         self.trained.ema.update(self.task.exported_model(), step)
         return values
 
@@ -161,27 +183,41 @@ class _Run:
         tasks = [self.task.losses(on_device(batch, self.device)) for batch in batches]
         values: dict[str, float] = {}
         try:
-            while name := self._gather(tasks, step, values):
+            for place in count():
+                if not (name := self._gather(tasks, step, place, values)):
+                    return values
                 values |= self._update(name, step)
         finally:
             for task in tasks:
                 task.close()  # a task that is left in the middle of a turn thaws what it froze
         return values
 
-    def _gather(self, tasks: list[Any], step: int, values: dict[str, float]) -> str:
+    def _gather(self, tasks: list[Any], step: int, place: int, values: dict[str, float]) -> str:
         """Gather the gradients of the next turn over all batches, and return its name; "" after the last."""
-        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
-        name = ""
-        for number, task in enumerate(tasks):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                turn = next(task, None)
-            if turn is not None:
-                name = turn.name
-                for key, value in self._backward(turn, step, number, len(tasks)).items():
-                    values[key] = values.get(key, 0.0) + value / len(tasks)
+        name, own, broken = "", Counter[str](), ""
+        try:
+            for number, task in zip(self.numbers, tasks, strict=True):
+                if turn := self._next_turn(task, step, place, number):
+                    name = turn.name
+                    own.update(self._backward(turn, step, number))
+        except _NotFinite as error:
+            broken = str(error)
+        for rank, (others, what) in enumerate(self.processes.gathered((dict(own), broken))):
+            if what:
+                raise _NotFinite(what, rank)
+            for key, value in others.items():
+                values[key] = values.get(key, 0.0) + value / self.count
         return name
 
-    def _backward(self, turn: Turn, step: int, number: int, count: int) -> dict[str, float]:
+    def _next_turn(self, task: Any, step: int, place: int, number: int) -> Turn | None:
+        """Have a batch's next turn computed; each of several batches draws by its number, whoever computes it."""
+        if self.count > 1:
+            seed_everything(self.recipe.seed, step, stream=2 + place * self.count + number)
+        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            return next(task, None)
+
+    def _backward(self, turn: Turn, step: int, number: int) -> dict[str, float]:
         """Weigh a turn's losses, send their gradients back, and return what was measured."""
         weights = self.recipe.weights.get(turn.name, {})
         check_names(f"weights.{turn.name}", set(weights), set(turn.losses))
@@ -191,19 +227,20 @@ class _Run:
         broken = [name for name in turn.losses if not math.isfinite(values[name])]
         if broken:
             raise _NotFinite(f"loss {turn.name}/{broken[0]} is {values[broken[0]]}")
-        if number == 0:
+        if number == self.numbers[0]:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
-            every = self.recipe.train.contributions_every
-            if every and (step + 1) % every == 0:
-                contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
-                self.logger.contributions(step + 1, turn.name, contributions)
-        weighted = [loss * (weights[name] / count) for name, loss in turn.losses.items()]
+        every = self.recipe.train.contributions_every
+        if number == 0 and every and (step + 1) % every == 0:
+            contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
+            self.logger.contributions(step + 1, turn.name, contributions)
+        weighted = [loss * (weights[name] / self.count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
         return {f"{turn.name}/{name}": value for name, value in values.items()}
 
     def _update(self, turn: str, step: int) -> dict[str, float]:
         """Step a turn's optimizer by the gradients that have been gathered."""
         config, optimizer = self.recipe.optimizers[turn], self.trained.optimizers[turn]
+        self.processes.add_gradients(self.optimized[turn])
         norm = torch.nn.utils.clip_grad_norm_(self.optimized[turn].parameters(), config.clip_norm).item()
         if not math.isfinite(norm):
             raise _NotFinite(f"the gradient of '{turn}' is {norm}")
@@ -211,20 +248,23 @@ class _Run:
         optimizer.step()
         return {f"{turn}/gradient_norm": norm, f"{turn}/learning_rate": rate}
 
-    def _skip(self, step: int, batches: list[Any], what: str) -> None:
+    def _skip(self, step: int, batches: list[Any], broken: _NotFinite) -> None:
         """Keep the batches of a broken step for a look, and stop when there have been too many."""
-        count = self.recipe.train.accumulate
-        plan = places(self._plan("train"), step * count, (step + 1) * count)
-        ids = [name for _, names in plan for name in names]
-        path = save_broken(self.out, step, batches, ids, what)
+        plan = list(places(self._plan("train"), step * self.count, (step + 1) * self.count))
+        ids = [name for _, names in plan[broken.rank :: self.processes.count] for name in names]
+        path = broken_path(self.out, step)
+        if self.processes.rank == broken.rank:
+            save_broken(path, batches, ids, str(broken))
         self.broken = [*(old for old in self.broken if old > step - _BROKEN_WINDOW), step]
         advice = f"{path} holds the batch ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})."
-        log.warning("step %d: %s; skipped. %s", step, what, advice)
-        self.monitor.warn(step, "not finite", f"{what}; the step was skipped. {advice} Listen to its recordings.")
+        log.warning("step %d: %s; skipped. %s", step, broken, advice)
+        if self.processes.first:
+            told = f"{broken}; the step was skipped. {advice} Listen to its recordings."
+            self.monitor.warn(step, "not finite", told)
         if len(self.broken) > self.recipe.train.broken_steps:
             raise TrainingError(
                 f"{self.out}: {len(self.broken)} of the last {_BROKEN_WINDOW} steps were not finite, the last {step}: "
-                f"{what}. {advice} Lower learning_rate or clip_norm; go on from the last checkpoint with --resume."
+                f"{broken}. {advice} Lower learning_rate or clip_norm; go on from the last checkpoint with --resume."
             )
 
     def _save(self, step: int, needed: bool) -> None:
@@ -285,14 +325,18 @@ class _Run:
 
     def _batches(self, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield the training batches of each step from start to stop."""
-        data, count = self.recipe.data, self.recipe.train.accumulate
+        data = self.recipe.data
+        own = (
+            place for place in places(self._plan("train"), start * self.count, stop * self.count)
+            if place[0] % self.processes.count == self.processes.rank
+        )  # fmt: skip
         speech = SpeechDataset(
             self.setup.corpus, self.setup.cuts["train"], self.setup.collators["train"], self.recipe.seed
         )
         loader = torch.utils.data.DataLoader(
             _Seeded(speech, self.recipe.seed),
             batch_size=None,
-            sampler=places(self._plan("train"), start * count, stop * count),
+            sampler=own,
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
             pin_memory=self.device.type == "cuda",
@@ -300,7 +344,7 @@ class _Run:
         )
         with held_back():  # until the workers ignore them: none dies of a signal to the whole process group
             batches = iter(loader)
-        while step := list(islice(batches, count)):
+        while step := list(islice(batches, len(self.numbers))):
             yield step
 
     def _held_out(self) -> Iterator[Any]:
@@ -332,30 +376,15 @@ def seed_everything(seed: int, step: int, stream: int | None = None) -> None:
     random.seed(mixed)
 
 
-def check_names(section: str, given: set[str], wanted: set[str]) -> None:
-    """Raise ConfigError unless a recipe's section names exactly what the task has."""
-    for name in sorted(given - wanted):
-        raise ConfigError(f"recipe: '{section}.{name}' is not of this task.{nearest(name, sorted(wanted))}")
-    for name in sorted(wanted - given):
-        raise ConfigError(f"recipe: '{section}.{name}' is missing; the task has: {', '.join(sorted(wanted))}")
+def broken_path(out: Path, step: int) -> Path:
+    """Return where the batches of a step that was not finite are kept."""
+    return out / "broken" / f"step_{step:08d}.safetensors"
 
 
-def refuse_changes(before: Recipe, now: Recipe, place: Path) -> None:
-    """Raise TrainingError naming the keys in which two recipes differ, but for those that change no step."""
-    old, new = (_leaves(recipe.model_dump(mode="json")) for recipe in (before, now))
-    names = sorted({name for name, _ in old.items() ^ new.items()} - _HARMLESS)
-    if names:
-        changes = ", ".join(f"{name} ({old.get(name, 'unset')} → {new.get(name, 'unset')})" for name in names)
-        raise TrainingError(
-            f"{place}: --resume with another recipe: {changes}. Go on with --accept-changes, or start in another --out."
-        )
-
-
-def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: str) -> Path:
-    """Write the tensors and the utterances' ids of a step that was not finite, and return the file."""
+def save_broken(path: Path, batches: list[Any], ids: list[str], what: str) -> None:
+    """Write the tensors and the utterances' ids of a step that was not finite."""
     from safetensors.torch import save_file
 
-    path = out / "broken" / f"step_{step:08d}.safetensors"
     fields = {f"{number}.{name}": value for number, batch in enumerate(batches) for name, value in vars(batch).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
     try:
@@ -363,23 +392,3 @@ def save_broken(out: Path, step: int, batches: list[Any], ids: list[str], what: 
             save_file(tensors, temporary, {"what": what, "ids": " ".join(ids)})
     except FileError as error:
         log.warning("%s", error)
-    return path
-
-
-def _log_training_data(setup: TrainingSetup) -> None:
-    """Log how much speech each split has, and what is skipped, by reason."""
-    for split, cuts in setup.cuts.items():
-        hours = sum(cut.duration for cut in cuts.values()) / 3600
-        log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
-    long = [name for split in setup.cuts for name in too_long(setup.corpus, split, setup.recipe.data)]
-    left_out = {f"longer than data.max_seconds={setup.recipe.data.max_seconds:g}": long} if long else {}
-    for reason, ids in (setup.skipped | left_out).items():
-        log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a nested recipe as dotted names and printed values."""
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.dumps(value)}
-    return flat

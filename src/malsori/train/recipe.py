@@ -1,5 +1,6 @@
 """A recipe says everything about a run but where the corpus lies: one TOML file, checked to the last key."""
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -8,10 +9,12 @@ from pydantic import Field
 
 from malsori.config import Config, nearest
 from malsori.corpus.batches import DataConfig
-from malsori.errors import ConfigError
+from malsori.errors import ConfigError, TrainingError
 from malsori.files import read_toml
 from malsori.pretrained.legacy import current_key, current_recipe
 from malsori.train.optim import OptimizerConfig
+
+_HARMLESS = {"train.keep", "train.log_every", "train.samples", "data.workers"}  # keys that change no step
 
 
 class LoopConfig(Config):
@@ -110,3 +113,30 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override}: '{part}' is a value, not a section")
     values[last] = value
+
+
+def check_names(section: str, given: set[str], wanted: set[str]) -> None:
+    """Raise ConfigError unless a recipe's section names exactly what the task has."""
+    for name in sorted(given - wanted):
+        raise ConfigError(f"recipe: '{section}.{name}' is not of this task.{nearest(name, sorted(wanted))}")
+    for name in sorted(wanted - given):
+        raise ConfigError(f"recipe: '{section}.{name}' is missing; the task has: {', '.join(sorted(wanted))}")
+
+
+def refuse_changes(before: Recipe, now: Recipe, place: Path) -> None:
+    """Raise TrainingError naming the keys in which two recipes differ, but for those that change no step."""
+    old, new = (_leaves(recipe.model_dump(mode="json")) for recipe in (before, now))
+    names = sorted({name for name, _ in old.items() ^ new.items()} - _HARMLESS)
+    if names:
+        changes = ", ".join(f"{name} ({old.get(name, 'unset')} → {new.get(name, 'unset')})" for name in names)
+        raise TrainingError(
+            f"{place}: --resume with another recipe: {changes}. Go on with --accept-changes, or start in another --out."
+        )
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return a nested recipe as dotted names and printed values."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        flat |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.dumps(value)}
+    return flat

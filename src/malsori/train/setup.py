@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from malsori.config import AudioConfig
-from malsori.corpus.batches import Collator, select
+from malsori.corpus.batches import Collator, select, too_long
 from malsori.corpus.folder import OLD_TRACKER, Corpus
 from malsori.errors import ConfigError
 from malsori.pretrained.folder import ModelFacts
@@ -131,3 +131,14 @@ def speakers_by_count(cuts: dict[str, Any]) -> tuple[str, ...]:
     """Return the speakers of some cuts, the one with the most cuts first: a voice's default speaker."""
     counts = Counter(cut.supervisions[0].speaker for cut in cuts.values())
     return tuple(speaker for speaker, _ in counts.most_common())
+
+
+def log_training_data(setup: TrainingSetup) -> None:
+    """Log how much speech each split has, and what is skipped, by reason."""
+    for split, cuts in setup.cuts.items():
+        hours = sum(cut.duration for cut in cuts.values()) / 3600
+        log.info("%s, %s, %s: %d utterances, %.3f h", setup.recipe.system, setup.corpus.name, split, len(cuts), hours)
+    long = [name for split in setup.cuts for name in too_long(setup.corpus, split, setup.recipe.data)]
+    left_out = {f"longer than data.max_seconds={setup.recipe.data.max_seconds:g}": long} if long else {}
+    for reason, ids in (setup.skipped | left_out).items():
+        log.info("skipped, %s: %d (%s%s)", reason, len(ids), ", ".join(ids[:5]), ", ..." if len(ids) > 5 else "")
