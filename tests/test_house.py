@@ -60,13 +60,13 @@ ROOMS = {
     "models": (13, 1950),
     "nn": (9, 760),
     "pretrained": (15, 1920),
-    "readers": (14, 1090),
+    "readers": (14, 1100),
     "report": (13, 1470),
     "runtime": (5, 250),
     "serve": (20, 1540),
     "studio": (10, 500),
     "text": (31, 2870),
-    "train": (24, 2560),
+    "train": (25, 2680),
     "tts": (14, 940),
 }
 MAX_FILE_LINES = 400
