@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -136,9 +136,10 @@ class _Run:
         if self.start >= total:
             log.info("%s has finished its %d steps already", self.out, total)
             return latest
-        logger = RunLogger(self.out, self.start, total) if self.processes.first else nullcontext()
-        with logger as self.logger, asked_to_stop() as asked:
+        with ExitStack() as opened:
+            asked = opened.enter_context(asked_to_stop())
             if self.processes.first:
+                self.logger = opened.enter_context(RunLogger(self.out, self.start, total))
                 warned = {entry["warning"] for entry in read_warnings(self.out)}
                 self.monitor = TrainingMonitor(warned, self.logger.warning)
             for step, batches in enumerate(self._batches(self.start, total), start=self.start):
