@@ -11,6 +11,7 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 from malsori.asr.ctc_encoders import ConformerCtcEncoder
 from malsori.asr.onnx_ctc import OnnxConformerCtcEncoder
@@ -20,7 +21,7 @@ from malsori.asr.whisper_network import NetworkWhisper
 from malsori.asr.whisper_onnx import OnnxWhisper
 from malsori.audio.io import save_audio
 from malsori.config import RECOGNITION_AUDIO, WHISPER_AUDIO
-from malsori.errors import FileError, ModelError, OptionError
+from malsori.errors import DeviceError, FileError, ModelError, OptionError
 from malsori.export.folder import export_model
 from malsori.pretrained.exported import OnnxGraphs, weights_layout
 from malsori.pretrained.hub import load_saved, resolve
@@ -76,13 +77,24 @@ def test_auto_takes_the_graphs_on_a_cpu_and_the_network_where_a_precision_is_ask
     assert onnx.chosen_runtime("auto", name, "cpu") == "onnx"
     assert onnx.chosen_runtime("torch", name) == onnx.chosen_runtime("auto", name, "cpu", "float32") == "torch"
     assert onnx.chosen_runtime("auto", "whisper-base-ko", "cpu") == "onnx"
+    with pytest.raises(DeviceError, match="no device 'gpu'"):
+        load_recognizer(name, "gpu")
     assert isinstance(load_recognizer(name, "cpu").decoder.encoder, OnnxConformerCtcEncoder)
     assert isinstance(load_recognizer(name, "cpu", runtime="torch").decoder.encoder, ConformerCtcEncoder)
     assert not isinstance(load_aligner(name, "cpu").model.network, OnnxGraphs)
 
 
+def test_auto_asks_pytorch_where_there_may_be_a_gpu(conformer, monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx, "_GPU_FILES", (str(tmp_path),))
+    for found, chosen in (("cuda", "torch"), ("cpu", "onnx")):
+        monkeypatch.setattr("malsori.runtime.device.resolve_device", lambda found=found: torch.device(found))
+        assert onnx.chosen_runtime("auto", str(conformer)) == chosen
+    monkeypatch.setattr(onnx, "find_spec", lambda module: None)  # no PyTorch
+    assert onnx.chosen_runtime("auto", str(conformer)) == "onnx"
+
+
 def test_auto_takes_the_network_where_onnxruntime_is_not_installed_and_says_so_once(conformer, monkeypatch, caplog):
-    monkeypatch.setattr(onnx, "find_spec", lambda module: None)
+    monkeypatch.setattr(onnx, "find_spec", lambda module: None if module == "onnxruntime" else module)
     onnx._is_installed.cache_clear()
     with caplog.at_level(logging.WARNING, "malsori"):
         assert {onnx.chosen_runtime("auto", str(conformer), "cpu") for _ in range(2)} == {"torch"}

@@ -3,7 +3,9 @@
 import functools
 import importlib
 import logging
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +26,8 @@ log = logging.getLogger("malsori")
 #: What `--runtime` accepts; "auto" is onnx for an exported model, and torch for every other. Where one folder serves
 #: both, it is onnx on a CPU, unless a precision is asked for.
 RUNTIMES = ("auto", "torch", "onnx")
+#: What Linux has where there is a GPU that PyTorch may compute on: NVIDIA's, a Jetson's, AMD's, one behind WSL.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/kfd", "/dev/dxg")
 
 
 class OnnxSession:
@@ -68,15 +72,17 @@ def chosen_runtime(asked: str, name: str, device: str = "auto", precision: str =
         raise ModelError(f"{name}: was exported and runs with --runtime onnx; name the model it was made from")
     if asked == "onnx" and not exported:
         raise ModelError(f"{name}: is no exported model; make one: malsori export {name} FOLDER, and name FOLDER")
-    if asked == "auto" and exported and network:
+    if asked == "auto" and exported and network and find_spec("torch"):
         return "onnx" if precision == "auto" and _on_cpu(device) and _is_installed(name) else "torch"
-    return "onnx" if asked == "onnx" or not network else "torch"
+    return "onnx" if exported and asked != "torch" else "torch"
 
 
 def _on_cpu(device: str) -> bool:
-    """Return whether a device is the CPU, where "auto" asks PyTorch, if that is installed, for another."""
-    if device != "auto" or not find_spec("torch"):
-        return device in ("auto", "cpu")
+    """Return whether a device is the CPU; for "auto" PyTorch, which takes a second to load, is asked if it need be."""
+    if device != "auto":
+        return device == "cpu"
+    if sys.platform == "linux" and not any(Path(file).exists() for file in _GPU_FILES):
+        return True
     from malsori.runtime.device import resolve_device
 
     return resolve_device().type == "cpu"
