@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from malsori import cli
+from malsori.corpus.folder import load_corpus
 
 from .conftest import SENTENCES, write_emotiontts
 
@@ -19,8 +20,8 @@ MOMENTS = 20
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="forks")]
 
 
-def command(source: Path, out: Path) -> list[str]:
-    return ["corpus", "prepare", str(source), str(out), "--align-with", "none", "--workers", "1"]
+def command(source: Path, out: Path, *more: str) -> list[str]:
+    return ["corpus", "prepare", str(source), str(out), "--align-with", "none", "--workers", "1", *more]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -28,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def child(source: Path, out: Path, limit: int = 0) -> int:
+def child(source: Path, out: Path, limit: int = 0, *more: str) -> int:
     """Fork a preparation, which may write no file longer than the limit, and return the process's id."""
     process = os.fork()
     if process:
@@ -43,7 +44,7 @@ def child(source: Path, out: Path, limit: int = 0) -> int:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         with Path(os.devnull).open("w", encoding="utf-8") as nothing:
             os.dup2(nothing.fileno(), 1)
-            status = cli.run(command(source, out))
+            status = cli.run(command(source, out, *more))
     finally:
         os._exit(status)
 
@@ -72,6 +73,30 @@ def test_a_preparation_killed_at_random_moments_ends_in_the_same_bytes(whole, tm
         assert contents(out) == contents(wanted)
         shutil.rmtree(out)
     print(f"{killed} of {MOMENTS} killed before their end, {made} had their corpus.json")
+    assert killed >= MOMENTS // 2
+
+
+def test_a_merge_killed_at_random_moments_keeps_the_first_and_ends_in_the_same_bytes(whole, tmp_path: Path) -> None:
+    _, first, seconds = whole
+    second, wanted = write_emotiontts(tmp_path / "more", SENTENCES[::-1]), tmp_path / "merged"
+    shutil.copytree(first, wanted)
+    assert cli.run(command(second, wanted, "--merge")) == 0
+    assert len(load_corpus(wanted).cuts["train"]) > len(load_corpus(first).cuts["train"])
+    held = {name: content for name, content in contents(first).items() if name.startswith(("wave", "ground_truth"))}
+    dice, killed = random.Random(MOMENTS), 0
+    for moment in range(MOMENTS):
+        out = tmp_path / f"killed-{moment}"
+        shutil.copytree(first, out)
+        process = child(second, out, 0, "--merge")
+        time.sleep(dice.uniform(0, seconds))
+        os.kill(process, signal.SIGKILL)
+        killed += os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+        assert sum(map(len, load_corpus(out).cuts.values())) >= len(held) // 2
+        assert held.items() <= contents(out).items()
+        assert os.waitstatus_to_exitcode(os.waitpid(child(second, out, 0, "--merge"), 0)[1]) == 0
+        assert contents(out) == contents(wanted)
+        shutil.rmtree(out)
+    print(f"{killed} of {MOMENTS} killed before their end")
     assert killed >= MOMENTS // 2
 
 
