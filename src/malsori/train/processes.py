@@ -18,8 +18,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from malsori.errors import ConfigError
+from malsori.errors import ConfigError, TrainingError
 
+_MEETING = timedelta(minutes=10)
 _PATIENCE = timedelta(days=1)  # the others wait while the first validates; one that died is torchrun's to find
 
 Value = TypeVar("Value")
@@ -52,7 +53,8 @@ class Processes:
         if self.count == 1:
             return [value]
         values: list[Value] = [value] * self.count
-        dist.all_gather_object(values, value)
+        with _all_there():
+            dist.all_gather_object(values, value)
         return values
 
     def one_after_the_other(self, make: Callable[[], Value]) -> Value:
@@ -90,7 +92,8 @@ class Processes:
         for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.flatten() for tensor in alike])
-            dist.all_reduce(flat)
+            with _all_there():
+                dist.all_reduce(flat)
             for tensor, part in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
@@ -104,7 +107,11 @@ def local_device(name: str) -> str:
 
 def restarted() -> bool:
     """Return whether torchrun has started these processes again, after one of them ended before its time."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return _attempt() > 0
+
+
+def _attempt() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def is_first() -> bool:
@@ -123,11 +130,24 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    store, rank, count = next(iter(dist.rendezvous("env://", timeout=_MEETING)))
+    attempt = dist.PrefixStore(f"attempt {_attempt()}", store)  # torchrun keeps where those before it could be reached
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=count, timeout=_PATIENCE)
     try:
-        processes = Processes(dist.get_rank(), dist.get_world_size())
+        processes = Processes(rank, count)
         if not processes.first:
             logging.getLogger("malsori").setLevel(logging.ERROR)
         yield processes
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Raise TrainingError where another process has gone in the middle of an exchange."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = "another process of this run has ended; torchrun --max-restarts N starts all of them again"
+        raise TrainingError(f"{told} ({str(error).splitlines()[0][:200]})") from error
