@@ -73,7 +73,7 @@ def test_a_preparation_killed_at_random_moments_ends_in_the_same_bytes(whole, tm
         assert contents(out) == contents(wanted)
         shutil.rmtree(out)
     print(f"{killed} of {MOMENTS} killed before their end, {made} had their corpus.json")
-    assert killed >= MOMENTS // 2
+    assert killed >= MOMENTS // 4
 
 
 def test_a_merge_killed_at_random_moments_keeps_the_first_and_ends_in_the_same_bytes(whole, tmp_path: Path) -> None:
