@@ -66,7 +66,7 @@ ROOMS = {
     "serve": (20, 1540),
     "studio": (10, 500),
     "text": (31, 2870),
-    "train": (25, 2680),
+    "train": (25, 2700),
     "tts": (14, 940),
 }
 MAX_FILE_LINES = 400
