@@ -128,10 +128,13 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, rank, count = next(iter(dist.rendezvous("env://", timeout=_MEETING)))
-    attempt = dist.PrefixStore(f"attempt {_attempt()}", store)  # torchrun keeps where those before it could be reached
+    store, rank, count = next(iter(rendezvous("env://", timeout=_MEETING)))
+    attempt = PrefixStore(f"attempt {_attempt()}", store)  # torchrun keeps where those before it could be reached
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=count, timeout=_PATIENCE)
     try:
