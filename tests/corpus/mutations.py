@@ -129,7 +129,7 @@ def change_lines(path: Path, dice: random.Random) -> None:
     line = lines[place]
     others = (
         line + line, "", line[: len(line) // 2], line.replace("|", "\t").replace(",", ";"), line + "|x|y|z",
-        line.replace("말-", "C:\\녹음\\말-"), "\u2028".join(line), line + "가" * 100_000, line + "\0", '"' + line,
+        line.replace("말-", "C:\\녹음\\말-"), "\u2028".join(line), line + "가" * 30_000, line + "\0", '"' + line,
         line.replace(" ", "\u3000\u200b"), "../../../etc/passwd|" + line, line.replace("0", "\U0010ffff"),
     )  # fmt: skip
     lines[place] = dice.choice(others)

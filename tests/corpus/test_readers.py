@@ -161,6 +161,13 @@ def test_lines_of_another_kind_are_told_and_the_rest_is_read(tmp_path: Path) -> 
     }
 
 
+def test_sounds_that_no_row_names_are_counted(tmp_path: Path) -> None:
+    root = table(tmp_path, "metadata.csv", [f"a{number}|{SENTENCES[number]}" for number in range(4)])
+    assert read_layout(root).notes[1:] == ("2 sound files without a text, not used: a4.wav, ...",)
+    (root / "wavs" / "a5.wav").unlink()
+    assert read_layout(root).notes[1:] == ("1 sound file without a text, not used: a4.wav",)
+
+
 def test_bars_and_commas_inside_a_text_are_text(tmp_path: Path) -> None:
     found = read_layout(table(tmp_path / "bars", "metadata.csv", ["a0|안녕하세요 | 그리고 | 네", "a1|좋아요 | 정말"]))
     assert [item.spoken for item in found.utterances] == ["안녕하세요 | 그리고 | 네", "좋아요 | 정말"]

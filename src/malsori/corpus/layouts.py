@@ -164,9 +164,17 @@ def _listing(tree: Tree, layout: str, found: list[Utterance | Refusal | Note]) -
     refused += twice + empty + unlisted
     if not utterances and not refused:
         raise CorpusError(f"{tree.root}: no utterance found for layout '{layout}'; {_EXPECTED}; {_what_is_there(tree)}")
-    notes = tuple(item.text for item in found if isinstance(item, Note))
+    notes = (*(item.text for item in found if isinstance(item, Note)), *_unmentioned(tree, found, refused))
     ordered = sorted(refused, key=lambda item: (item.id, item.reason))
     return Listing(layout, tuple(sorted(utterances, key=lambda item: item.id)), tuple(ordered), notes)
+
+
+def _unmentioned(tree: Tree, found: list[Utterance | Refusal | Note], refused: list[Refusal]) -> list[str]:
+    """Return in words how many sound files no utterance and no refusal is about: a table may list a part of them."""
+    used, ids = {item.audio_path for item in found if isinstance(item, Utterance)}, {item.id for item in refused}
+    rest = [path for path in tree.sounds.paths() if path not in used and to_nfc(path.stem) not in ids]
+    one = f"{len(rest)} sound file{'s' if len(rest) > 1 else ''} without a text, not used"
+    return [f"{one}: {rest[0].name}{', ...' if len(rest) > 1 else ''}"] if rest and used else []
 
 
 _EXPECTED = (
