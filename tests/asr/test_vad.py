@@ -6,7 +6,7 @@ import pytest
 from malsori.asr.recognizer import load_recognizer
 from malsori.asr.vad import FRAME_SECONDS, SpanTracker, SpeechDetector, SpeechSpan, built_in, frame_levels
 from malsori.audio.resampling import resample
-from malsori.models.silero_vad import FRAME_SAMPLES
+from malsori.models.silero_vad import FRAME_SAMPLES, _sigmoid
 from malsori.tts.voice import load_voice
 
 from .no_speech import KINDS, RATE, make
@@ -128,3 +128,8 @@ def test_a_ctc_recognizer_writes_nothing_where_nobody_speaks_unless_it_must() ->
     assert recognizer.transcribe(wave, sample_rate=RATE).text == ""
     assert recognizer.transcribe(wave, DecodingOptions(vad=False), sample_rate=RATE).duration == pytest.approx(4.0)
     assert recognizer.transcribe(say("안녕하세요."), sample_rate=RATE).text
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_gate_that_is_wide_open_or_shut_says_nothing() -> None:
+    assert _sigmoid(np.array([-1000, 0, 1000], dtype=np.float32)).tolist() == [0.0, 0.5, 1.0]

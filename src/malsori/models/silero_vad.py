@@ -115,7 +115,8 @@ def _shaped(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    """Return 1 / (1 + exp(-x)) in a form that overflows for no value."""
+    return 0.5 * (1 + np.tanh(0.5 * values))
 
 
 @functools.cache
