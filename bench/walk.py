@@ -98,8 +98,8 @@ class Walk:
 
 
 def say() -> Callable[[], object]:
-    """Return what speaks a text of one sentence."""
-    voice = malsori.load_voice()
+    """Return what speaks a text of one sentence, by networks of PyTorch, which graphs would hide."""
+    voice = malsori.load_voice(device="cpu", precision="float32")
     return lambda: voice.say(TEXT)
 
 

@@ -21,10 +21,10 @@ from malsori.asr.whisper_network import NetworkWhisper
 from malsori.asr.whisper_onnx import OnnxWhisper
 from malsori.audio.io import save_audio
 from malsori.config import RECOGNITION_AUDIO, WHISPER_AUDIO
-from malsori.errors import DeviceError, FileError, ModelError, OptionError
+from malsori.errors import DeviceError, FileError, ModelError
 from malsori.export.folder import export_model
-from malsori.pretrained.exported import OnnxGraphs, weights_layout
-from malsori.pretrained.hub import load_saved, resolve
+from malsori.pretrained.exported import OnnxGraphs
+from malsori.pretrained.hub import load_saved
 from malsori.runtime import onnx, threads
 from malsori.tts.voice import load_voice
 
@@ -128,19 +128,10 @@ def test_graphs_are_not_computed_from_other_weights_than_theirs(conformer, tmp_p
             load_saved(str(folder), graphs=True)
 
 
-def test_a_folder_that_holds_a_network_is_not_replaced_and_a_voice_is_refused(conformer, tmp_path):
-    with pytest.raises(FileError, match="holds something else than an export"):
-        export_model("conformer-ko", conformer)
-    with pytest.raises(OptionError, match="--shared-weights: is for recognizers; vocos-ko is a vocos"):
-        export_model("vocos-ko", tmp_path / "new", shared_weights=True)
-    assert not (tmp_path / "new").exists()
-
-
-def test_the_built_in_graphs_point_into_the_built_in_weights():
-    folder = resolve("whisper-base-ko")
-    told = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
-    assert told["weights_layout"] == weights_layout(folder / "model.safetensors")
-    assert isinstance(load_saved("whisper-base-ko", graphs=True).network, OnnxGraphs)
+def test_a_folder_that_holds_a_network_is_not_replaced(conformer):
+    for shared in (False, True):
+        with pytest.raises(FileError, match="holds something else than an export"):
+            export_model("conformer-ko", conformer, shared_weights=shared)
 
 
 def test_threads_are_what_was_asked_for_or_what_the_environment_says(monkeypatch):

@@ -301,7 +301,7 @@ print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
     ("opening", "models"),
     [
         pytest.param(
-            "from malsori.tts.vocoders import load_vocoder; load_vocoder('vocos-ko', AudioConfig())",
+            "from malsori.tts.vocoders import load_vocoder; load_vocoder('vocos-ko', AudioConfig(), runtime='torch')",
             {"vocos", "hifigan"},
             marks=pytest.mark.slow,
         ),
@@ -310,7 +310,11 @@ print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
             set(),
             marks=pytest.mark.slow,
         ),
-        ("from malsori import load_voice; load_voice(vocoder='griffin-lim')", {"fastspeech2", "tacotron", "tacotron2"}),
+        (
+            "from malsori import load_voice; load_voice(vocoder='griffin-lim', runtime='torch')",
+            {"fastspeech2", "tacotron", "tacotron2"},
+        ),
+        ("from malsori import load_voice; load_voice(device='cpu')", set()),
     ],
 )
 def test_opening_imports_no_recognizer_and_no_other_systems_model(opening: str, models: set[str]) -> None:

@@ -4,7 +4,6 @@ The command line, the server and Python all come through `Recognizer.transcribe`
 """
 
 import functools
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -26,20 +25,17 @@ from malsori.audio.io import stream_audio
 from malsori.audio.resampling import resample
 from malsori.decode.ngram import NgramModel, load_ngram
 from malsori.decode.transcript import Segment, Transcript, TranscriptWord
-from malsori.errors import AlignmentError, MissingExtraError, ModelError, TextError
+from malsori.errors import AlignmentError, ModelError, TextError
 from malsori.pretrained.exported import has_network
 from malsori.pretrained.folder import SavedModel, saved_lexicon
-from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, resolve
-from malsori.runtime.onnx import computed_by
-from malsori.runtime.threads import asked_threads
+from malsori.pretrained.hub import DEFAULT_MODELS, resolve
+from malsori.runtime.onnx import open_model
 from malsori.systems import SYSTEMS, systems_of
 from malsori.text.frontend import Frontend
 from malsori.text.userwords import LexiconSource, user_lexicon
 
 if TYPE_CHECKING:
     from malsori.runtime.device import Runtime
-
-log = logging.getLogger("malsori")
 
 #: Stands beside the weights where a recogniser has a language model.
 LANGUAGE_MODEL = "language_model.safetensors"
@@ -253,19 +249,13 @@ def load_recognizer(
     """
     words = user_lexicon(lexicon)
     name = DEFAULT_MODELS["recognizer"] if name is None else name
-    where = computed_by(runtime, name, device, precision, quantize=True)
     counted = resolve(name) / LANGUAGE_MODEL
     language_model = load_ngram(counted) if counted.is_file() else None
-    try:
-        return Recognizer(load_saved(name, graphs=where is None), language_model, where, words)
-    except (MissingExtraError, ModelError) as error:
-        if where is not None or runtime != "auto" or not has_network(resolve(name)):
-            raise
-        from malsori.runtime.device import use_threads
 
-        log.warning("%s. PyTorch computes it instead", error)
-        use_threads(asked_threads())
-        return load_recognizer(name, device, precision, lexicon, "torch")
+    def opener(model: SavedModel, where: "Runtime | None") -> Recognizer:
+        return Recognizer(model, language_model, where, words)
+
+    return open_model(opener, name, runtime, device, precision, quantize=True)
 
 
 def load_aligner(

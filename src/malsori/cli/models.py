@@ -161,7 +161,7 @@ def export(
     opset: Annotated[int, typer.Option(help="ONNX's operator set, 17 to 22.")] = 18,
     vocoder: Annotated[str | None, typer.Option(help="Of a voice that makes mels; the built-in one without.")] = None,
     shared_weights: Annotated[
-        bool, typer.Option("--shared-weights", help="A recognizer's graphs use the model.safetensors beside them.")
+        bool, typer.Option("--shared-weights", help="The graphs use the model.safetensors beside them, PyTorch too.")
     ] = False,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).

@@ -41,7 +41,7 @@ RuntimeOption = Annotated[
     typer.Option(
         "--runtime",
         metavar="auto|torch|onnx",
-        help="What computes; auto: onnx for a model of 'malsori export', and on a CPU for whisper-base-ko.",
+        help="What computes; auto: onnx for a model of 'malsori export', and on a CPU for the built-in ones.",
     ),
 ]
 Cue = Annotated[

@@ -99,7 +99,8 @@ def evaluate(
     if model.facts.system in systems_of("vocoder"):
         copy = _copy_synthesis(NetworkVocoder(model, resolve_runtime(device, precision)), corpus)
         return _evaluate_speech(copy, model.facts.system, judge, corpus, split, cuts, progress)
-    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=words)
+    runtime = "torch" if given else "auto"  # graphs take nothing of a recording
+    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=words, runtime=runtime)
     spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
     if not spoken:
         raise CorpusError(

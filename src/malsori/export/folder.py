@@ -3,12 +3,12 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from malsori.errors import FileError, ModelError, OptionError
 from malsori.export.graph import OPSET, OPSETS, Graph, WeightType, onnx_bytes, traced
-from malsori.export.shared import without_weights
-from malsori.files import atomic_folder, require_place, write_json
+from malsori.export.shared import stored_as, without_weights
+from malsori.files import atomic_file, atomic_folder, read_json, require_place, write_json
 from malsori.pretrained.exported import MANIFEST, VOCODER_FACTS, ExportFacts, GraphFacts, has_network, weights_layout
 from malsori.pretrained.folder import WEIGHTS, SavedModel, save_tensors, write_facts
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved, require_network, resolve
@@ -33,48 +33,61 @@ def export_model(
     Args:
         name: a built-in name, a model's or run's folder, or a hub id.
         vocoder: the same of the vocoder that goes with a voice that makes mels; the built-in one when not given.
-        shared_weights: a recognizer's graphs hold no weights, and point into the model.safetensors that is written
-            beside them: PyTorch opens the folder too.
+        shared_weights: the graphs hold no weights, and point into the model.safetensors that is written beside them:
+            PyTorch opens the folder too. A voice and its vocoder are then two folders. Where the folder is the model's
+            own, graphs alone are added to it, and the weights stay as they are stored, whatever the dtype.
     Raises: ModelError if there is none, or nothing of it can be exported; OptionError for a vocoder that is not asked
-        for, a voice with shared weights, or another operator set than is served; FileError if the folder holds
-        anything but an earlier export without a network.
+        for, or another operator set than is served; FileError if the folder holds anything but an earlier export
+        without a network.
     """
-    _check_place(folder)
+    own = shared_weights and _is_own(folder, name)
+    if not own:
+        _check_place(folder)
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise OptionError(
             f"--opset {opset}: {OPSETS[0]} to {OPSETS[1]} are written; {OPSET} is what most programs read"
         )
-    model, beside = load_saved(name), resolve(name) / LANGUAGE_MODEL
-    if shared_weights and SYSTEMS[model.facts.system].role != "recognizer":
-        raise OptionError(f"--shared-weights: is for recognizers; {name} is a {model.facts.system}")
-    graphs, other = _graphs(model, name), None
-    if SYSTEMS[model.facts.system].role == "acoustic model":
-        other = load_saved(vocoder or DEFAULT_MODELS["vocoder"])
-        _check_vocoder(model, other)
-        graphs |= _graphs(other, vocoder or DEFAULT_MODELS["vocoder"])
-    elif vocoder is not None:
-        raise OptionError(f"--vocoder {vocoder}: a {model.facts.system} makes no mels, and needs none")
+    model = load_saved(name)
+    other = _vocoder(model, vocoder, shared_weights)
+    graphs = _graphs(model, name, folded=not shared_weights)
+    graphs |= _graphs(other, vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
     context = next((one.network.config.context_frames for one in (other, model) if one and _is_vocoder(one)), None)
     described = {key: _described(key, graph) for key, graph in graphs.items()}
     facts = ExportFacts(opset=opset, weights=dtype, graphs=described, context_frames=context)
+    if own:
+        return _write_graphs(graphs, facts.model_copy(update={"weights": stored_as(folder / WEIGHTS)}), folder, True)
+    beside = resolve(name) / LANGUAGE_MODEL
     with atomic_folder(folder) as partial:
         write_facts(replace(model, card=_card(model, other, facts)), partial)
         if shared_weights:
             save_tensors(partial / WEIGHTS, pack(model.network.state_dict(), dtype))
-            facts = facts.model_copy(update={"weights_layout": weights_layout(partial / WEIGHTS)})
-        write_json(partial / MANIFEST, facts.model_dump(mode="json"))
         if other is not None:
             write_json(partial / VOCODER_FACTS, other.facts.model_dump(mode="json"))
         if beside.is_file():
             shutil.copyfile(beside, partial / LANGUAGE_MODEL)
-        for key, graph in graphs.items():
-            content = _pointing(graph, opset, partial / WEIGHTS) if shared_weights else onnx_bytes(graph, dtype, opset)
-            (partial / facts.graphs[key].file).write_bytes(content)
+        return _write_graphs(graphs, facts, partial, shared_weights)
+
+
+def _write_graphs(graphs: dict[str, Graph], facts: ExportFacts, folder: Path, shared_weights: bool) -> ExportFacts:
+    """Write the graphs and what is said of them, which is returned; shared weights lie in the folder already."""
+    for key, graph in graphs.items():
+        with atomic_file(folder / facts.graphs[key].file) as path:
+            if shared_weights:
+                content = without_weights(traced(graph, facts.opset, folded=False), folder / WEIGHTS, graph.precise)
+            else:
+                content = onnx_bytes(graph, cast("WeightType", facts.weights), facts.opset)
+            path.write_bytes(content)
+    if shared_weights:
+        facts = facts.model_copy(update={"weights_layout": weights_layout(folder / WEIGHTS)})
+    write_json(folder / MANIFEST, facts.model_dump(mode="json"))
     return facts
 
 
-def _pointing(graph: Graph, opset: int, weights: Path) -> bytes:
-    return without_weights(traced(graph, opset, folded=False), weights, graph.precise)
+def _is_own(folder: Path, name: str) -> bool:
+    """Return whether a folder is that of the model itself, and no other program's."""
+    if not (folder / "config.json").is_file() or not folder.samefile(resolve(name)):
+        return False
+    return "system" in read_json(folder / "config.json")
 
 
 def _check_place(folder: Path) -> None:
@@ -84,14 +97,15 @@ def _check_place(folder: Path) -> None:
         raise FileError(f"{folder}: is there and holds something else than an export; name another folder")
 
 
-def _graphs(model: SavedModel, name: str) -> dict[str, Graph]:
-    """Return a model's graphs. Raises: ModelError if it has none."""
+def _graphs(model: SavedModel, name: str, folded: bool = True) -> dict[str, Graph]:
+    """Return a model's graphs, weight norms folded or as they are saved. Raises: ModelError if it has none."""
     require_network(model, name)
     system = SYSTEMS[model.facts.system]
     if not system.graphs:
         known = ", ".join(key for key, one in SYSTEMS.items() if one.graphs)
         raise ModelError(f"{name}: a {model.facts.system} cannot be exported; one of {known} can")
-    graphs: dict[str, Graph] = system.resolve("graphs")(Runtime().place(model.network))
+    network = Runtime().place(model.network) if folded else model.network.eval()
+    graphs: dict[str, Graph] = system.resolve("graphs")(network)
     return graphs
 
 
@@ -99,12 +113,25 @@ def _is_vocoder(model: SavedModel) -> bool:
     return SYSTEMS[model.facts.system].role == "vocoder"
 
 
-def _check_vocoder(model: SavedModel, vocoder: SavedModel) -> None:
-    """Raise ModelError if a voice's vocoder is none, or was made for other mels."""
+def _vocoder(model: SavedModel, named: str | None, shared_weights: bool) -> SavedModel | None:
+    """Return the vocoder that goes into a voice's folder, if one does.
+
+    Raises: OptionError where none is asked for; ModelError if what is named is none, or was made for other mels.
+    """
+    if shared_weights and named:
+        raise OptionError(f"--vocoder {named}: with --shared-weights it is a folder of its own; export it by itself")
+    if SYSTEMS[model.facts.system].role != "acoustic model":
+        if named:
+            raise OptionError(f"--vocoder {named}: a {model.facts.system} makes no mels, and needs none")
+        return None
+    if shared_weights:
+        return None
+    vocoder = load_saved(named or DEFAULT_MODELS["vocoder"])
     if not _is_vocoder(vocoder):
         raise ModelError(f"a {vocoder.facts.system} is no vocoder")
     if vocoder.facts.audio != model.facts.audio:
         raise ModelError("voice and vocoder were made for other mels: their audio settings differ")
+    return vocoder
 
 
 def _described(name: str, graph: Graph) -> GraphFacts:

@@ -76,6 +76,7 @@ def traced(graph: Graph, opset: int = OPSET, folded: bool = True) -> bytes:
             buffer,  # type: ignore[arg-type]  # what is named here is only what the newer exporter takes
             dynamo=False,
             do_constant_folding=folded,
+            training=torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE,  # no norm fused
             opset_version=opset,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),

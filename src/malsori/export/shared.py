@@ -13,7 +13,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from malsori.pretrained.exported import read_header
 
@@ -39,6 +39,12 @@ def stored_tensors(path: Path) -> dict[str, _Stored]:
         name: _Stored(one["dtype"], tuple(one["shape"]), first + one["data_offsets"][0], _length(one))
         for name, one in places.items()
     }
+
+
+def stored_as(path: Path) -> Literal["float32", "float16", "int8"]:
+    """Return in which numbers a safetensors file holds weights: the smallest. Raises: ModelError if it is none."""
+    kinds = {one.kind for one in stored_tensors(path).values()}
+    return "int8" if "I8" in kinds else "float16" if "F16" in kinds else "float32"
 
 
 def _length(entry: dict[str, Any]) -> int:

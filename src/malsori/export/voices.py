@@ -56,22 +56,30 @@ class _Hifigan(nn.Module):
 
 
 class _Vocos(nn.Module):
-    """Its inverse transform as one transposed convolution, whose kernels are the windowed sines and cosines."""
+    """Its inverse transform as one transposed convolution, whose kernels are the windowed sines and cosines.
 
-    kernels: Tensor
+    They are 4 MB at the usual size, and so are no weights: the graph says how they are made, of what is counted here.
+    """
+
+    bins: Tensor
+    samples: Tensor
+    window: Tensor
     squared_window: Tensor
 
     def __init__(self, network: "Vocos") -> None:
         super().__init__()
         self.network, config = network, network.config
         self.size, self.hop = config.fft_samples, config.hop_samples
-        self.register_buffer("kernels", inverse_fourier_kernels(self.size) * network.window.cpu())
+        self.register_buffer("bins", torch.arange(self.size // 2 + 1.0)[:, None])
+        self.register_buffer("samples", torch.arange(float(self.size))[None])
+        self.register_buffer("window", network.window.cpu().clone())
         self.register_buffer("squared_window", network.window.cpu().square()[None, None])
 
     def forward(self, mel: Tensor) -> Tensor:
         magnitude, phase = self.network.spectrum(mel)
         parts = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], 2).transpose(1, 2)
-        wave = nn.functional.conv_transpose1d(parts, self.kernels, stride=self.hop)
+        kernels = inverse_fourier_kernels(self.bins, self.samples) * self.window
+        wave = nn.functional.conv_transpose1d(parts, kernels, stride=self.hop)
         envelope = nn.functional.conv_transpose1d(torch.ones_like(parts[:, :1]), self.squared_window, stride=self.hop)
         begin = (self.size - self.hop) // 2
         end = begin + mel.shape[1] * self.hop
@@ -118,7 +126,7 @@ def hifigan_graphs(network: "Hifigan") -> dict[str, Graph]:
 
 def vocos_graphs(network: "Vocos") -> dict[str, Graph]:
     """Return mel → wave."""
-    exact = ("kernels", "squared_window")
+    exact = ("bins", "samples", "window", "squared_window")
     return {"vocoder": Graph(_Vocos(network), _mel(network.config.mel_channels), ("wave",), _MEL_AXES, exact)}
 
 
@@ -144,15 +152,19 @@ def vits_graphs(network: "Vits") -> dict[str, Graph]:
     }
 
 
-def inverse_fourier_kernels(size: int) -> Float[Tensor, "parts 1 samples"]:
-    """Return what each bin's real part, then each one's imaginary part, adds to a frame of the wave."""
-    bins, angles = size // 2 + 1, 2 * math.pi / size * torch.arange(size, dtype=torch.float64)
-    phases = torch.arange(bins, dtype=torch.float64)[:, None] * angles
-    weight = torch.full((bins, 1), 2.0 / size, dtype=torch.float64)
-    weight[0] = 1.0 / size
-    if size % 2 == 0:
-        weight[-1] = 1.0 / size
-    return torch.cat([weight * phases.cos(), -weight * phases.sin()])[:, None].float()
+def inverse_fourier_kernels(
+    bins: Float[Tensor, "bins 1"], samples: Float[Tensor, "1 samples"]
+) -> Float[Tensor, "parts 1 samples"]:
+    """Return what each bin's real part, then each one's imaginary part, adds to a frame of the wave.
+
+    Args:
+        bins, samples: their numbers from 0.
+    """
+    size = samples.shape[1]
+    angles = (bins @ samples % size) * (2 * math.pi / size)  # whole turns taken away before anything is rounded
+    alone = (bins == 0) | (2 * bins == size)  # the others stand for their mirror image too
+    weight = (2.0 - alone.float()) / size
+    return torch.cat([weight * angles.cos(), -weight * angles.sin()])[:, None]
 
 
 def _acoustic(module: nn.Module, inputs: dict[str, Tensor]) -> Graph:

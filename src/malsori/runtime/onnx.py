@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from malsori.config import nearest
 from malsori.errors import DeviceError, MissingExtraError, ModelError
 from malsori.pretrained.exported import OnnxGraphs, has_network, is_exported
 from malsori.pretrained.folder import SavedModel
-from malsori.pretrained.hub import resolve
+from malsori.pretrained.hub import load_saved, resolve
 from malsori.runtime.threads import asked_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from malsori.runtime.device import Runtime
+
+Opened = TypeVar("Opened")
 
 log = logging.getLogger("malsori")
 
@@ -51,7 +55,7 @@ class OnnxSession:
         """Return the outputs in their order; of the inputs those are left out that the graph does not take."""
         given = {name: np.asarray(value) for name, value in inputs.items() if name in self.inputs}
         outputs: list[np.ndarray] = self._session.run(None, given)
-        return outputs
+        return [one.view(np.int64) if one.dtype == np.int64 else one for one in outputs]  # it has C's long long
 
 
 def open_graph(model: SavedModel, name: str) -> OnnxSession:
@@ -118,6 +122,33 @@ def computed_by(asked: str, name: str, device: str, precision: str, quantize: bo
     from malsori.runtime.device import resolve_runtime
 
     return resolve_runtime(device, precision, quantize)
+
+
+def open_model(
+    opener: "Callable[[SavedModel, Runtime | None], Opened]",
+    name: str,
+    asked: str,
+    device: str,
+    precision: str,
+    quantize: bool = False,
+) -> "Opened":
+    """Return a model by what computes it; by PyTorch, which is told, where graphs that nobody asked for do not open.
+
+    Args:
+        opener: makes a saved model what it is for; its runtime is None where graphs are computed.
+    Raises: as `computed_by`, `load_saved` and the opener.
+    """
+    where = computed_by(asked, name, device, precision, quantize)
+    try:
+        return opener(load_saved(name, graphs=where is None), where)
+    except (MissingExtraError, ModelError) as error:
+        if where is not None or asked != "auto" or not has_network(resolve(name)):
+            raise
+        from malsori.runtime.device import use_threads
+
+        log.warning("%s. PyTorch computes it instead", error)
+        use_threads(asked_threads())
+        return open_model(opener, name, "torch", device, precision, quantize)
 
 
 def check_onnx(device: str, precision: str) -> None:

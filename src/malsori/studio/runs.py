@@ -99,5 +99,5 @@ def _say(run: Path, step: int | None, text: str) -> str:
 
 def _vocoder_of(model: SavedModel) -> Vocoder:
     """Return the built-in vocoder where it fits a run's mels, else Griffin-Lim."""
-    built_in = load_vocoder(None, model.facts.audio)
-    return built_in if built_in.audio == model.facts.audio else load_vocoder(GRIFFIN_LIM, model.facts.audio)
+    built_in = load_vocoder(None, model.facts.audio, "cpu")
+    return built_in if built_in.audio == model.facts.audio else load_vocoder(GRIFFIN_LIM, model.facts.audio, "cpu")

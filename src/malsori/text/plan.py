@@ -29,16 +29,11 @@ _TAIL = re.compile(
 
 def _syllables(onsets: str = ONSETS, codas: str = "") -> str:
     """Return a character class of the syllables with one of these onsets and, if any is given, one of these codas."""
+    runs = [(0, 27)] if not codas else [(1, 27)] if codas == CODAS else [(CODAS.index(one) + 1,) * 2 for one in codas]
+    blocks = [588 * ONSETS.index(onset) + 28 * nucleus for onset in onsets for nucleus in range(21)]
     return "".join(
-        chr(code)
-        for code in range(ord("가"), ord("힣") + 1)
-        if ONSETS[(code - 0xAC00) // 588] in onsets and (not codas or _coda_in(code, codas))
+        f"{chr(0xAC00 + block + first)}-{chr(0xAC00 + block + last)}" for block in blocks for first, last in runs
     )
-
-
-def _coda_in(code: int, codas: str) -> bool:
-    index = (code - 0xAC00) % 28
-    return index > 0 and CODAS[index - 1] in codas
 
 
 #: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda

@@ -104,8 +104,8 @@ def _spoken(voice: AcousticModel | EndToEndVoice, setup: TrainingSetup, cuts: li
 
 
 def _vocoder(setup: TrainingSetup) -> Vocoder:
-    built_in = load_vocoder(None, setup.facts.audio)
-    return built_in if built_in.audio == setup.facts.audio else load_vocoder(GRIFFIN_LIM, setup.facts.audio)
+    built_in = load_vocoder(None, setup.facts.audio, "cpu", runtime="torch")
+    return built_in if built_in.audio == setup.facts.audio else load_vocoder(GRIFFIN_LIM, setup.facts.audio, "cpu")
 
 
 def _png(gray: UInt8[np.ndarray, "height width"]) -> bytes:

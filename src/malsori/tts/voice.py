@@ -20,8 +20,8 @@ from malsori.config import AudioConfig
 from malsori.errors import ModelError, TextError
 from malsori.pretrained.exported import OnnxGraphs, vocoder_beside
 from malsori.pretrained.folder import SavedModel, saved_lexicon
-from malsori.pretrained.hub import DEFAULT_MODELS, built_in, load_saved
-from malsori.runtime.onnx import computed_by
+from malsori.pretrained.hub import DEFAULT_MODELS, built_in
+from malsori.runtime.onnx import open_model
 from malsori.systems import SYSTEMS, Role, systems_of
 from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend, Reading
 from malsori.text.userwords import LexiconSource, user_lexicon
@@ -30,6 +30,7 @@ from malsori.tts.options import MAX_SPEED, MIN_SPEED, SayOptions
 from malsori.tts.phrases import Phrase, plan_phrases, with_pauses
 from malsori.tts.roles import AcousticModel, EndToEndVoice, SynthesisOutput, Vocoder
 from malsori.tts.stream import SpeechChunk, limit, vocode_in_chunks
+from malsori.tts.vocoders import load_vocoder
 
 if TYPE_CHECKING:
     from malsori.runtime.device import Runtime
@@ -220,9 +221,11 @@ def load_voice(
     """
     own = user_lexicon(lexicon)
     wanted = DEFAULT_MODELS["voice"] if name is None else name
-    where = computed_by(runtime, wanted, device, precision)
-    saved = load_saved(wanted, graphs=where is None)
-    acoustic = open_synthesizer(saved, where)
+
+    def opener(model: SavedModel, where: "Runtime | None") -> tuple[SavedModel, AcousticModel | EndToEndVoice]:
+        return model, open_synthesizer(model, where)
+
+    saved, acoustic = open_model(opener, wanted, runtime, device, precision)
     if name is not None and name not in {model.name for model in built_in()}:
         _tell_of_older_rules(saved)
     if acoustic.output == "wave":
@@ -232,9 +235,7 @@ def load_voice(
     beside = vocoder_beside(saved)
     if vocoder is None and beside is not None:
         return Voice(acoustic, SYSTEMS[beside.facts.system].resolve("onnx")(beside), own)
-    from malsori.tts.vocoders import load_vocoder
-
-    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, where), own)
+    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, device, precision, runtime), own)
 
 
 def open_synthesizer(model: SavedModel, runtime: "Runtime | None" = None) -> AcousticModel | EndToEndVoice:
