@@ -163,13 +163,25 @@ def export(
     shared_weights: Annotated[
         bool, typer.Option("--shared-weights", help="The graphs use the model.safetensors beside them, PyTorch too.")
     ] = False,
+    program: Annotated[
+        str | None,
+        typer.Option("--for", metavar="piper|sherpa-onnx", help="Lay a voice out as that program opens it."),
+    ] = None,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).
 
     Example: malsori export fastspeech2-ko voice-onnx · malsori export openai/whisper-small ear-onnx --dtype int8
+    Example: malsori export runs/mine piper-voice --for piper
     """
     from malsori.export.folder import export_model
+    from malsori.export.programs import ProgramExport, export_for
 
+    if program is not None:
+        if shared_weights:
+            raise OptionError(f"--shared-weights: a graph for {program} holds its weights")
+        files = export_for(program, model, out, ProgramExport(dtype, opset, vocoder))
+        print(f"{out}: {', '.join(files)}, opset {opset}")
+        return
     facts = export_model(model, out, dtype, opset, vocoder, shared_weights)
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{out}: {', '.join(graph.file for graph in facts.graphs.values())}, opset {opset}, {megabytes:.1f} MB")

@@ -1,6 +1,7 @@
 """A saved model as an exported one: its graphs, and all that it needs to speak or listen without PyTorch."""
 
 import shutil
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -42,15 +43,12 @@ def export_model(
     """
     own = shared_weights and _is_own(folder, name)
     if not own:
-        _check_place(folder)
-    if not OPSETS[0] <= opset <= OPSETS[1]:
-        raise OptionError(
-            f"--opset {opset}: {OPSETS[0]} to {OPSETS[1]} are written; {OPSET} is what most programs read"
-        )
+        check_place(folder)
+    check_opset(opset)
     model = load_saved(name)
-    other = _vocoder(model, vocoder, shared_weights)
-    graphs = _graphs(model, name, folded=not shared_weights)
-    graphs |= _graphs(other, vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
+    other = vocoder_of(model, vocoder, shared_weights)
+    graphs = model_graphs(model, name, folded=not shared_weights)
+    graphs |= model_graphs(other, vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
     context = next((one.network.config.context_frames for one in (other, model) if one and _is_vocoder(one)), None)
     described = {key: _described(key, graph) for key, graph in graphs.items()}
     facts = ExportFacts(opset=opset, weights=dtype, graphs=described, context_frames=context)
@@ -90,14 +88,28 @@ def _is_own(folder: Path, name: str) -> bool:
     return "system" in read_json(folder / "config.json")
 
 
-def _check_place(folder: Path) -> None:
-    """Raise FileError, before any work, where a folder cannot be written or something would be lost by it."""
+def check_opset(opset: int) -> None:
+    """Raise OptionError for an operator set that is not written."""
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise OptionError(
+            f"--opset {opset}: {OPSETS[0]} to {OPSETS[1]} are written; {OPSET} is what most programs read"
+        )
+
+
+def check_place(folder: Path, written: Container[str] = ()) -> None:
+    """Raise FileError, before any work, where a folder cannot be written or something would be lost by it.
+
+    Args:
+        written: names of files that an export of the same kind would hold.
+    """
     require_place(folder, folder=True)
-    if folder.is_dir() and any(folder.iterdir()) and has_network(folder):
+    if not folder.is_dir() or all(path.name in written for path in folder.iterdir()):
+        return
+    if has_network(folder):
         raise FileError(f"{folder}: is there and holds something else than an export; name another folder")
 
 
-def _graphs(model: SavedModel, name: str, folded: bool = True) -> dict[str, Graph]:
+def model_graphs(model: SavedModel, name: str, folded: bool = True) -> dict[str, Graph]:
     """Return a model's graphs, weight norms folded or as they are saved. Raises: ModelError if it has none."""
     require_network(model, name)
     system = SYSTEMS[model.facts.system]
@@ -113,7 +125,7 @@ def _is_vocoder(model: SavedModel) -> bool:
     return SYSTEMS[model.facts.system].role == "vocoder"
 
 
-def _vocoder(model: SavedModel, named: str | None, shared_weights: bool) -> SavedModel | None:
+def vocoder_of(model: SavedModel, named: str | None, shared_weights: bool = False) -> SavedModel | None:
     """Return the vocoder that goes into a voice's folder, if one does.
 
     Raises: OptionError where none is asked for; ModelError if what is named is none, or was made for other mels.
