@@ -33,6 +33,10 @@ class CorpusError(MalsoriError):
     """A corpus folder is not what it should be."""
 
 
+class ClusterError(MalsoriError):
+    """A cluster's machines cannot do what they are asked: another version, a path that they do not see, lost again."""
+
+
 class AlignmentError(MalsoriError):
     """A text cannot be laid over a sound: too short, or of no overlap."""
 

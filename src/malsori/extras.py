@@ -20,6 +20,7 @@ EXTRAS = {
     "parselmouth": "praat",
     "prometheus_client": "serve",
     "pyarrow": "parquet",
+    "ray": "cluster",
     "pydantic_settings": "serve",
     "python_multipart": "serve",
     "starlette": "serve",

@@ -3,9 +3,8 @@
 import enum
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,15 @@ import typer
 
 from malsori.cli.batch import result_paths, run_each, sounds_below
 from malsori.cli.options import (
+    ClusterOption,
     Cue,
     DeviceOption,
     LexiconOption,
     PrecisionOption,
     ThreadsOption,
     asked_form,
+    cluster_executor,
+    model_name,
     prepare_runtime,
     subtitle_options,
 )
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from malsori.alignment.spans import Alignment
     from malsori.alignment.subtitles import SubtitleOptions
     from malsori.asr.recognizer import Recognizer
+    from malsori.corpus.pool import Executor
 
 app = typer.Typer()
 
@@ -91,25 +94,31 @@ def align_text(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
     """Say when each word, syllable and phone of a text sounds, and tell where text and sound do not belong together.
 
     Examples: malsori align speech.wav "오늘은 3시에 만나요." -o speech.TextGrid
     malsori align recordings -o aligned -f json    (recordings/a.wav with recordings/a.txt gives aligned/a.json)
     """
+    from malsori.alignment.mismatch import describe_mismatch
     from malsori.asr.recognizer import load_aligner
 
     by_name = AlignmentForm.__members__.get(out.suffix[1:].lower() if out else "", AlignmentForm.textgrid)
     form = asked_form(form, as_json, AlignmentForm.json) or by_name
     cues = subtitle_options(cue, form in (AlignmentForm.srt, AlignmentForm.vtt))
-    as_text = partial(alignment_as, form, cues=cues)
-    where = prepare_runtime(device, precision, threads)
     if audio.is_dir():
         out = _folder_for(audio, out)
+        executor = cluster_executor(cluster, [audio.absolute()], device=device, threads=threads)
+        where = {} if executor else prepare_runtime(device, precision, threads)
+        words = tuple(path.absolute() for path in lexicon or ())
+        aligning = _Aligning(model_name(model), words, tuple(where.items()), form, cues, Path.cwd())
         pairs = _pairs(audio, text)
-        results = result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form])
-        _align_each(load_aligner(model, lexicon=lexicon, **where), pairs, results, as_text)
+        aligning.run(pairs, result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form]), executor)
         return
+    if cluster is not None:
+        raise OptionError(f"--cluster {cluster}: is for a folder of recordings; {audio} is none")
+    where = prepare_runtime(device, precision, threads)
     said = _pair(audio, text).said()
     if out and out.is_dir() and str(audio) != "-":
         out = result_paths([audio], audio.parent, out, _ENDINGS[form])[0]
@@ -118,8 +127,8 @@ def align_text(
     recognizer = load_aligner(model, lexicon=lexicon, **where)
     with sound_input(audio) as sound, sound_progress(sound) as done:
         alignment = recognizer.align(sound, said, on_progress=done)
-    _warn(audio, alignment)
-    write(as_text(alignment), out)
+    _tell(audio, describe_mismatch(alignment))
+    write(alignment_as(form, alignment, cues), out)
 
 
 def _folder_for(audio: Path, out: Path | None) -> Path:
@@ -130,16 +139,49 @@ def _folder_for(audio: Path, out: Path | None) -> Path:
     return out
 
 
-def _align_each(
-    recognizer: "Recognizer", pairs: list[_Pair], results: list[Path], as_text: Callable[["Alignment"], str]
-) -> None:
-    def align(job: tuple[_Pair, Path]) -> None:
-        pair, result = job
-        alignment = recognizer.align(pair.sound, pair.said())
-        _warn(pair.sound, alignment)
-        write(as_text(alignment), result)
+@dataclass(frozen=True)
+class _Aligning:
+    """What is done with each sound of a folder, here or on a machine of a cluster: the aligner is loaded once.
 
-    run_each(list(zip(pairs, results, strict=True)), align, lambda job: str(job[0].sound))
+    Attributes:
+        model, lexicon, where: as `load_aligner` takes them, paths absolute.
+        root: folder that relative paths are below.
+    """
+
+    model: str | None
+    lexicon: tuple[Path, ...]
+    where: tuple[tuple[str, str], ...]
+    form: AlignmentForm
+    cues: "SubtitleOptions"
+    root: Path
+
+    def __call__(self, pair: _Pair) -> tuple[str, str]:
+        """Return the alignment as the text of a file, and what is to be told of it, "" for nothing."""
+        from malsori.alignment.mismatch import describe_mismatch
+
+        recognizer = _loaded(self.model, self.lexicon, self.where)
+        said = replace(pair, text=self.root / pair.text).said() if isinstance(pair.text, Path) else pair.said()
+        alignment = recognizer.align(self.root / pair.sound, said)
+        return alignment_as(self.form, alignment, self.cues), describe_mismatch(alignment)
+
+    def run(self, pairs: list[_Pair], results: list[Path], executor: "Executor | None") -> None:
+        """Write each sound's alignment into its file, by this machine or by a cluster's."""
+        _loaded(self.model, self.lexicon, self.where)  # refused before any work
+        places = dict(zip(pairs, results, strict=True))
+
+        def finish(pair: _Pair, found: tuple[str, str]) -> None:
+            text, told = found
+            _tell(pair.sound, told)
+            write(text, places[pair])
+
+        run_each(pairs, self, finish, lambda pair: str(pair.sound), executor)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str | None, lexicon: tuple[Path, ...], where: tuple[tuple[str, str], ...]) -> "Recognizer":
+    from malsori.asr.recognizer import load_aligner
+
+    return load_aligner(model, lexicon=list(lexicon) or None, **dict(where))
 
 
 def _pair(sound: Path, text: str | None = None) -> _Pair:
@@ -186,12 +228,10 @@ def _pairs(folder: Path, table: str | None) -> list[_Pair]:
     ]
 
 
-def _warn(sound: Path, alignment: "Alignment") -> None:
+def _tell(sound: Path, mismatch: str) -> None:
     """Tell on standard error where text and sound do not belong together."""
-    from malsori.alignment.mismatch import describe_mismatch
-
-    if told := describe_mismatch(alignment):
-        print(f"malsori: {sound}: {told}", file=sys.stderr)
+    if mismatch:
+        print(f"malsori: {sound}: {mismatch}", file=sys.stderr)
 
 
 def alignment_as(form: AlignmentForm, alignment: "Alignment", cues: "SubtitleOptions | None" = None) -> str:

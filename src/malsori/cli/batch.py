@@ -5,13 +5,18 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from malsori.cli.terminal import watched
 from malsori.errors import BatchError, MalsoriError, OptionError
 
+if TYPE_CHECKING:
+    from malsori.corpus.pool import Executor
+
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _NAMED = 10  # failed files that the last line names
 
 
@@ -46,16 +51,46 @@ def result_paths(sounds: Sequence[Path], source: Path, out: Path, ending: str) -
     return [out / name.parent / (name.name + ending) for name in inside]
 
 
-def run_each(items: Sequence[_Item], work: Callable[[_Item], None], name: Callable[[_Item], str]) -> None:
+@dataclass(frozen=True)
+class Guarded(Generic[_Item, _Result]):
+    """Work that gives its error back instead of raising it, so that the items after it are done."""
+
+    work: Callable[[_Item], _Result]
+
+    def __call__(self, item: _Item) -> _Result | Exception:
+        """Return the work's result, or its error."""
+        try:
+            return self.work(item)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            return error
+
+
+def run_each(
+    items: Sequence[_Item],
+    work: Callable[[_Item], _Result],
+    finish: Callable[[_Item, _Result], None],
+    name: Callable[[_Item], str],
+    executor: "Executor | None" = None,
+) -> None:
     """Do the work for each item; one that fails is told on standard error, and the others are done all the same.
 
     A bar shows on a terminal how many are done, in a log a line for each.
+
+    Args:
+        work: what may be done by another machine; can be pickled if there is an executor.
+        finish: what is done here with its result.
+        executor: does the work elsewhere.
     Raises: BatchError at the end, naming those that failed.
     """
     failed: list[str] = []
-    for number, item in enumerate(watched(items), start=1):
+    results = executor.map(Guarded(work), items) if executor else map(Guarded(work), items)
+    for number, (item, result) in enumerate(watched(zip(items, results, strict=True), len(items)), start=1):
         try:
-            work(item)
+            if isinstance(result, Exception):
+                raise result
+            finish(item, result)
         except BrokenPipeError:
             raise
         except Exception as error:

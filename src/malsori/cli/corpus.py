@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malsori.cli.options import LexiconOption
+from malsori.cli.options import ClusterOption, LexiconOption, cluster_executor
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
@@ -72,6 +72,7 @@ def prepare_corpus(
         AlignFrom, typer.Option(help="scratch learns to align from this corpus alone, without a recognizer.")
     ] = AlignFrom.recognizer,
     lexicon: LexiconOption = None,
+    cluster: ClusterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make waves, spectrograms, pitch, energy and durations of a folder of recordings; run again, it goes on.
@@ -81,6 +82,7 @@ def prepare_corpus(
 
     Example: malsori corpus prepare recordings/ work/voice
     Example: malsori corpus prepare more-recordings/ work/voice --merge
+    Example: malsori corpus prepare /shared/recordings /shared/corpus --cluster auto
     """
     from malsori.asr.recognizer import load_aligner
     from malsori.corpus.claim import held_corpus
@@ -95,9 +97,12 @@ def prepare_corpus(
     options = values | {"workers": workers, "merge": merge, "lexicon": tuple(str(path) for path in lexicon or ())}
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
-    summary = prepare(source, out, PrepareOptions.parse(options, "malsori corpus prepare"))
+    executor = cluster_executor(cluster, [source.absolute()], workers)
+    if executor:
+        source, out = source.absolute(), out.absolute()  # as other machines see them
+    summary = prepare(source, out, PrepareOptions.parse(options, "malsori corpus prepare"), executor)
     with held_corpus(source, out):
-        unaligned = add_durations(load_corpus(out), aligner, watched) if aligns else {}
+        unaligned = add_durations(load_corpus(out), aligner, watched, executor) if aligns else {}
     if as_json:
         print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))
         return
@@ -155,6 +160,7 @@ def check_corpus(
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Also write a clean copy, with a list of what was changed.")
     ] = None,
+    cluster: ClusterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a corpus before any training: exit 0 if training can start, 2 if a fault forbids it.
@@ -172,8 +178,10 @@ def check_corpus(
     require_place(fix, folder=True)
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model is not None else None
+    executor = cluster_executor(cluster, [source.absolute()], workers)
+    source = source.absolute() if executor else source
     found = check.check_corpus(
-        source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, progress=watched
+        source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, executor=executor
     )
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else "\n".join(found.lines()))
     _write_beside(found, html, fix)

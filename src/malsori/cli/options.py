@@ -11,6 +11,7 @@ from malsori.errors import OptionError
 
 if TYPE_CHECKING:
     from malsori.alignment.subtitles import SubtitleOptions
+    from malsori.corpus.pool import Executor
 
 _Form = TypeVar("_Form", bound=enum.StrEnum)
 
@@ -42,6 +43,15 @@ RuntimeOption = Annotated[
         "--runtime",
         metavar="auto|torch|onnx",
         help="What computes; auto: onnx for a model of 'malsori export', and on a CPU for the built-in ones.",
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="auto|ADDRESS",
+        help="Do the work on a Ray cluster whose machines see the same paths: its head's host:6379; auto finds the one "
+        "that runs here (pip install 'malsori[cluster]').",
     ),
 ]
 Cue = Annotated[
@@ -85,6 +95,34 @@ def prepare_for(
     onnx.check_onnx(device, precision)
     use_threads(threads)
     return {"runtime": runtime, "device": device, "precision": precision}
+
+
+def model_name(given: str | None) -> str | None:
+    """Return a model's name, a path made absolute: another machine begins in another folder."""
+    return str(Path(given).absolute()) if given and Path(given).exists() else given
+
+
+def cluster_executor(
+    address: str | None,
+    places: Sequence[Path],
+    workers: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+) -> "Executor | None":
+    """Return who does the work on the cluster that --cluster names; None without it.
+
+    Args:
+        places: absolute paths that all its machines have to see.
+    Raises: OptionError if no cluster answers there, or for an option that its workers cannot serve.
+    """
+    if address is None:
+        return None
+    if device not in ("auto", "cpu") or threads is not None:
+        given = f"--threads {threads}" if threads is not None else f"--device {device}"
+        raise OptionError(f"{given}: a worker of --cluster computes on one thread of a CPU")
+    from malsori.cluster import RayExecutor
+
+    return RayExecutor(address, workers, places)
 
 
 def asked_form(form: _Form | None, as_json: bool, json_form: _Form) -> _Form | None:

@@ -1,6 +1,8 @@
 """Speaking: say, into a file, a pipe, the loudspeaker, or a file a line."""
 
 import sys
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,11 +10,14 @@ import typer
 
 from malsori.cli.alignment import AlignmentForm, alignment_as
 from malsori.cli.options import (
+    ClusterOption,
     DeviceOption,
     LexiconOption,
     PrecisionOption,
     RuntimeOption,
     ThreadsOption,
+    cluster_executor,
+    model_name,
     prepare_for,
 )
 from malsori.cli.terminal import text_of, watched, write
@@ -22,6 +27,7 @@ from malsori.files import require_place
 
 if TYPE_CHECKING:
     from malsori.text.userwords import UserLexicon
+    from malsori.tts.lines import SayAll
     from malsori.tts.options import SayOptions
     from malsori.tts.voice import Speech, Voice
 
@@ -70,6 +76,7 @@ def say(
     precision: PrecisionOption = "auto",
     runtime: RuntimeOption = "auto",
     threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
     """Speak a text, with marks in it such as [pause:0.5] and {COEX|코엑스} (docs/speaking.md).
 
@@ -83,13 +90,18 @@ def say(
     options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
     if not listing:
         _check(text, out, form, timing, lines, play)
+    if cluster is not None and (listing or not lines):
+        raise OptionError(f"--cluster {cluster}: is for --lines, a file a line")
+    executor = cluster_executor(cluster, [], device=device, threads=threads)
     words, where = user_lexicon(lexicon), prepare_for(voice, "voice", runtime, device, precision, threads)
     said = text_of(text) if text and not listing else ""
     speaking = _load(voice, vocoder, words, where)
     if listing:
         print("\n".join(speaking.speakers or ("(one speaker without a name)",)))
     elif lines and out:
-        _say_lines(speaking, said, options, out, form or "wav", timing)
+        others = _ClusterVoice(model_name(voice), model_name(vocoder), words, tuple(where.items()), options)
+        say_all = partial(executor.map, others) if executor else None
+        _say_lines(speaking, said, options, out, form or "wav", timing, say_all)
     else:
         _say_one(speaking, said, options, out, form, timing, play)
 
@@ -197,7 +209,39 @@ def _play(voice: "Voice", text: str, options: "SayOptions") -> None:
         raise OptionError(f"--play: no sound can be played here ({error}); give -o FILE") from error
 
 
-def _say_lines(voice: "Voice", text: str, options: "SayOptions", folder: Path, form: str, timing: Path | None) -> None:
+@dataclass(frozen=True)
+class _ClusterVoice:
+    """What a machine of a cluster says a line with: it loads the voice once; values as `load_voice` takes them."""
+
+    voice: str | None
+    vocoder: str | None
+    words: "UserLexicon"
+    where: tuple[tuple[str, str], ...]
+    options: "SayOptions"
+
+    def __call__(self, text: str) -> "Speech | TextError":
+        """Return the speech of a text, or why there is none."""
+        from malsori.tts.lines import say_or_error
+
+        return say_or_error(_loaded(self.voice, self.vocoder, self.words, self.where), self.options, text)
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    voice: str | None, vocoder: str | None, words: "UserLexicon", where: tuple[tuple[str, str], ...]
+) -> "Voice":
+    return _load(voice, vocoder, words, dict(where))
+
+
+def _say_lines(
+    voice: "Voice",
+    text: str,
+    options: "SayOptions",
+    folder: Path,
+    form: str,
+    timing: Path | None,
+    say_all: "SayAll | None" = None,
+) -> None:
     """Say each line into a file of its own. Raises: TextError with the count, if any could not be said."""
     from malsori.tts.lines import LineOutput, parse_lines, say_lines
 
@@ -211,7 +255,7 @@ def _say_lines(voice: "Voice", text: str, options: "SayOptions", folder: Path, f
     done = kept = 0
     failed = []
     output = LineOutput(folder, form, timing.name if timing else "", also)
-    for result in watched(say_lines(voice, lines, options, output), len(lines)):
+    for result in watched(say_lines(voice, lines, options, output, say_all), len(lines)):
         if result.problem:
             print(f"malsori: line {result.line}: {result.problem}", file=sys.stderr)
             failed.append(result.line)

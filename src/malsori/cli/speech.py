@@ -1,23 +1,30 @@
 """Listening: transcribe; demo."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malsori.cli import decoding, live, transcripts
 from malsori.cli.options import (
+    ClusterOption,
     Cue,
     DeviceOption,
     PrecisionOption,
     RuntimeOption,
     ThreadsOption,
+    cluster_executor,
+    model_name,
     prepare_for,
     prepare_runtime,
 )
 from malsori.cli.terminal import require_sound
+from malsori.errors import AudioError, OptionError
 from malsori.extras import require
 from malsori.files import require_place
+
+if TYPE_CHECKING:
+    from malsori.asr.options import DecodingOptions
 
 app = typer.Typer()
 
@@ -57,6 +64,7 @@ def transcribe(
     precision: PrecisionOption = "auto",
     runtime: RuntimeOption = "auto",
     threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
     """Write down what is said in sound files, in the order given.
 
@@ -68,6 +76,8 @@ def transcribe(
 
     malsori transcribe recordings lecture.mp3 -o texts -f txt,srt,json
 
+    malsori transcribe /shared/talks -o /shared/texts --cluster auto
+
     arecord -q -f S16_LE -r 16000 -t raw | malsori transcribe --stream - --json
     """
     _transcribe(locals())
@@ -77,6 +87,9 @@ def _transcribe(given: dict[str, Any]) -> None:
     """Do what the command's parameters ask for; all of them are checked before anything is loaded."""
     options, wanted = decoding.decoding_options(given), transcripts.wanted_of(given)
     source, files = live.live_source(given, ",".join(wanted.forms)), given["files"]
+    if given["cluster"] is not None:
+        _transcribe_on_cluster(given, options, wanted)
+        return
     if not source and len(files) == 1 and not files[0].is_dir():
         require_sound(files[0])
     from malsori.asr.recognizer import load_recognizer
@@ -88,6 +101,25 @@ def _transcribe(given: dict[str, Any]) -> None:
         live.transcribe_live(recognizer, source, options)
     else:
         transcripts.transcribe_files(recognizer, files, options, wanted)
+
+
+def _transcribe_on_cluster(given: dict[str, Any], options: "DecodingOptions", wanted: transcripts.Wanted) -> None:
+    """Transcribe by the machines of a cluster. Raises: OptionError for sound that no file of theirs holds."""
+    from malsori.pretrained.hub import resolve
+
+    files = given["files"]
+    if given["stream"] or any(str(path) == "-" for path in files):
+        raise OptionError("--cluster: standard input and --stream are of this machine; give files on the shared path")
+    for path in files:
+        if not path.exists():
+            raise AudioError(f"{path}: no such file or folder")
+    if given["model"]:
+        resolve(given["model"])  # refused before any work
+    model, places = model_name(given["model"]), [path.absolute() for path in files]
+    executor = cluster_executor(given["cluster"], places, device=given["device"], threads=given["threads"])
+    assert executor is not None, "a cluster was named"
+    where = tuple((name, given[name]) for name in ("device", "precision", "runtime"))
+    transcripts.ClusterTranscription(model, where, options, wanted, Path.cwd()).run(files, executor)
 
 
 @app.command("demo")

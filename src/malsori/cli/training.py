@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from malsori.cli.options import DeviceOption, LexiconOption, PrecisionOption, ThreadsOption, prepare_runtime
+from malsori.cli.options import (
+    ClusterOption,
+    DeviceOption,
+    LexiconOption,
+    PrecisionOption,
+    ThreadsOption,
+    cluster_executor,
+    model_name,
+    prepare_runtime,
+)
 from malsori.cli.terminal import watched
 from malsori.errors import OptionError
 from malsori.extras import require
@@ -147,6 +156,7 @@ def evaluate_model(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
     """Measure a voice, a vocoder or a recognizer on a split of a corpus.
 
@@ -170,12 +180,18 @@ def evaluate_model(
     if out:
         require("matplotlib", "evaluation.html")
     require_place(out, folder=True)
-    asked: dict[str, Any] = {"recognizer": recognizer, "lexicon": lexicon, "mos": mos, "vocoder": vocoder}
-    asked |= {"progress": watched, **prepare_runtime(device, precision, threads)}
+    places = [corpus.absolute()] if corpus else []
+    executor = cluster_executor(cluster, places, device=device, threads=threads)
+    names = {"recognizer": recognizer, "vocoder": vocoder}
+    if executor:
+        model, names = model_name(model) or model, {role: model_name(name) for role, name in names.items()}
+    asked: dict[str, Any] = {**names, "lexicon": lexicon, "mos": mos, "progress": watched, "executor": executor}
+    asked |= prepare_runtime(device, precision, threads)
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:
-        found = evaluate(model, load_corpus(corpus), split, given=given.replace(",", " ").split(), **asked)
+        parts = given.replace(",", " ").split()
+        found = evaluate(model, load_corpus(corpus.absolute() if executor else corpus), split, given=parts, **asked)
     if out:
         save_evaluation(found, out, model)
     if not as_json:

@@ -4,6 +4,7 @@ import enum
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from malsori.alignment.subtitles import SubtitleOptions
     from malsori.asr.options import DecodingOptions
     from malsori.asr.recognizer import Recognizer
+    from malsori.corpus.pool import Executor
     from malsori.decode.transcript import Transcript
 
 Sounds = Annotated[
@@ -53,6 +55,10 @@ class TranscriptForm(enum.StrEnum):
     def ending(self) -> str:
         """What its files end in."""
         return ".TextGrid" if self is TranscriptForm.textgrid else f".{self}"
+
+
+#: A sound, and the files that its transcript is written to; none for standard output.
+_Job = tuple[Path, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -113,22 +119,66 @@ def transcribe_files(
     """
     jobs = _jobs(files, wanted)
 
-    def transcribe(job: tuple[Path, list[Path]]) -> None:
-        path, results = job
-        with sound_input(path) as sound, sound_progress(sound) as done:
-            transcript = recognizer.transcribe(sound, options, on_progress=done)
-        for form, result in zip(wanted.forms, results or (None,), strict=True):
-            write(transcript_as(form, path, transcript, wanted.cues), result)
+    def transcribe(job: _Job) -> list[str]:
+        with sound_input(job[0]) as sound, sound_progress(sound) as done:
+            return _forms_of(job[0], recognizer.transcribe(sound, options, on_progress=done), wanted)
 
     if len(jobs) == 1 and files[0] == jobs[0][0]:
-        transcribe(jobs[0])
+        _write(jobs[0], transcribe(jobs[0]))
     elif jobs:
-        run_each(jobs, transcribe, lambda job: str(job[0]))
+        run_each(jobs, transcribe, _write, _name)
 
 
-def _jobs(files: Sequence[Path], wanted: Wanted) -> list[tuple[Path, list[Path]]]:
+@dataclass(frozen=True)
+class ClusterTranscription:
+    """What a machine of a cluster does with each sound: it loads the recognizer once.
+
+    Attributes:
+        model: as `load_recognizer` takes it, paths absolute.
+        where: its other arguments, name and value.
+        root: folder that relative paths are below.
+    """
+
+    model: str | None
+    where: tuple[tuple[str, str], ...]
+    options: "DecodingOptions"
+    wanted: Wanted
+    root: Path
+
+    def __call__(self, job: _Job) -> list[str]:
+        """Return a sound's transcript in each form."""
+        recognizer = _loaded(self.model, self.where)
+        return _forms_of(job[0], recognizer.transcribe(self.root / job[0], self.options), self.wanted)
+
+    def run(self, files: Sequence[Path], executor: "Executor") -> None:
+        """Write the transcript of each file, as `transcribe_files`, by other machines."""
+        run_each(_jobs(files, self.wanted), self, _write, _name, executor)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str | None, where: tuple[tuple[str, str], ...]) -> "Recognizer":
+    from malsori.asr.recognizer import load_recognizer
+
+    return load_recognizer(model, **dict(where))
+
+
+def _forms_of(path: Path, transcript: "Transcript", wanted: Wanted) -> list[str]:
+    return [transcript_as(form, path, transcript, wanted.cues) for form in wanted.forms]
+
+
+def _write(job: _Job, texts: list[str]) -> None:
+    places: list[Path | None] = [*job[1]] or [None]
+    for text, result in zip(texts, places, strict=True):
+        write(text, result)
+
+
+def _name(job: _Job) -> str:
+    return str(job[0])
+
+
+def _jobs(files: Sequence[Path], wanted: Wanted) -> list[_Job]:
     """Return each sound with the files that its transcript is written to, none for standard output."""
-    jobs: list[tuple[Path, list[Path]]] = []
+    jobs: list[_Job] = []
     for source in files:
         sounds = sounds_below(source) if source.is_dir() else [source]
         if wanted.out is None:
@@ -147,7 +197,7 @@ def _jobs(files: Sequence[Path], wanted: Wanted) -> list[tuple[Path, list[Path]]
     return left
 
 
-def _refuse_shared(jobs: Sequence[tuple[Path, list[Path]]]) -> None:
+def _refuse_shared(jobs: Sequence[_Job]) -> None:
     owners: dict[Path, Path] = {}
     for sound, results in jobs:
         for result in results:

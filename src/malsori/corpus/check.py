@@ -11,8 +11,9 @@ and the measure.
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from malsori.corpus.check_rules import CheckLimits, UtteranceStats
 from malsori.corpus.check_whole import WHOLE_CHECKS
 from malsori.corpus.ground_truth import reading, usable_wave
 from malsori.corpus.layouts import read_layout
-from malsori.corpus.pool import run_in_order
+from malsori.corpus.pool import Executor, run_in_order
 from malsori.errors import CorpusError, TextError
 from malsori.readers.records import Refusal, Utterance
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
@@ -135,7 +136,7 @@ def check_corpus(
     limits: CheckLimits | None = None,
     tokenizer: Tokenizer | None = None,
     recognizer: "SavedModel | None" = None,
-    progress: Callable[[list[UtteranceStats]], Iterable[UtteranceStats]] = iter,
+    executor: Executor | None = None,
 ) -> CheckReport:
     """Return the report on a folder of recordings, or on a corpus prepared from one.
 
@@ -146,7 +147,7 @@ def check_corpus(
         layout, columns: as in `malsori.corpus.layouts.read_layout`.
         tokenizer: of the Whisper that is to be trained on it.
         recognizer: with a phoneme output; measures how well each text fits its sound, as slowly as it transcribes.
-        progress: wraps the list of what is transcribed, to show progress.
+        executor: does the work on other machines, which see the folder under this path.
     Raises: CorpusError if the folder is missing or of no known layout.
     """
     limits = limits or CheckLimits()
@@ -161,12 +162,14 @@ def check_corpus(
             logger.info("%s", note)
         utterances, refused = list(listing.utterances), list(listing.refused)
     jobs = [(item, audio or AudioConfig()) for item in utterances]
-    results = list(run_in_order(_measure_utterance, jobs, workers, "checking"))
+    results = list(run_in_order(_measure_utterance, jobs, workers, "checking", executor=executor))
     stats = [item for item in results if isinstance(item, UtteranceStats)]
     if tokenizer is not None:
         stats = [replace(item, tokens=_tokens(tokenizer, item.utterance)) for item in stats]
     if recognizer is not None:
-        stats = [replace(item, fit=_fit(recognizer, item.utterance)) for item in progress(stats)]
+        heard = [item.utterance for item in stats]
+        fits = run_in_order(partial(_fit, recognizer), heard, 1, "listening", executor=executor)
+        stats = [replace(item, fit=fit) for item, fit in zip(stats, fits, strict=True)]
     refused += [item for item in results if isinstance(item, Refusal)]
     findings = [Finding(item.reason, "fault", item.id, item.detail) for item in refused]
     for name, check in CHECKS.items():

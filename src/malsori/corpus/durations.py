@@ -5,7 +5,8 @@ from scratch:  phone models learnt from the corpus itself, without a recogniser 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from malsori.alignment.boundaries import (
 from malsori.alignment.gmm import GmmHmm, built_in
 from malsori.alignment.phonemes import frames_of, time_phonemes
 from malsori.corpus.folder import Corpus, add_ground_truth, read_keys
+from malsori.corpus.pool import Executor, run_in_order
 from malsori.errors import AlignmentError, TextError
 from malsori.text.frontend import FRONTEND_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
@@ -38,7 +40,10 @@ ALIGNER_VERSION = 4
 
 
 def add_durations(
-    corpus: Corpus, model: "SavedModel | None", progress: Callable[[list[Any]], Iterable[Any]] = iter
+    corpus: Corpus,
+    model: "SavedModel | None",
+    progress: Callable[[list[Any]], Iterable[Any]] = iter,
+    executor: Executor | None = None,
 ) -> dict[str, list[str]]:
     """Write token_ids and durations into every utterance's ground truth; return what was skipped, by reason.
 
@@ -48,20 +53,23 @@ def add_durations(
     Args:
         model: a recogniser with a phoneme output; None learns from the corpus alone.
         progress: wraps the list of cuts, to show progress.
+        executor: does the work on other machines, a speaker a job.
     """
     aligner = _Aligner(corpus, model)
+    problems: Iterator[tuple[str, str]]
+    speakers = sorted(aligner.cuts)
+    if executor is None:
+        cuts = [cut for speaker in speakers for cut in aligner.cuts[speaker]]
+        problems = ((cut.id, aligner.add(cut)) for cut in progress(cuts))
+    else:
+        aligner.learn()
+        problems = itertools.chain.from_iterable(
+            run_in_order(aligner.add_all, speakers, 1, "aligning", executor=executor)
+        )
     skipped: dict[str, list[str]] = {}
-    for cut in progress([cut for speaker in sorted(aligner.cuts) for cut in aligner.cuts[speaker]]):
-        if read_keys(corpus.ground_truth_path(cut))[1] == aligner.key:
-            continue
-        try:
-            arrays = aligner.align(cut)
-        except AlignmentError:
-            skipped.setdefault("too short for its text", []).append(cut.id)
-        except TextError:
-            skipped.setdefault("text cannot be read", []).append(cut.id)
-        else:
-            add_ground_truth(corpus.ground_truth_path(cut), arrays, aligner.key)
+    for name, problem in problems:
+        if problem:
+            skipped.setdefault(problem, []).append(name)
     return skipped
 
 
@@ -71,13 +79,11 @@ class _Aligner:
 
     corpus: Corpus
     recognizer: "SavedModel | None"
-    frontend: Frontend = field(init=False)
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
     _prepared: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
 
     def __post_init__(self) -> None:
-        self.frontend = Frontend(self.corpus.lexicon)
         self.cuts = {}
         for cut in (cut for split in self.corpus.cuts.values() for cut in split):
             self.cuts.setdefault(_speaker(cut), []).append(cut)
@@ -92,6 +98,41 @@ class _Aligner:
         words = hashlib.sha256(repr(self.corpus.lexicon.as_rows()).encode()).hexdigest()[:12]
         version = f"{FRONTEND_VERSION}+{words}" if self.corpus.lexicon.words else FRONTEND_VERSION
         return f"{name}/{version}/{ALIGNER_VERSION}/{digest}"
+
+    @cached_property
+    def frontend(self) -> Frontend:
+        """What reads the texts."""
+        return Frontend(self.corpus.lexicon)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out, for another process, what it would make anew: the front-end's analyzer, what was not yet used."""
+        kept = {name: value for name, value in vars(self).items() if name != "frontend"}
+        return kept | {"_adapted": {}, "_prepared": {}}
+
+    def learn(self) -> None:
+        """Train the phone model of the whole corpus now, if any utterance is yet to be aligned."""
+        if any(not self._is_aligned(cut) for cuts in self.cuts.values() for cut in cuts):
+            self._model  # noqa: B018 -- cached
+
+    def add_all(self, speaker: str) -> list[tuple[str, str]]:
+        """Align a speaker's utterances; return each one's id and problem, as `add`."""
+        return [(cut.id, self.add(cut)) for cut in self.cuts[speaker]]
+
+    def add(self, cut: Any) -> str:
+        """Write an utterance's durations, unless they are there; return the problem with it, "" for none."""
+        if self._is_aligned(cut):
+            return ""
+        try:
+            arrays = self.align(cut)
+        except AlignmentError:
+            return "too short for its text"
+        except TextError:
+            return "text cannot be read"
+        add_ground_truth(self.corpus.ground_truth_path(cut), arrays, self.key)
+        return ""
+
+    def _is_aligned(self, cut: Any) -> bool:
+        return read_keys(self.corpus.ground_truth_path(cut))[1] == self.key
 
     def align(self, cut: Any) -> dict[str, np.ndarray]:
         """Return durations and token_ids of an utterance. Raises: AlignmentError, TextError."""

@@ -30,7 +30,7 @@ from malsori.corpus.claim import claim, claim_merge, held_corpus, lexicon_of, tr
 from malsori.corpus.folder import OLD_TRACKER
 from malsori.corpus.layouts import SPLITS, Listing, read_layout
 from malsori.corpus.merge import Made
-from malsori.corpus.pool import MAX_WORKERS, run_in_order
+from malsori.corpus.pool import MAX_WORKERS, Executor, run_in_order
 from malsori.errors import AudioError, CorpusError, TextError
 from malsori.files import write_json
 from malsori.readers.records import Refusal, Utterance
@@ -138,12 +138,15 @@ class _Job:
     merged_from: str = ""
 
 
-def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Summary:
+def prepare(
+    source: Path, out: Path, options: PrepareOptions | None = None, executor: Executor | None = None
+) -> Summary:
     """Return the summary of a self-contained corpus folder made from a folder of recordings.
 
     Args:
         source: folder in one of the layouts of `malsori.corpus.layouts`; it is only read.
         out: folder to make, or to go on with.
+        executor: does the work on other machines, which see both folders under these paths.
     Raises: CorpusError if the source has no utterance that can be used, or `out` holds something else: another
         source's corpus is never gone on with (`malsori.corpus.claim`), and added to on request only; or if another
         process is preparing it.
@@ -153,10 +156,10 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> S
     for note in listing.notes:
         logger.info("%s", note)
     with held_corpus(source, out, options.merge):
-        return _prepare(source, out, listing, options)
+        return _prepare(source, out, listing, options, executor)
 
 
-def _prepare(source: Path, out: Path, listing: Listing, options: PrepareOptions) -> Summary:
+def _prepare(source: Path, out: Path, listing: Listing, options: PrepareOptions, executor: Executor | None) -> Summary:
     words = user_lexicon(options.lexicon) if options.lexicon else lexicon_of(out)
     tracker = options.pitch_tracker or tracker_of(out)
 
@@ -174,7 +177,7 @@ def _prepare(source: Path, out: Path, listing: Listing, options: PrepareOptions)
         origin |= {"lexicon": words.as_rows()} if words.words else {}
         write_json(out / folder.MARKER, origin)
     jobs.sort(key=lambda job: job.utterance.audio_path)  # neighbours lie in one file where many share one
-    results = list(run_in_order(_make, jobs, options.workers, "preparing"))
+    results = list(run_in_order(_make, jobs, options.workers, "preparing", executor=executor))
     made = [item for item in results if isinstance(item, Made)]
     refused = [item for item in (*listing.refused, *placed, *results) if isinstance(item, Refusal)]
     refused.sort(key=_by_id)

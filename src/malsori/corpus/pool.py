@@ -1,6 +1,6 @@
 """The same work for every utterance, in several processes, with its progress, and ended cleanly by Ctrl-C.
 
-Results come in the order of the jobs and do not depend on how many processes made them.
+Results come in the order of the jobs and do not depend on how many processes made them, or where.
 """
 
 import logging
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from malsori.errors import CorpusError
 
@@ -25,8 +25,21 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
+@runtime_checkable
+class Executor(Protocol):
+    """Who does jobs elsewhere, such as `malsori.cluster`."""
+
+    def map(self, make: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """Yield make(job) of each job, in order; raises what `make` raises."""
+
+
 def run_in_order(
-    make: Callable[[Job], Result], jobs: Sequence[Job], workers: int, doing: str, apart: bool = False
+    make: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    doing: str,
+    apart: bool = False,
+    executor: Executor | None = None,
 ) -> Generator[Result, None, None]:
     """Yield make(job) of each job, in order, showing a progress bar on a terminal and plain lines in a log.
 
@@ -35,10 +48,14 @@ def run_in_order(
         workers: processes; 0 is one for each processor, 1 is this one.
         doing: what the progress is called, such as "preparing".
         apart: never in this process: what the jobs leave behind in it would change what comes after.
+        executor: does them elsewhere; `workers` is its own matter then.
     Raises: CorpusError if a worker is killed; what `make` raises.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    results = _alone(make, jobs) if workers <= 1 and not apart else _together(make, jobs, workers)
+    if executor is not None:
+        results = executor.map(make, jobs)
+    else:
+        results = _alone(make, jobs) if workers <= 1 and not apart else _together(make, jobs, workers)
     yield from _with_progress(results, len(jobs), doing)
 
 

@@ -14,13 +14,17 @@ utterance that is not timed.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from malsori.asr.recognizer import load_recognizer
 from malsori.audio.io import load_audio
-from malsori.corpus.folder import Corpus
+from malsori.corpus.folder import Corpus, load_corpus
+from malsori.corpus.pool import Executor
 from malsori.errors import CorpusError, ModelError, OptionError
 from malsori.evaluation.results import (
     OF_RECORDINGS,
@@ -29,6 +33,7 @@ from malsori.evaluation.results import (
     SPEED,
     Evaluation,
     Judge,
+    Measure,
     Progress,
     Row,
     differences,
@@ -38,12 +43,12 @@ from malsori.evaluation.results import (
     time_measures,
 )
 from malsori.extras import require
-from malsori.metrics.score_card import score
+from malsori.metrics.score_card import ScoreCard, score
 from malsori.metrics.speech import compare_speech
 from malsori.pretrained.hub import load_saved
 from malsori.runtime.device import resolve_runtime
 from malsori.systems import systems_of
-from malsori.text.userwords import LexiconSource, user_lexicon
+from malsori.text.userwords import LexiconSource, UserLexicon, user_lexicon
 from malsori.train.predicted_mels import mel_predictor
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import Vocoder
@@ -51,6 +56,49 @@ from malsori.tts.vocoders import NetworkVocoder
 from malsori.tts.voice import Voice, load_voice
 
 _DISTANCES = ("mcd_db", "mel_l1", "log_f0_rmse_cents", "voicing_error", "duration_ratio")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured, by whom: what another machine needs to know to measure an utterance. As `evaluate` has it."""
+
+    name: str
+    corpus: Path
+    recognizer: str | None
+    device: str
+    precision: str
+    lexicon: UserLexicon
+    given: tuple[str, ...]
+    mos: bool
+    vocoder: str | None
+
+    def __call__(self, cut: Any) -> Row:
+        """Return an utterance's measures; the models are loaded once, and used once before anything is timed."""
+        measurer, first = _loaded(self), self not in _WARM
+        if first:
+            _WARM.add(self)
+            measurer.warm(cut)
+        return measurer.measure(cut)
+
+
+_WARM: set[Asked] = set()
+
+
+@dataclass(frozen=True)
+class _Measurer:
+    """Models that are loaded, for an evaluation.
+
+    Attributes:
+        system: of the model.
+        warm: does once what is timed, with an utterance.
+        measure: an utterance → its measures.
+        speakers: whose utterances can be measured; empty for everybody's.
+    """
+
+    system: str
+    warm: Callable[[Any], Any]
+    measure: Callable[[Any], Row]
+    speakers: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -65,6 +113,7 @@ def evaluate(
     given: Sequence[str] = (),
     mos: bool = False,
     vocoder: str | None = None,
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Return a model's measures on a split of a corpus.
 
@@ -77,6 +126,7 @@ def evaluate(
         given: what a FastSpeech 2 takes from the recording, as `mel_predictor` has it.
         mos: measure DNSMOS too, of the recordings beside what is made.
         vocoder: of a voice that makes mels, as `load_voice` takes it.
+        executor: measures on other machines, which see corpus and models under the same paths.
     Raises: CorpusError if the split is empty or holds none of a voice's speakers; ModelError as `load_model`;
         OptionError for what a model cannot be asked, such as a recognizer beside a recognizer; MissingExtraError for
         `mos` without the extra of that name.
@@ -85,43 +135,65 @@ def evaluate(
         require("speechmos", "DNSMOS")
     if split not in corpus.cuts:
         raise CorpusError(f"no split '{split}'; there are: {', '.join(corpus.cuts)}")
-    words = corpus.lexicon + user_lexicon(lexicon)
     cuts = list(corpus.cuts[split])
     if not cuts:
         raise CorpusError(f"{corpus.path}: split '{split}' is empty")
-    model = load_saved(name)
-    asked = {"recognizer": recognizer, "given": given, "mos": mos, "vocoder": vocoder}
-    _refuse_unsupported(name, model.facts.system, asked)
-    if model.facts.system in systems_of("recognizer"):
-        listener = Judge(load_recognizer(name, device, precision, words), mos=False)
-        return _evaluate_recognizer(listener, corpus, split, cuts, progress)
-    judge = Judge(load_recognizer(recognizer, device, precision, words), mos)
-    if model.facts.system in systems_of("vocoder"):
-        copy = _copy_synthesis(NetworkVocoder(model, resolve_runtime(device, precision)), corpus)
-        return _evaluate_speech(copy, model.facts.system, judge, corpus, split, cuts, progress)
-    runtime = "torch" if given else "auto"  # graphs take nothing of a recording
-    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=words, runtime=runtime)
-    spoken = [cut for cut in cuts if cut.supervisions[0].speaker in voice.speakers]
-    if not spoken:
+    words = corpus.lexicon + user_lexicon(lexicon)
+    asked = Asked(name, corpus.path, recognizer, device, precision, words, tuple(given), mos, vocoder)
+    measurer = _load(asked, corpus)
+    if measurer.speakers:
+        cuts = [cut for cut in cuts if cut.supervisions[0].speaker in measurer.speakers]
+    if not cuts:
         raise CorpusError(
-            f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(voice.speakers)})"
+            f"{corpus.path}: split '{split}' has none of the voice's speakers ({', '.join(measurer.speakers)})"
         )
-    say = _said_given(voice, corpus, given) if given else _said(voice)
-    return _evaluate_speech(say, voice.acoustic.facts.system, judge, corpus, split, spoken, progress)
+    if executor is None:
+        measurer.warm(cuts[0])
+        rows = [measurer.measure(cut) for cut in progress(cuts)]
+    else:
+        rows = [row for _, row in zip(progress(cuts), executor.map(asked, cuts), strict=True)]
+    cards, measures = _summary(rows)
+    return Evaluation(measurer.system, split, corpus.audio, measures, cards, tuple(rows))
 
 
-def _refuse_unsupported(name: str, system: str, asked: dict[str, Any]) -> None:
-    """Raise OptionError for what a model of a system cannot be asked."""
+@lru_cache(maxsize=1)
+def _loaded(asked: Asked) -> _Measurer:
+    return _load(asked, load_corpus(asked.corpus))
+
+
+def _load(asked: Asked, corpus: Corpus) -> _Measurer:
+    """Return what measures utterances of a corpus. Raises: as `evaluate`."""
+    name, where, words = asked.name, (asked.device, asked.precision), asked.lexicon
+    model = load_saved(name)
+    system = model.facts.system
+    _refuse_unsupported(asked, system)
     if system in systems_of("recognizer"):
-        if asked["recognizer"]:
-            raise OptionError(f"recognizer '{asked['recognizer']}': {name} is a recognizer itself and needs no other")
-        if wanted := [key for key in ("given", "mos", "vocoder") if asked[key]]:
+        return _of_recognizer(Judge(load_recognizer(name, *where, words), mos=False), system, corpus)
+    judge = Judge(load_recognizer(asked.recognizer, *where, words), asked.mos)
+    if system in systems_of("vocoder"):
+        copy = _copy_synthesis(NetworkVocoder(model, resolve_runtime(*where)), corpus)
+        return _Measurer(system, copy, partial(_measure_speech, copy, judge, corpus))
+    runtime = "torch" if asked.given else "auto"  # graphs take nothing of a recording
+    voice = load_voice(
+        name, asked.vocoder, device=asked.device, precision=asked.precision, lexicon=words, runtime=runtime
+    )
+    say = _said_given(voice, corpus, asked.given) if asked.given else _said(voice)
+    return _Measurer(system, say, partial(_measure_speech, say, judge, corpus), tuple(voice.speakers))
+
+
+def _refuse_unsupported(asked: Asked, system: str) -> None:
+    """Raise OptionError for what a model of a system cannot be asked."""
+    name = asked.name
+    if system in systems_of("recognizer"):
+        if asked.recognizer:
+            raise OptionError(f"recognizer '{asked.recognizer}': {name} is a recognizer itself and needs no other")
+        if wanted := [key for key in ("given", "mos", "vocoder") if getattr(asked, key)]:
             raise OptionError(f"{wanted[0]}: {name} is a recognizer; it makes no speech to judge")
     if system in systems_of("vocoder"):
-        if asked["given"]:
+        if asked.given:
             raise OptionError(f"given: {name} is a vocoder; it takes the recording's mel already")
-        if asked["vocoder"]:
-            raise OptionError(f"vocoder '{asked['vocoder']}': {name} is a vocoder itself and needs no other")
+        if asked.vocoder:
+            raise OptionError(f"vocoder '{asked.vocoder}': {name} is a vocoder itself and needs no other")
 
 
 def _said(voice: Voice) -> Callable[[Any], np.ndarray]:
@@ -143,51 +215,46 @@ def _copy_synthesis(vocoder: Vocoder, corpus: Corpus) -> Callable[[Any], np.ndar
     return lambda cut: vocoder.vocode(corpus.ground_truth(cut)["mel"])
 
 
-def _evaluate_recognizer(judge: Judge, corpus: Corpus, split: str, cuts: list[Any], progress: Progress) -> Evaluation:
-    rows, rate = [], corpus.audio.sample_rate
-    judge.recognizer.transcribe(_recording(corpus, cuts[0]), sample_rate=rate)
-    for cut in progress(cuts):
+def _of_recognizer(judge: Judge, system: str, corpus: Corpus) -> _Measurer:
+    rate = corpus.audio.sample_rate
+
+    def measure(cut: Any) -> Row:
         wave, text = _recording(corpus, cut), judge.spoken_form(cut.supervisions[0].text)
         began = time.perf_counter()
         hypothesis = judge.transcript(wave, rate, text)
         measures = time_measures(began, cut.duration) | error_measures(text, hypothesis)
-        rows.append(Row(cut.id, text, hypothesis, measures, wave))
-    card = score([row.text for row in rows], [row.hypothesis for row in rows])
-    summary = rates(card) | means(rows, (SPEED,))
-    system = judge.recognizer.model.facts.system
-    return Evaluation(system, split, corpus.audio, summary, {"hypotheses": card}, tuple(rows))
+        return Row(cut.id, text, hypothesis, measures, wave)
+
+    return _Measurer(
+        system, lambda cut: judge.recognizer.transcribe(_recording(corpus, cut), sample_rate=rate), measure
+    )
 
 
-def _evaluate_speech(
-    make: Callable[[Any], np.ndarray],
-    system: str,
-    judge: Judge,
-    corpus: Corpus,
-    split: str,
-    cuts: list[Any],
-    progress: Progress,
-) -> Evaluation:
-    """Return the measures of the waves that are made for the cuts, against their recordings."""
-    rows, in_recordings, rate = [], [], corpus.audio.sample_rate
-    make(cuts[0])
-    for cut in progress(cuts):
-        recording, text = _recording(corpus, cut), judge.spoken_form(cut.supervisions[0].text)
-        began = time.perf_counter()
-        wave = make(cut)
-        speed = time_measures(began, len(wave) / rate)
-        hypothesis = judge.transcript(wave, rate, text)
-        in_recordings.append(judge.transcript(recording, rate, text))
-        own = _distances(recording, wave, rate) | error_measures(text, hypothesis) | judge.opinion(wave, rate)
-        beside = error_measures(text, in_recordings[-1]) | judge.opinion(recording, rate)
-        of_recording = {OF_RECORDINGS + name: value for name, value in beside.items()}
-        rows.append(Row(cut.id, text, hypothesis, own | speed | of_recording, wave, recording))
+def _measure_speech(make: Callable[[Any], np.ndarray], judge: Judge, corpus: Corpus, cut: Any) -> Row:
+    """Return the measures of the wave that is made for a cut, against its recording."""
+    rate, recording = corpus.audio.sample_rate, _recording(corpus, cut)
+    text = judge.spoken_form(cut.supervisions[0].text)
+    began = time.perf_counter()
+    wave = make(cut)
+    speed = time_measures(began, len(wave) / rate)
+    hypothesis, in_recording = (judge.transcript(sound, rate, text) for sound in (wave, recording))
+    own = _distances(recording, wave, rate) | error_measures(text, hypothesis) | judge.opinion(wave, rate)
+    beside = error_measures(text, in_recording) | judge.opinion(recording, rate)
+    of_recording = {OF_RECORDINGS + name: value for name, value in beside.items()}
+    return Row(cut.id, text, hypothesis, own | speed | of_recording, wave, recording, in_recording)
+
+
+def _summary(rows: list[Row]) -> tuple[dict[str, ScoreCard], dict[str, Measure]]:
+    """Return the score cards and the measures of a split."""
     texts = [row.text for row in rows]
-    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows]), RECORDINGS: score(texts, in_recordings)}
+    cards = {"hypotheses": score(texts, [row.hypothesis for row in rows])}
+    if rows[0].recording is None:  # a recognizer's
+        return cards, rates(cards["hypotheses"]) | means(rows, (SPEED,))
+    cards[RECORDINGS] = score(texts, [row.in_recording for row in rows])
     of_recordings = {OF_RECORDINGS + name: measure for name, measure in rates(cards[RECORDINGS]).items()}
     opinions = (*OPINIONS, *(OF_RECORDINGS + name for name in OPINIONS))
     summary = means(rows, (*_DISTANCES, SPEED, *opinions)) | rates(cards["hypotheses"]) | of_recordings
-    summary |= differences(rows, cards)
-    return Evaluation(system, split, corpus.audio, summary, cards, tuple(rows))
+    return cards, summary | differences(rows, cards)
 
 
 def _distances(recording: np.ndarray, wave: np.ndarray, sample_rate: int) -> dict[str, float]:

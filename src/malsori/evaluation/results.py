@@ -42,6 +42,7 @@ class Row:
     """One utterance: what it says, the transcript, and its measures by name; the waves are for the page.
 
     recording: beside the wave of a voice or a vocoder; None where the wave is the recording.
+    in_recording: the transcript of that.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Row:
     measures: dict[str, float]
     wave: Any
     recording: Any = None
+    in_recording: str = ""
 
 
 @dataclass(frozen=True)

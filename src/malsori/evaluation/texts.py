@@ -6,9 +6,11 @@ not belong together: another text always, a dropped word about every other time,
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from malsori.asr.recognizer import align, load_recognizer
+from malsori.corpus.pool import Executor
 from malsori.errors import AlignmentError, TextError
 from malsori.evaluation.results import (
     Evaluation,
@@ -22,8 +24,8 @@ from malsori.evaluation.results import (
     time_measures,
 )
 from malsori.metrics.score_card import score
-from malsori.text.userwords import LexiconSource
-from malsori.tts.voice import load_voice
+from malsori.text.userwords import LexiconSource, UserLexicon, user_lexicon
+from malsori.tts.voice import Voice, load_voice
 
 _MISMATCHED = "mismatched_texts"
 
@@ -54,27 +56,22 @@ def read_grouped_texts(path: Path) -> list[GroupedText]:
     return texts
 
 
-def evaluate_texts(
-    name: str,
-    texts: list[GroupedText],
-    recognizer: str | None = None,
-    progress: Progress = iter,
-    device: str = "auto",
-    precision: str = "auto",
-    lexicon: LexiconSource = None,
-    mos: bool = False,
-    vocoder: str | None = None,
-) -> Evaluation:
-    """Return the measures of a voice on texts; those of a group are named "cer_no_space, GROUP".
+@dataclass(frozen=True)
+class Said:
+    """Who says the texts and who judges: what another machine needs to know. As `evaluate_texts` has it."""
 
-    Args: as `evaluate`.
-    Raises: ModelError as `load_voice`; TextError for a text with nothing to say.
-    """
-    judge = Judge(load_recognizer(recognizer, device, precision, lexicon), mos)
-    voice = load_voice(name, vocoder, device=device, precision=precision, lexicon=lexicon)
-    voice.say(texts[0].text)
-    rows = []
-    for number, item in progress(list(enumerate(texts, start=1))):
+    name: str
+    recognizer: str | None
+    device: str
+    precision: str
+    lexicon: UserLexicon
+    mos: bool
+    vocoder: str | None
+
+    def __call__(self, numbered: tuple[int, GroupedText]) -> Row:
+        """Return the measures of a text; the models are loaded once, and used once before anything is timed."""
+        number, item = numbered
+        judge, voice = _loaded(self)
         text = judge.spoken_form(item.text)
         began = time.perf_counter()
         speech = voice.say(item.text)
@@ -86,7 +83,38 @@ def evaluate_texts(
             wrong = 1.0
         opinion = judge.opinion(speech.wave, speech.sample_rate)
         measures = error_measures(text, hypothesis) | {_MISMATCHED: wrong} | timed | opinion
-        rows.append(Row(f"{number:03} {item.group}".strip(), text, hypothesis, measures, speech.wave))
+        return Row(f"{number:03} {item.group}".strip(), text, hypothesis, measures, speech.wave)
+
+
+@lru_cache(maxsize=1)
+def _loaded(asked: Said) -> tuple[Judge, Voice]:
+    judge = Judge(load_recognizer(asked.recognizer, asked.device, asked.precision, asked.lexicon), asked.mos)
+    voice = load_voice(asked.name, asked.vocoder, device=asked.device, precision=asked.precision, lexicon=asked.lexicon)
+    voice.say("안녕하세요.")
+    return judge, voice
+
+
+def evaluate_texts(
+    name: str,
+    texts: list[GroupedText],
+    recognizer: str | None = None,
+    progress: Progress = iter,
+    device: str = "auto",
+    precision: str = "auto",
+    lexicon: LexiconSource = None,
+    mos: bool = False,
+    vocoder: str | None = None,
+    executor: Executor | None = None,
+) -> Evaluation:
+    """Return the measures of a voice on texts; those of a group are named "cer_no_space, GROUP".
+
+    Args: as `evaluate`.
+    Raises: ModelError as `load_voice`; TextError for a text with nothing to say.
+    """
+    said = Said(name, recognizer, device, precision, user_lexicon(lexicon), mos, vocoder)
+    voice, numbered = _loaded(said)[1], list(enumerate(texts, start=1))
+    measured = executor.map(said, numbered) if executor else map(said, numbered)
+    rows = [row for _, row in zip(progress(numbered), measured, strict=True)]
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = rates(card) | means(rows, (name for name in rows[0].measures if name != "cer_no_space"))
     summary |= _by_group([item.group for item in texts], rows)

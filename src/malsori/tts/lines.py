@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,30 +79,36 @@ def parse_lines(text: str) -> list[Line]:
     return lines
 
 
-def say_lines(voice: Voice, lines: list[Line], options: SayOptions, output: LineOutput) -> Iterator[LineResult]:
+#: What says texts, one after the other: each one's speech, or the error that kept it from being said.
+SayAll = Callable[[list[str]], Iterator[Speech | TextError]]
+
+
+def say_lines(
+    voice: Voice, lines: list[Line], options: SayOptions, output: LineOutput, say_all: SayAll | None = None
+) -> Iterator[LineResult]:
     """Yield what became of each line, spoken into its file; a line that cannot be said does not end the others.
 
     A sound that is there, of the same text by the same voice, options and format, is kept.
+
+    Args:
+        say_all: says the lines that are to be said, in order; the voice without.
     Raises: OptionError for an option that the voice cannot serve, before any work; FileError if the disk is full.
     """
     voice.acoustic.refuse_unsupported(options)
     make_folder(output.folder)
     index = output.folder / INDEX
-    keys = _keys(index)
+    paths = {line: output.folder / f"{line.name}.{output.form}" for line in lines if not line.problem}
+    keys, kept = {line: _key(voice, line, options, output) for line in paths}, _keys(index)
+    left = {line for line, path in paths.items() if kept.get(path.name) != keys[line] or not path.is_file()}
+    speeches = (say_all or partial(_say_all, voice, options))([line.text for line in lines if line in left])
     with index.open("a", encoding="utf-8") as file:
         for line in lines:
-            if line.problem:
+            if line not in left:
                 yield LineResult(line.number, made=False, problem=line.problem)
                 continue
-            path = output.folder / f"{line.name}.{output.form}"
-            key = _key(voice, line, options, output)
-            if keys.get(path.name) == key and path.is_file():
-                yield LineResult(line.number, made=False)
-                continue
-            try:
-                speech = voice.say(line.text, options)
-            except TextError as error:
-                yield LineResult(line.number, made=False, problem=str(error))
+            speech, path, key = next(speeches), paths[line], keys[line]
+            if isinstance(speech, TextError):
+                yield LineResult(line.number, made=False, problem=str(speech))
                 continue
             output.also(speech, path)
             speech.save(path)
@@ -109,6 +116,18 @@ def say_lines(voice: Voice, lines: list[Line], options: SayOptions, output: Line
             file.write(json.dumps(row | {"seconds": round(speech.seconds, 3), "key": key}, ensure_ascii=False) + "\n")
             file.flush()
             yield LineResult(line.number, made=True)
+
+
+def say_or_error(voice: Voice, options: SayOptions, text: str) -> Speech | TextError:
+    """Return a text's speech, or the error that keeps it from being said."""
+    try:
+        return voice.say(text, options)
+    except TextError as error:
+        return error
+
+
+def _say_all(voice: Voice, options: SayOptions, texts: list[str]) -> Iterator[Speech | TextError]:
+    return (say_or_error(voice, options, text) for text in texts)
 
 
 def _key(voice: Voice, line: Line, options: SayOptions, output: LineOutput) -> str:

@@ -1,0 +1,104 @@
+"""How time and memory grow with the data: each command at 1, 4 and 16 times as many recordings.
+
+    python bench/scale.py CORPUS [--commands prepare,check,align,transcribe] [--utterances 20] [--model M] [--threads 1]
+
+The recordings are the first of the corpus, and copies of them under other names and speakers, so that the work for each
+is known to be the same. Every run is a process of its own. Told are seconds of CPU and of the clock, the peak of
+memory, and over the three sizes
+
+- the exponent of the time beyond that of one recording (1 is linear), from a line through its logarithms;
+- bytes of memory for each recording more.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from malsori.corpus.layouts import read_layout
+from malsori.readers.records import Utterance
+
+TIMES = (1, 4, 16)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command on so many recordings: seconds of CPU and of the clock, bytes at its peak."""
+
+    recordings: int
+    cpu: float
+    clock: float
+    peak: int
+
+
+def lay_out(items: list[Utterance], count: int, folder: Path) -> Path:
+    """Write `count` recordings with their texts beside them, ten to a speaker, as a folder of speakers."""
+    for number in range(count):
+        item = items[number % len(items)]
+        place = folder / f"speaker{number // 10:05}" / f"{number:07}{item.audio_path.suffix}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.audio_path, place)
+        place.with_suffix(".txt").write_text(item.written, encoding="utf-8")
+    return folder
+
+
+def run(given: list[str], threads: int, recordings: int) -> Run:
+    """Run a command and measure it. Raises: SystemExit if it fails."""
+    environment = os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "malsori", *given], stdout=subprocess.DEVNULL, env=environment)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"malsori {' '.join(given)}: ended with {os.waitstatus_to_exitcode(status)}")
+    return Run(recordings, used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss * 1024)
+
+
+def commands(name: str, source: Path, out: Path, model: str | None) -> list[str]:
+    """Return what is run."""
+    chosen = ["--model", model] if model else []
+    return {
+        "prepare": ["corpus", "prepare", str(source), str(out), "--workers", "1"],
+        "check": ["corpus", "check", str(source), "--workers", "1"],
+        "align": ["align", str(source), "-o", str(out)],
+        "transcribe": ["transcribe", str(source), "-o", str(out), *chosen],
+    }[name]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--commands", default="prepare,check,align,transcribe")
+    parser.add_argument("--utterances", type=int, default=20, help="of the smallest size")
+    parser.add_argument("--model", help="recognizer that transcribes; the built-in one without")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    items = sorted(read_layout(given.corpus, "auto").utterances, key=lambda item: item.id)[: given.utterances]
+    print(f"{'command':12}{'recordings':>12}{'CPU s':>10}{'clock s':>10}{'peak MB':>10}")
+    for name in given.commands.split(","):
+        runs = []
+        for count in (1, *(len(items) * times for times in TIMES)):
+            with tempfile.TemporaryDirectory() as folder:
+                source = lay_out(items, count, Path(folder) / "in")
+                runs.append(run(commands(name, source, Path(folder) / "out", given.model), given.threads, count))
+            print(
+                f"{name:12}{count:12}{runs[-1].cpu:10.1f}{runs[-1].clock:10.1f}{runs[-1].peak / 1e6:10.0f}", flush=True
+            )
+        sizes = np.array([each.recordings - 1 for each in runs[1:]], dtype=float)
+        beyond = np.array([each.cpu - runs[0].cpu for each in runs[1:]])
+        exponent = np.polyfit(np.log(sizes), np.log(beyond), 1)[0]
+        growth = (runs[-1].peak - runs[1].peak) / (runs[-1].recordings - runs[1].recordings)
+        print(
+            f"{name:12}exponent {exponent:.3f}; a recording more: {beyond[-1] / sizes[-1]:.3f} s of CPU, "
+            f"{growth / 1000:.1f} kB"
+        )
+
+
+if __name__ == "__main__":
+    main()
