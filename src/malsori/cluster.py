@@ -14,11 +14,11 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from malsori import __version__
 from malsori.errors import ClusterError, OptionError, SoundWarning
 from malsori.extras import import_extra
 
@@ -44,7 +44,7 @@ class RayExecutor:
         Args:
             address: of its head (host:6379, ray://host:10001); auto finds the one that runs on this machine.
             workers: how many jobs at a time; 0 is one for each processor of the cluster.
-            places: files and folders that every machine has to see, by absolute paths.
+            places: files and folders that every machine has to see; relative paths are below this process's folder.
         Raises: MissingExtraError without Ray, OptionError if no cluster answers there.
         """
         self._ray = connect(address)
@@ -60,7 +60,7 @@ class RayExecutor:
             places, or if a job loses its workers again and again.
         """
         count = min(self._workers, len(jobs))
-        state = _Dealt(self._ray, jobs, [__version__, self._places, [self._ray.put(make)]], count)
+        state = _Dealt(self._ray, jobs, [version("malsori"), os.getcwd(), self._places, [self._ray.put(make)]], count)
         try:
             yield from state.results()
         finally:
@@ -88,17 +88,24 @@ def connect(address: str) -> ModuleType:
 class _Worker:
     """What runs on a machine of the cluster: it holds a function, and does its jobs one by one."""
 
-    def begin(self, version: str, places: list[str], make: list[Any]) -> None:
-        """Take the function, a reference to it. Raises: ClusterError if the machine is not as the others are."""
+    def begin(self, needed: str, folder: str, places: list[str], make: list[Any]) -> None:
+        """Take the function, a reference to it, and work in the folder that the paths are below, if it is there.
+
+        Raises: ClusterError if the machine is not as the others are.
+        """
         import ray
         import torch
 
         host = socket.gethostname()
-        if version != __version__:
-            raise ClusterError(f"{host}: has malsori {__version__}, not {version}; all machines need the same")
+        if version("malsori") != needed:
+            raise ClusterError(f"{host}: has malsori {version('malsori')}, not {needed}; all machines need the same")
+        if Path(folder).is_dir():
+            os.chdir(folder)
         missing = [place for place in places if not Path(place).exists()]
         if missing:
-            raise ClusterError(f"{host}: there is no {missing[0]}; all machines of a cluster share one path")
+            raise ClusterError(
+                f"{host}: there is no {Path(folder, missing[0])}; all machines of a cluster share one path"
+            )
         torch.set_num_threads(1)  # more would sum in another order and change last bits
         self._make = ray.get(make[0])
 

@@ -3,7 +3,8 @@
 import enum
 import json
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +21,6 @@ from malsori.cli.options import (
     ThreadsOption,
     asked_form,
     cluster_executor,
-    model_name,
     prepare_runtime,
     subtitle_options,
 )
@@ -109,26 +109,27 @@ def align_text(
     cues = subtitle_options(cue, form in (AlignmentForm.srt, AlignmentForm.vtt))
     if audio.is_dir():
         out = _folder_for(audio, out)
-        executor = cluster_executor(cluster, [audio.absolute()], device=device, threads=threads)
-        where = {} if executor else prepare_runtime(device, precision, threads)
-        words = tuple(path.absolute() for path in lexicon or ())
-        aligning = _Aligning(model_name(model), words, tuple(where.items()), form, cues, Path.cwd())
-        pairs = _pairs(audio, text)
-        aligning.run(pairs, result_paths([pair.sound for pair in pairs], audio, out, _ENDINGS[form]), executor)
+        executor = cluster_executor(cluster, [audio], device=device, threads=threads)
+        runtime = tuple(prepare_runtime(device, precision, threads).items())
+        _Aligning(model, tuple(lexicon or ()), runtime, form, cues).run(_pairs(audio, text), audio, out, executor)
         return
     if cluster is not None:
         raise OptionError(f"--cluster {cluster}: is for a folder of recordings; {audio} is none")
-    where = prepare_runtime(device, precision, threads)
-    said = _pair(audio, text).said()
     if out and out.is_dir() and str(audio) != "-":
         out = result_paths([audio], audio.parent, out, _ENDINGS[form])[0]
-    require_place(out)
-    require_sound(audio)
-    recognizer = load_aligner(model, lexicon=lexicon, **where)
-    with sound_input(audio) as sound, sound_progress(sound) as done:
-        alignment = recognizer.align(sound, said, on_progress=done)
+    where = prepare_runtime(device, precision, threads)
+    alignment = _aligned(audio, _pair(audio, text).said(), out, lambda: load_aligner(model, lexicon=lexicon, **where))
     _tell(audio, describe_mismatch(alignment))
     write(alignment_as(form, alignment, cues), out)
+
+
+def _aligned(audio: Path, said: str, out: Path | None, load: Callable[[], "Recognizer"]) -> "Alignment":
+    """Return the alignment of one recording; what could not be read or written is refused before anything is loaded."""
+    require_place(out)
+    require_sound(audio)
+    recognizer = load()
+    with sound_input(audio) as sound, sound_progress(sound) as done:
+        return recognizer.align(sound, said, on_progress=done)
 
 
 def _folder_for(audio: Path, out: Path | None) -> Path:
@@ -144,8 +145,7 @@ class _Aligning:
     """What is done with each sound of a folder, here or on a machine of a cluster: the aligner is loaded once.
 
     Attributes:
-        model, lexicon, where: as `load_aligner` takes them, paths absolute.
-        root: folder that relative paths are below.
+        model, lexicon, where: as `load_aligner` takes them.
     """
 
     model: str | None
@@ -153,20 +153,19 @@ class _Aligning:
     where: tuple[tuple[str, str], ...]
     form: AlignmentForm
     cues: "SubtitleOptions"
-    root: Path
 
     def __call__(self, pair: _Pair) -> tuple[str, str]:
         """Return the alignment as the text of a file, and what is to be told of it, "" for nothing."""
         from malsori.alignment.mismatch import describe_mismatch
 
         recognizer = _loaded(self.model, self.lexicon, self.where)
-        said = replace(pair, text=self.root / pair.text).said() if isinstance(pair.text, Path) else pair.said()
-        alignment = recognizer.align(self.root / pair.sound, said)
+        alignment = recognizer.align(pair.sound, pair.said())
         return alignment_as(self.form, alignment, self.cues), describe_mismatch(alignment)
 
-    def run(self, pairs: list[_Pair], results: list[Path], executor: "Executor | None") -> None:
-        """Write each sound's alignment into its file, by this machine or by a cluster's."""
+    def run(self, pairs: list[_Pair], source: Path, out: Path, executor: "Executor | None") -> None:
+        """Write the alignment of each sound of a folder into its file, by this machine or by a cluster's."""
         _loaded(self.model, self.lexicon, self.where)  # refused before any work
+        results = result_paths([pair.sound for pair in pairs], source, out, _ENDINGS[self.form])
         places = dict(zip(pairs, results, strict=True))
 
         def finish(pair: _Pair, found: tuple[str, str]) -> None:

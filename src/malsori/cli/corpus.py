@@ -97,18 +97,13 @@ def prepare_corpus(
     options = values | {"workers": workers, "merge": merge, "lexicon": tuple(str(path) for path in lexicon or ())}
     aligns = align_with != "none" and (scratch or align_with is not None or rate == VOICE_RATE)
     aligner = load_aligner(align_with).model if aligns and not scratch else None  # refused before hours of work
-    executor = cluster_executor(cluster, [source.absolute()], workers)
-    if executor:
-        source, out = source.absolute(), out.absolute()  # as other machines see them
+    executor = cluster_executor(cluster, [source], workers)
     summary = prepare(source, out, PrepareOptions.parse(options, "malsori corpus prepare"), executor)
     with held_corpus(source, out):
         unaligned = add_durations(load_corpus(out), aligner, watched, executor) if aligns else {}
-    if as_json:
-        print(json.dumps(summary.as_dict() | {"unaligned": unaligned}, ensure_ascii=False))
-        return
-    print("\n".join(summary.lines()))
-    for reason, ids in unaligned.items():
-        print(f"  without durations, {reason}: {len(ids)} ({', '.join(ids[:5])})")
+    facts = summary.as_dict() | {"unaligned": unaligned}
+    without = [f"  without durations, {why}: {len(ids)} ({', '.join(ids[:5])})" for why, ids in unaligned.items()]
+    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join([*summary.lines(), *without]))
 
 
 @corpus_app.command("synthesize")
@@ -178,8 +173,7 @@ def check_corpus(
     require_place(fix, folder=True)
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model is not None else None
-    executor = cluster_executor(cluster, [source.absolute()], workers)
-    source = source.absolute() if executor else source
+    executor = cluster_executor(cluster, [source], workers)
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, executor=executor
     )

@@ -97,11 +97,6 @@ def prepare_for(
     return {"runtime": runtime, "device": device, "precision": precision}
 
 
-def model_name(given: str | None) -> str | None:
-    """Return a model's name, a path made absolute: another machine begins in another folder."""
-    return str(Path(given).absolute()) if given and Path(given).exists() else given
-
-
 def cluster_executor(
     address: str | None,
     places: Sequence[Path],
@@ -112,7 +107,7 @@ def cluster_executor(
     """Return who does the work on the cluster that --cluster names; None without it.
 
     Args:
-        places: absolute paths that all its machines have to see.
+        places: paths that all its machines have to see.
     Raises: OptionError if no cluster answers there, or for an option that its workers cannot serve.
     """
     if address is None:

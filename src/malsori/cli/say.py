@@ -17,7 +17,6 @@ from malsori.cli.options import (
     RuntimeOption,
     ThreadsOption,
     cluster_executor,
-    model_name,
     prepare_for,
 )
 from malsori.cli.terminal import text_of, watched, write
@@ -90,16 +89,15 @@ def say(
     options = SayOptions(speaker=speaker, speed=speed, pitch=pitch, energy=energy)
     if not listing:
         _check(text, out, form, timing, lines, play)
-    if cluster is not None and (listing or not lines):
+    if cluster and not lines:
         raise OptionError(f"--cluster {cluster}: is for --lines, a file a line")
     executor = cluster_executor(cluster, [], device=device, threads=threads)
     words, where = user_lexicon(lexicon), prepare_for(voice, "voice", runtime, device, precision, threads)
-    said = text_of(text) if text and not listing else ""
-    speaking = _load(voice, vocoder, words, where)
+    said, speaking = text_of(text) if text and not listing else "", _load(voice, vocoder, words, where)
     if listing:
         print("\n".join(speaking.speakers or ("(one speaker without a name)",)))
     elif lines and out:
-        others = _ClusterVoice(model_name(voice), model_name(vocoder), words, tuple(where.items()), options)
+        others = _ClusterVoice(voice, vocoder, words, tuple(where.items()), options)
         say_all = partial(executor.map, others) if executor else None
         _say_lines(speaking, said, options, out, form or "wav", timing, say_all)
     else:

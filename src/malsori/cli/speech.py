@@ -14,7 +14,6 @@ from malsori.cli.options import (
     RuntimeOption,
     ThreadsOption,
     cluster_executor,
-    model_name,
     prepare_for,
     prepare_runtime,
 )
@@ -115,11 +114,10 @@ def _transcribe_on_cluster(given: dict[str, Any], options: "DecodingOptions", wa
             raise AudioError(f"{path}: no such file or folder")
     if given["model"]:
         resolve(given["model"])  # refused before any work
-    model, places = model_name(given["model"]), [path.absolute() for path in files]
-    executor = cluster_executor(given["cluster"], places, device=given["device"], threads=given["threads"])
+    executor = cluster_executor(given["cluster"], files, device=given["device"], threads=given["threads"])
     assert executor is not None, "a cluster was named"
     where = tuple((name, given[name]) for name in ("device", "precision", "runtime"))
-    transcripts.ClusterTranscription(model, where, options, wanted, Path.cwd()).run(files, executor)
+    transcripts.ClusterTranscription(given["model"], where, options, wanted).run(files, executor)
 
 
 @app.command("demo")

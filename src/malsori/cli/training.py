@@ -14,7 +14,6 @@ from malsori.cli.options import (
     PrecisionOption,
     ThreadsOption,
     cluster_executor,
-    model_name,
     prepare_runtime,
 )
 from malsori.cli.terminal import watched
@@ -140,6 +139,13 @@ _GivenOption = Annotated[
 ]
 
 
+def _require_page(out: Path | None) -> None:
+    """Make sure that the page of an evaluation can be drawn and written, if one is asked for."""
+    if out:
+        require("matplotlib", "evaluation.html")
+    require_place(out, folder=True)
+
+
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
@@ -177,24 +183,16 @@ def evaluate_model(
         raise OptionError("give --corpus FOLDER, or --texts FILE for a voice without recordings, and not both")
     if texts and given:
         raise OptionError("--given: there is no recording to take it from; give --corpus")
-    if out:
-        require("matplotlib", "evaluation.html")
-    require_place(out, folder=True)
-    places = [corpus.absolute()] if corpus else []
-    executor = cluster_executor(cluster, places, device=device, threads=threads)
-    names = {"recognizer": recognizer, "vocoder": vocoder}
-    if executor:
-        model, names = model_name(model) or model, {role: model_name(name) for role, name in names.items()}
-    asked: dict[str, Any] = {**names, "lexicon": lexicon, "mos": mos, "progress": watched, "executor": executor}
-    asked |= prepare_runtime(device, precision, threads)
+    _require_page(out)
+    asked: dict[str, Any] = {"recognizer": recognizer, "lexicon": lexicon, "mos": mos, "vocoder": vocoder}
+    asked |= {"progress": watched, **prepare_runtime(device, precision, threads)}
+    asked["executor"] = cluster_executor(cluster, [corpus] if corpus else [], device=device, threads=threads)
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:
-        parts = given.replace(",", " ").split()
-        found = evaluate(model, load_corpus(corpus.absolute() if executor else corpus), split, given=parts, **asked)
+        found = evaluate(model, load_corpus(corpus), split, given=given.replace(",", " ").split(), **asked)
     if out:
         save_evaluation(found, out, model)
-    if not as_json:
-        print(f"{found.system} on {len(found.rows)} utterances of {texts or split}")
-    lines = [f"  {name:28} {one.value:8.4f}   {interval_text(one)}" for name, one in found.measures.items()]
+    lines = [f"{found.system} on {len(found.rows)} utterances of {texts or split}"]
+    lines += [f"  {name:28} {one.value:8.4f}   {interval_text(one)}" for name, one in found.measures.items()]
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else "\n".join(lines))

@@ -134,21 +134,19 @@ class ClusterTranscription:
     """What a machine of a cluster does with each sound: it loads the recognizer once.
 
     Attributes:
-        model: as `load_recognizer` takes it, paths absolute.
+        model: as `load_recognizer` takes it.
         where: its other arguments, name and value.
-        root: folder that relative paths are below.
     """
 
     model: str | None
     where: tuple[tuple[str, str], ...]
     options: "DecodingOptions"
     wanted: Wanted
-    root: Path
 
     def __call__(self, job: _Job) -> list[str]:
         """Return a sound's transcript in each form."""
         recognizer = _loaded(self.model, self.where)
-        return _forms_of(job[0], recognizer.transcribe(self.root / job[0], self.options), self.wanted)
+        return _forms_of(job[0], recognizer.transcribe(job[0], self.options), self.wanted)
 
     def run(self, files: Sequence[Path], executor: "Executor") -> None:
         """Write the transcript of each file, as `transcribe_files`, by other machines."""
