@@ -79,9 +79,21 @@ def _k_means(points: Float[np.ndarray, "heads time size"]) -> Int[np.ndarray, "h
     time = points.shape[1]
     means = points[:, np.linspace(0, time - 1, _MEANS).astype(int)]
     for _ in range(_ROUNDS):
-        distances = np.square(means).sum(-1)[:, None] - 2 * points @ means.transpose(0, 2, 1)
-        member = distances.argmin(-1)
-        chosen = (member[:, None] == np.arange(_MEANS)[None, :, None]).astype(np.float32)
-        count = chosen.sum(-1)[..., None]
-        means = np.where(count > 0, chosen @ points / np.maximum(count, 1), means)
+        distances = points @ np.ascontiguousarray(-2 * means.transpose(0, 2, 1))  # transposed, it would take four times
+        member = (distances + np.square(means).sum(-1)[:, None]).argmin(-1)
+        means = _means(points, member, means)
     return member
+
+
+def _means(
+    points: Float[np.ndarray, "heads time size"], member: Int[np.ndarray, "heads time"], before: np.ndarray
+) -> Float[np.ndarray, "heads means size"]:
+    """Return the means of the points that belong together; one that no point belongs to stays as it was."""
+    heads, _, size = points.shape
+    group = (member + _MEANS * np.arange(heads)[:, None]).ravel()
+    order = group.argsort(kind="stable")
+    present, first, count = np.unique(group[order], return_index=True, return_counts=True)
+    means = before.reshape(-1, size).copy()
+    sums = np.add.reduceat(points.reshape(-1, size)[order], first, axis=0)
+    means[present] = sums / count[:, None].astype(np.float32)
+    return means.reshape(before.shape)
