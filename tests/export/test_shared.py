@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jaxtyping
@@ -23,8 +24,12 @@ from malsori.audio.io import save_audio
 from malsori.config import RECOGNITION_AUDIO, WHISPER_AUDIO
 from malsori.errors import DeviceError, FileError, ModelError
 from malsori.export.folder import export_model
-from malsori.pretrained.exported import OnnxGraphs
-from malsori.pretrained.hub import load_saved
+from malsori.export.graph import Graph, traced
+from malsori.export.shared import without_weights
+from malsori.pretrained.exported import ExportFacts, GraphFacts, OnnxGraphs
+from malsori.pretrained.folder import read_weights, save_tensors
+from malsori.pretrained.hub import load_saved, resolve
+from malsori.pretrained.storage import pack
 from malsori.runtime import onnx, threads
 from malsori.tts.voice import load_voice
 
@@ -70,6 +75,58 @@ def test_int8_products_are_of_the_rows_that_are_stored(conformer):
     rows = [one for one in graph.initializer if one.name.endswith(".rows")]
     assert rows and all(one.data_location == onnx.TensorProto.EXTERNAL for one in rows)
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) > 10
+
+
+class Layer(torch.nn.Module):
+    """A linear layer where the traced modules have their network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = torch.nn.ModuleDict({"layer": torch.nn.Linear(64, 64)})
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.network["layer"](hidden)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+@pytest.mark.parametrize(
+    ("how", "operator"),
+    [
+        ({}, "MatMulInteger"),
+        ({"stepwise": True}, "MatMulNBits"),
+        ({"stepwise": True, "precise": ("layer.weight",)}, "MatMul"),
+    ],
+)
+def test_a_time_that_is_far_louder_than_the_others_takes_nothing_from_them(how, operator, opset, tmp_path):
+    import onnx as onnx_format
+
+    torch.manual_seed(0)
+    module, hidden = Layer(), torch.randn(1, 50, 64)
+    hidden[0, 7] *= 300.0
+    hidden[0, 9] = 0.0
+    weights = tmp_path / "model.safetensors"
+    save_tensors(weights, pack(module.network.state_dict(), "int8"))
+    module.network.load_state_dict(read_weights(weights))
+    wanted = module(hidden).detach().numpy()
+    content = traced(Graph(module, {"hidden": hidden}, ("out",), {"hidden": {1: "steps"}}), opset, folded=False)
+    (tmp_path / "layer.onnx").write_bytes(without_weights(content, weights, **how))
+    graph = onnx_format.load(str(tmp_path / "layer.onnx"), load_external_data=False).graph
+    assert [node.op_type for node in graph.node if node.op_type.startswith("MatMul")] == [operator]
+    facts = ExportFacts(
+        opset=opset, weights="int8", graphs={"layer": GraphFacts(file="layer.onnx", inputs={}, outputs={})}
+    )
+    (found,) = onnx.OnnxSession(OnnxGraphs(tmp_path, facts), "layer").run(hidden=hidden.numpy())
+    assert (np.abs(found - wanted).max(-1) <= 0.02 * np.abs(wanted).max(-1) + 1e-6).all()
+
+
+def test_attention_is_not_computed_in_int8_over_a_whole_sound():
+    import onnx as onnx_format
+
+    folder = resolve("whisper-base-ko")
+    for name, wanted in (("encoder", {"MatMulInteger": 12}), ("decoder", {"MatMulNBits": 48})):
+        graph = onnx_format.load(str(folder / f"{name}.onnx"), load_external_data=False).graph
+        found = Counter(node.op_type for node in graph.node if node.op_type in ("MatMulInteger", "MatMulNBits"))
+        assert found == wanted
 
 
 def test_auto_takes_the_graphs_on_a_cpu_and_the_network_where_a_precision_is_asked_for(conformer):

@@ -71,7 +71,8 @@ def _write_graphs(graphs: dict[str, Graph], facts: ExportFacts, folder: Path, sh
     for key, graph in graphs.items():
         with atomic_file(folder / facts.graphs[key].file) as path:
             if shared_weights:
-                content = without_weights(traced(graph, facts.opset, folded=False), folder / WEIGHTS, graph.precise)
+                content = traced(graph, facts.opset, folded=False)
+                content = without_weights(content, folder / WEIGHTS, graph.precise, graph.stepwise)
             else:
                 content = onnx_bytes(graph, cast("WeightType", facts.weights), facts.opset)
             path.write_bytes(content)

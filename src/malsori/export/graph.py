@@ -35,7 +35,9 @@ class Graph:
         inputs: examples by name; their sizes are those of the tracing alone where an axis has a name.
         outputs: names.
         axes: name of an input or output → axis → its name; the others are fixed.
-        precise: weights, and outputs of a product, that stay as they are where others become float16 or int8.
+        precise: weights, and outputs of a product, that stay as they are where others become float16 or int8. Weights
+            by their names in the network; they have none where what depends on weights alone was worked out.
+        stepwise: it is run for a token at a time, so that reading the weights takes the most time.
     """
 
     module: nn.Module
@@ -43,6 +45,7 @@ class Graph:
     outputs: tuple[str, ...]
     axes: Mapping[str, Mapping[int, str]]
     precise: tuple[str, ...] = ()
+    stepwise: bool = False
 
     def example_outputs(self) -> dict[str, Tensor]:
         """Return what the module gives for the examples."""

@@ -144,7 +144,11 @@ def whisper_graphs(network: "Whisper") -> dict[str, Graph]:
     looks = {"attention": {2: "rows_new", 3: "steps"}}
     return {
         "encoder": Graph(
-            _WhisperEncoder(network), encoder, tuple(in_sound), {"mel": {1: "frames"}, **silent, **in_sound}
+            _WhisperEncoder(network),
+            encoder,
+            tuple(in_sound),
+            {"mel": {1: "frames"}, **silent, **in_sound},
+            precise=_attention_weights(network),  # int8 there costs words and gains little
         ),
         "decoder": Graph(
             _WhisperDecoder(network),
@@ -152,8 +156,16 @@ def whisper_graphs(network: "Whisper") -> dict[str, Graph]:
             ("logits", "present_keys", "present_values", "attention"),
             {**new, **cached, **cross, **looks},
             precise=("logits",),  # int8 there costs words
+            stepwise=True,
         ),
     }
+
+
+def _attention_weights(network: "Whisper") -> tuple[str, ...]:
+    """Return the names of the weights that the encoder's graph multiplies for attention."""
+    parts = (("encoder.", ".attention."), ("decoder.", ".cross."))
+    names = [name for name, _ in network.named_parameters() if name.endswith(".weight")]
+    return tuple(name for name in names if any(name.startswith(side) and part in name for side, part in parts))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,14 @@
     float16    ─► Cast ───────────────────────────────► weight
     int8 rows  ─► Cast ─► x scale ────────────────────► weight of a convolution, an embedding, a precise product
     int8 rows  ─► Transpose ─► MatMulInteger ─► x scales ─► product with activations, quantized as they come
+    int8 rows  ─► Cast ─► Reshape ─► MatMulNBits ─────► the same of a graph that goes token by token
 
 What depends on weights alone the runtime works out once, when it opens the graph. A product of int8 rows computes with
 the very rows that are stored, and PyTorch's int8 layers with the same ones (`runtime.quantize`).
+
+Activations have a scale for each row, that is, for each time: a Whisper's feed-forward layers answer a few times with
+numbers that are fifty times greater than all others, and one scale for all leaves nothing of the others. Token by token
+the weights bind and not the products, so each group of 32 numbers may have a scale (onnxruntime's own operator).
 """
 
 import json
@@ -15,10 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from malsori.pretrained.exported import read_header
 
 _SCALE = ".row_scale"  # as `pretrained.storage` calls what multiplies rows
 _INNER = "network."  # what the traced modules call the network in them
+_GROUP = 32  # activations that have one scale, token by token
+_OWN = "com.microsoft"  # whose operators onnxruntime has besides the standard ones
+_UNSIGNED = 128  # its operator takes 0 to 255, and this for 0
+_AXES_AS_INPUT = 18  # since this operator set what is reduced is no longer an attribute
+_LEAST = 1e-20  # divides a row of zeros
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,15 @@ class _Stored:
     sizes: tuple[int, ...]
     offset: int
     length: int
+
+
+@dataclass(frozen=True)
+class _Products:
+    """How products are computed: which not in int8, whether token by token, in which of ONNX's operator sets."""
+
+    precise: tuple[str, ...]
+    stepwise: bool
+    opset: int
 
 
 def stored_tensors(path: Path) -> dict[str, _Stored]:
@@ -52,29 +73,34 @@ def _length(entry: dict[str, Any]) -> int:
     return int(end - begin)
 
 
-def without_weights(content: bytes, weights: Path, precise: tuple[str, ...] = ()) -> bytes:
+def without_weights(content: bytes, weights: Path, precise: tuple[str, ...] = (), stepwise: bool = False) -> bytes:
     """Return an ONNX file whose weights are those of a safetensors file that will lie beside it.
 
     Args:
         content: a graph that was traced without folding, so that its weights have the network's names.
-        precise: outputs of products that are not computed in int8.
+        precise: products that are not computed in int8, by their weight or their output.
+        stepwise: the graph goes token by token.
     Raises: ModelError if the file is no safetensors file.
     """
     import onnx
 
     model = onnx.load_from_string(content)
-    _Rewriter(model.graph, stored_tensors(weights), weights.name, precise).rewrite()
+    products = _Products(precise, stepwise, model.opset_import[0].version)
+    _Rewriter(model.graph, stored_tensors(weights), weights.name, products).rewrite()
+    if stepwise:
+        model.opset_import.append(onnx.helper.make_opsetid(_OWN, 1))
     return bytes(model.SerializeToString())
 
 
 class _Rewriter:
     """Lets a graph's weights be read from a file."""
 
-    def __init__(self, graph: Any, stored: dict[str, _Stored], location: str, precise: tuple[str, ...]) -> None:
-        self.graph, self.stored, self.location, self.precise = graph, stored, location, precise
+    def __init__(self, graph: Any, stored: dict[str, _Stored], location: str, products: _Products) -> None:
+        self.graph, self.stored, self.location, self.products = graph, stored, location, products
         self.weights: list[Any] = []
         self.made: list[Any] = []  # nodes that make weights
         self.rows: dict[str, str] = {}  # transposed weight → the weight whose int8 rows it is of
+        self.nodes: list[Any] = []  # all others
         self.users: dict[str, list[Any]] = defaultdict(list)
         for node in graph.node:
             for name in node.input:
@@ -88,7 +114,8 @@ class _Rewriter:
                 self.weights.append(weight)  # a constant, or what PyTorch works out of several weights
             else:
                 self._refer(weight.name, stored)
-        nodes = [*self.made, *self._products()]
+        self._multiply()
+        nodes = [*self.made, *self.nodes]
         for node in nodes:
             node.ClearField("doc_string")
         for field, values in (("initializer", self.weights), ("node", nodes), ("value_info", [])):
@@ -119,33 +146,78 @@ class _Rewriter:
 
     def _is_int8(self, node: Any) -> bool:
         """Return whether a node only turns a weight for products that may be of int8."""
-        after = self.users[node.output[0]]
-        products = all(one.op_type == "MatMul" and one.output[0] not in self.precise for one in after)
-        return node.op_type == "Transpose" and products
+        after, precise = self.users[node.output[0]], self.products.precise
+        products = all(one.op_type == "MatMul" and one.output[0] not in precise for one in after)
+        return node.op_type == "Transpose" and products and node.input[0].removeprefix(_INNER) not in precise
 
-    def _products(self) -> list[Any]:
-        """Return the graph's nodes, products with int8 rows as such; what several multiply is quantized once."""
-        from onnx import helper
-
-        nodes: list[Any] = []
+    def _multiply(self) -> None:
+        """Keep the graph's nodes, products with int8 rows as such; what several multiply is quantized once."""
         quantized: set[str] = set()
         for node in self.graph.node:
             if node.op_type != "MatMul" or node.input[1] not in self.rows:
-                nodes.append(node)
+                self.nodes.append(node)
                 continue
             hidden, turned = node.input
-            out, scale = node.output[0], f"{self.rows[turned]}.row_scale"
+            weight, out = self.rows[turned], node.output[0]
+            outputs, inputs = self.stored[weight.removeprefix(_INNER)].sizes
+            if self.products.stepwise and inputs % _GROUP == 0:
+                self._multiply_groups(hidden, weight, out, (outputs, inputs))
+                continue
             if hidden not in quantized:
                 quantized.add(hidden)
-                of_hidden = [f"{hidden}.int8", f"{hidden}.scale", f"{hidden}.zero"]
-                nodes.append(helper.make_node("DynamicQuantizeLinear", [hidden], of_hidden))
-            nodes += [
-                helper.make_node("MatMulInteger", [f"{hidden}.int8", turned, f"{hidden}.zero"], [f"{out}.int32"]),
-                helper.make_node("Cast", [f"{out}.int32"], [f"{out}.sums"], to=_kinds()["F32"]),
-                helper.make_node("Mul", [f"{hidden}.scale", scale], [f"{out}.scale"]),
-                helper.make_node("Mul", [f"{out}.sums", f"{out}.scale"], [out]),
-            ]
-        return nodes
+                self._quantize(hidden)
+            self._multiply_rows(hidden, turned, f"{weight}.row_scale", out)
+
+    def _quantize(self, hidden: str) -> None:
+        """Add what makes int8 of activations: each row divided by its greatest number."""
+        axes, axis = [], {"axes": [-1]}
+        if self.products.opset >= _AXES_AS_INPUT:
+            axes, axis = [self._constant("last_axis", np.array([-1]))], {}
+        least = self._constant("least", np.array(_LEAST, dtype=np.float32))
+        of_hidden = [f"{hidden}.int8", f"{hidden}.scale", f"{hidden}.zero"]
+        self._add_node("Abs", [hidden], [f"{hidden}.size"])
+        self._add_node("ReduceMax", [f"{hidden}.size", *axes], [f"{hidden}.most"], keepdims=1, **axis)
+        self._add_node("Max", [f"{hidden}.most", least], [f"{hidden}.greatest"])
+        self._add_node("Div", [hidden, f"{hidden}.greatest"], [f"{hidden}.unit"])
+        self._add_node("DynamicQuantizeLinear", [f"{hidden}.unit"], of_hidden)
+
+    def _multiply_rows(self, hidden: str, turned: str, scale: str, out: str) -> None:
+        self._add_node("MatMulInteger", [f"{hidden}.int8", turned, f"{hidden}.zero"], [f"{out}.int32"])
+        self._add_node("Cast", [f"{out}.int32"], [f"{out}.sums"], to=_kinds()["F32"])
+        self._add_node("Mul", [f"{hidden}.scale", scale], [f"{out}.scale"])
+        self._add_node("Mul", [f"{out}.sums", f"{out}.scale"], [f"{out}.unit"])
+        self._add_node("Mul", [f"{out}.unit", f"{hidden}.greatest"], [out])
+
+    def _multiply_groups(self, hidden: str, weight: str, out: str, sizes: tuple[int, int]) -> None:
+        from onnx import TensorProto
+
+        groups = sizes[1] // _GROUP
+        shift = self._constant("unsigned", np.array(_UNSIGNED, dtype=np.int32))
+        shape = self._constant(f"groups_{sizes[0]}_{groups}", np.array([sizes[0], groups, _GROUP]))
+        column = self._constant(f"column_{sizes[0]}", np.array([sizes[0], 1]))
+        each = self._constant(f"each_{sizes[0]}_{groups}", np.array([sizes[0], groups]))
+        self._make("Cast", [f"{weight}.rows"], f"{out}.wide", to=TensorProto.INT32)
+        self._make("Add", [f"{out}.wide", shift], f"{out}.shifted")
+        self._make("Cast", [f"{out}.shifted"], f"{out}.bytes", to=TensorProto.UINT8)
+        self._make("Reshape", [f"{out}.bytes", shape], f"{out}.groups")
+        self._make("Reshape", [f"{weight}.row_scale", column], f"{out}.column")
+        self._make("Expand", [f"{out}.column", each], f"{out}.scales")
+        how = {"K": sizes[1], "N": sizes[0], "bits": 8, "block_size": _GROUP, "accuracy_level": 4}
+        self._add_node("MatMulNBits", [hidden, f"{out}.groups", f"{out}.scales"], [out], domain=_OWN, **how)
+
+    def _add_node(self, operator: str, inputs: list[str], outputs: list[str], **settings: Any) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operator, inputs, outputs, **settings))
+
+    def _constant(self, name: str, value: np.ndarray) -> str:
+        """Return the name of a constant, which is added if it is not there yet."""
+        from onnx import numpy_helper
+
+        name = f"shared.{name}"
+        if all(one.name != name for one in self.weights):
+            self.weights.append(numpy_helper.from_array(value, name))
+        return name
 
     def _make(self, operator: str, inputs: list[str], output: str, **settings: Any) -> None:
         from onnx import helper
