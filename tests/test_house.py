@@ -52,7 +52,7 @@ ROOMS = {
     "corpus": (18, 2220),
     "decode": (8, 600),
     "evaluation": (5, 410),
-    "export": (8, 770),
+    "export": (8, 830),
     "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (10, 640),
