@@ -351,3 +351,17 @@ def test_what_has_no_durations_is_removed_and_named_until_nothing_is_left(corpus
     own.ground_truth_path(cuts["train"][first]).write_bytes(b"half a file")
     with pytest.raises(CorpusError, match=f"{first}.*prepare"):
         remove_unaligned(own, kept)
+
+
+def test_so_many_minutes_of_train_hold_what_fewer_do(corpus: Corpus) -> None:
+    whole = select(corpus, "train", DataConfig())
+    there = sum(cut.duration for cut in whole.values()) / 60
+    some, more = (select(corpus, "train", DataConfig(minutes=share * there)) for share in (0.3, 0.7))
+    assert 0 < len(some) < len(more) < len(whole) and set(some) < set(more) < set(whole)
+    for share, cuts in ((0.3, some), (0.7, more)):
+        seconds = sum(cut.duration for cut in cuts.values())
+        assert share * there * 60 - max(cut.duration for cut in whole.values()) < seconds <= share * there * 60
+    assert select(corpus, "train", DataConfig(minutes=there)) == whole
+    assert select(corpus, "dev", DataConfig(minutes=0.01)) == select(corpus, "dev", DataConfig())
+    with pytest.raises(CorpusError, match=r"data.minutes = 90: what is selected of .* has \d\.\d in train"):
+        select(corpus, "train", DataConfig(minutes=90))

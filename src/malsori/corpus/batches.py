@@ -5,9 +5,11 @@ seed and the step: a resumed run meets the same batches as an unbroken one witho
 """
 
 import dataclasses
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -38,6 +40,7 @@ class DataConfig(Config):
     speed_perturbation: each utterance is played at one of these speeds, drawn anew each time.
     freq_mask_width, time_mask_width: widest masks over mel channels and frames (SpecAugment), twice each.
     speakers: only these; all when empty.
+    minutes: of train no more than so many, drawn by the ids' hashes: what 5 hold is among what 10 hold; 0 is all.
     """
 
     batch_seconds: float = Field(60.0, gt=0)
@@ -48,6 +51,7 @@ class DataConfig(Config):
     freq_mask_width: int = Field(0, ge=0)
     time_mask_width: int = Field(0, ge=0)
     speakers: tuple[str, ...] = ()
+    minutes: float = Field(0.0, ge=0)
     workers: int = Field(1, ge=0, le=MAX_WORKERS)
 
 
@@ -256,9 +260,9 @@ def load_example(corpus: Corpus, cut: Any) -> Example:
 
 
 def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
-    """Return the cuts of a split by id: of the wanted speakers, no longer than wanted.
+    """Return the cuts of a split by id: of the wanted speakers, no longer than wanted, of train so many minutes.
 
-    Raises: CorpusError if none is left, or a wanted speaker is not in the corpus at all.
+    Raises: CorpusError if none is left, there are not so many minutes, or a wanted speaker is not in the corpus at all.
     """
     for speaker in data.speakers:
         if speaker not in corpus.speakers:
@@ -271,7 +275,20 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     if not cuts:
         wanted = f" of speakers {', '.join(data.speakers)}" if data.speakers else ""
         raise CorpusError(f"{corpus.path}: split '{split}' has no utterance{wanted} up to {data.max_seconds} s long")
-    return cuts
+    return _so_many_minutes(cuts, data.minutes, corpus.path) if split == "train" and data.minutes else cuts
+
+
+def _so_many_minutes(cuts: dict[str, Any], minutes: float, place: Path) -> dict[str, Any]:
+    there = sum(cut.duration for cut in cuts.values()) / 60
+    if there < minutes:
+        raise CorpusError(f"data.minutes = {minutes:g}: what is selected of {place} has {there:.1f} in train")
+    kept, seconds = set(), 0.0
+    for name in sorted(cuts, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if seconds + cuts[name].duration > 60 * minutes and kept:
+            break
+        kept.add(name)
+        seconds += cuts[name].duration
+    return {name: cut for name, cut in cuts.items() if name in kept}
 
 
 def too_long(corpus: Corpus, split: str, data: DataConfig) -> list[str]:
