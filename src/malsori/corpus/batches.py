@@ -282,7 +282,8 @@ def _so_many_minutes(cuts: dict[str, Any], minutes: float, place: Path) -> dict[
     there = sum(cut.duration for cut in cuts.values()) / 60
     if there < minutes:
         raise CorpusError(f"data.minutes = {minutes:g}: what is selected of {place} has {there:.1f} in train")
-    kept, seconds = set(), 0.0
+    seconds = 0.0
+    kept: set[str] = set()
     for name in sorted(cuts, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if seconds + cuts[name].duration > 60 * minutes and kept:
             break
