@@ -165,7 +165,7 @@ def export(
     ] = False,
     program: Annotated[
         str | None,
-        typer.Option("--for", metavar="piper|sherpa-onnx", help="Lay a voice out as that program opens it."),
+        typer.Option("--for", metavar="piper|sherpa-onnx|onnx-asr", help="Lay a model out as that program opens it."),
     ] = None,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).

@@ -1,5 +1,6 @@
-"""Models laid out for other programs: what Piper and sherpa-onnx open as a voice."""
+"""Models laid out for other programs: voices for Piper and sherpa-onnx; Whispers for sherpa-onnx and onnx-asr."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,20 @@ from typing import Any
 from malsori.errors import ModelError, OptionError
 from malsori.export.characters import PADDING, character_graph, characters
 from malsori.export.folder import check_opset, check_place, model_graphs, vocoder_of
-from malsori.export.graph import OPSET, WeightType, onnx_bytes
-from malsori.files import atomic_folder, write_json, write_text
+from malsori.export.graph import OPSET, Graph, WeightType, onnx_bytes
+from malsori.export.whisper_files import WHISPER_FILES, Layout, whisper_layout
+from malsori.files import atomic_folder, write_text
 from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
 from malsori.systems import systems_of
 from malsori.text.hangul import is_syllable
 
 #: What `malsori export --for` accepts.
-PROGRAMS = ("piper", "sherpa-onnx")
+PROGRAMS = ("piper", "sherpa-onnx", "onnx-asr")
 _VOICE = "voice.onnx"
-_FILES = (_VOICE, f"{_VOICE}.json", "tokens.txt", "card.md")
+_FILES = frozenset((_VOICE, f"{_VOICE}.json", "card.md", *WHISPER_FILES))
+_VOICES = systems_of("acoustic model", "end-to-end voice")
+_ACCEPTED = {"piper": _VOICES, "sherpa-onnx": (*_VOICES, "whisper"), "onnx-asr": ("whisper",)}
 _SCALES = {"noise_scale": 0.667, "length_scale": 1.0, "noise_w": 0.8}  # as `models.vits.Vits.infer` has them
 
 
@@ -44,25 +48,39 @@ def export_for(program: str, name: str, folder: Path, asked: ProgramExport = Pro
     check_place(folder, _FILES)
     check_opset(asked.opset)
     model = load_saved(name)
-    if model.facts.system not in systems_of("acoustic model", "end-to-end voice"):
-        raise ModelError(f"{name}: {program} gets voices alone from malsori, and a {model.facts.system} is none")
-    if "phonemes" not in model.symbols:
-        raise ModelError(f"{name}: reads letters of its makers; {program} gets voices that read Korean phonemes")
-    other = vocoder_of(model, asked.vocoder)
-    graphs = model_graphs(model, name)
-    graphs |= model_graphs(other, asked.vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
-    blanks = bool(model.facts.model.get("blanks"))
-    graph = character_graph(graphs, blanks, len(model.facts.speakers))
-    content = onnx_bytes(graph, asked.dtype, asked.opset)
+    system = model.facts.system
+    accepted = _ACCEPTED[program]
+    if system not in accepted:
+        raise ModelError(f"{name}: {program} has no place for a {system}; for one of {', '.join(accepted)}")
+    other, graphs = None, {}
+    if system == "whisper":
+        if asked.vocoder:
+            raise OptionError(f"--vocoder {asked.vocoder}: a whisper makes no mels, and needs none")
+        layout = whisper_layout(program, model, name)
+    else:
+        other = vocoder_of(model, asked.vocoder)
+        graphs = model_graphs(model, name)
+        graphs |= model_graphs(other, asked.vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
+        layout = _voice_layout(program, model, graphs, name)
     with atomic_folder(folder) as partial:
-        if program == "piper":
-            (partial / _VOICE).write_bytes(content)
-            write_json(partial / f"{_VOICE}.json", _piper_settings(model.facts))
-        else:
-            (partial / _VOICE).write_bytes(_with_metadata(content, _sherpa_metadata(model.facts)))
-            write_text(partial / "tokens.txt", _sherpa_tokens())
+        for file, graph in layout.graphs.items():
+            content = onnx_bytes(graph, asked.dtype, asked.opset)
+            (partial / file).write_bytes(_with_metadata(content, layout.metadata.get(file)))
+        for file, text in layout.texts.items():
+            write_text(partial / file, text)
         write_text(partial / "card.md", _card(model, other, program))
         return sorted(path.name for path in partial.iterdir())
+
+
+def _voice_layout(program: str, model: SavedModel, graphs: dict[str, Graph], name: str) -> Layout:
+    """Return a voice's files. Raises: ModelError for a voice that does not read Korean phonemes."""
+    if "phonemes" not in model.symbols:
+        raise ModelError(f"{name}: reads letters of its makers; {program} gets voices that read Korean phonemes")
+    graph = character_graph(graphs, bool(model.facts.model.get("blanks")), len(model.facts.speakers))
+    if program == "piper":
+        settings = json.dumps(_piper_settings(model.facts), ensure_ascii=False, indent=1)
+        return Layout({_VOICE: graph}, {f"{_VOICE}.json": settings + "\n"})
+    return Layout({_VOICE: graph}, {"tokens.txt": _sherpa_tokens()}, {_VOICE: _sherpa_metadata(model.facts)})
 
 
 def _piper_settings(facts: ModelFacts) -> dict[str, Any]:
@@ -105,7 +123,9 @@ def _sherpa_tokens() -> str:
     return "".join(f"{one} {number}\n" for one, number in rows)
 
 
-def _with_metadata(content: bytes, values: dict[str, str]) -> bytes:
+def _with_metadata(content: bytes, values: dict[str, str] | None) -> bytes:
+    if values is None:
+        return content
     import onnx
 
     model = onnx.load_from_string(content)
@@ -116,5 +136,6 @@ def _with_metadata(content: bytes, values: dict[str, str]) -> bytes:
 def _card(model: SavedModel, vocoder: SavedModel | None, program: str) -> str:
     cards = [one.card.strip() for one in (model, vocoder) if one]
     licenses = ", ".join(dict.fromkeys(one.facts.license for one in (model, vocoder) if one))
-    told = f"# For {program}\n\nWritten by malsori. It reads Korean as it is pronounced: malsori text pronounce TEXT.\n"
+    reads = "" if program == "onnx-asr" else " A voice reads Korean as it is pronounced: malsori text pronounce TEXT."
+    told = f"# For {program}\n\nWritten by malsori.{reads}\n"
     return "\n\n".join([*cards, f"{told}License: {licenses}."]) + "\n"

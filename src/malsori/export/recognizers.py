@@ -64,7 +64,7 @@ class _WhisperEncoder(nn.Module):
             plain = torch.zeros_like(keys[..., 0])[:, :, None]
             seen = torch.cat([keys, silent_keys[number]], 2), torch.cat([values, silent_values[number]], 2)
             bias = torch.cat([plain, silent_bias[number]], 3)
-            hidden = block.feed_forward(hidden + _attend(block.attention, normed, *seen, bias)[0])
+            hidden = block.feed_forward(hidden + attend(block.attention, normed, *seen, bias)[0])
         encoded = encoder.norm(hidden)
         crossed = [block.cross.project_kv(encoded) for block in self.network.decoder.layers]
         cross = torch.stack([keys for keys, _ in crossed]), torch.stack([values for _, values in crossed])
@@ -98,7 +98,7 @@ class _WhisperDecoder(nn.Module):
             keys, values = block.attention.project_kv(normed)
             own = torch.cat([past_keys[number], keys], 2), torch.cat([past_values[number], values], 2)
             kept.append(own)
-            hidden = hidden + _attend(block.attention, normed, *own, unseen)[0]
+            hidden = hidden + attend(block.attention, normed, *own, unseen)[0]
             cross = cross_keys[number], cross_values[number], cross_bias[number]
             crossed, weights = _cross(block, hidden, *cross)
             if number >= len(decoder.layers) // 2:
@@ -191,7 +191,7 @@ class _WhisperSizes:
         return {**found, f"{name}_bias": torch.zeros(layers, 1, heads, 1, steps)}
 
 
-def _attend(
+def attend(
     attention: "Attention", hidden: Tensor, keys: Tensor, values: Tensor, bias: Tensor
 ) -> tuple[Float[Tensor, "batch tokens features"], Float[Tensor, "batch heads tokens time"]]:
     """Return each position's mixture of the values, and how much it looks at each."""
@@ -207,5 +207,5 @@ def _cross(
     """Return the same for the one sound that all rows of tokens are of, the rows behind one another."""
     rows, new, features = hidden.shape
     joined = block.cross_norm(hidden).reshape(1, rows * new, features)
-    mixed, weights = _attend(block.cross, joined, keys, values, bias)
+    mixed, weights = attend(block.cross, joined, keys, values, bias)
     return mixed.reshape(rows, new, features), weights

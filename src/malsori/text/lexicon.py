@@ -79,8 +79,9 @@ class Lexicon:
         return self._entries.get(word)
 
     def may_find(self, text: str) -> bool:
-        """Return whether the first two syllables of any entry stand in a text."""
-        return not self._heads.isdisjoint(map("".join, pairwise(text)))
+        """Return whether any entry stands in a text, wherever its words begin and end."""
+        places = range(len(text) + 1)
+        return not self._heads.isdisjoint(map("".join, pairwise(text))) and bool(self.find(text, places, places))
 
     def find(self, text: str, starts: Container[int], ends: Container[int]) -> list[Match]:
         """Return the entries in a text, from left to right, the longest at each place.
