@@ -160,17 +160,15 @@ def greedy(wave: np.ndarray) -> str:
     """Return what the built-in recognizer's network writes of a whole window, the likeliest token each time."""
     model = load_saved("whisper-base-ko")
     tokenizer = Alphabet(model.files)
-    mel = whisper_log_mel_array(np.pad(wave, (0, 480_000 - len(wave))), model.facts.audio)
-    logits, state = model.network.start(torch.from_numpy(mel)[None]).step(torch.tensor([tokenizer.prefix()]))
     never, first = (list(tokenizer.suppressed_ids(one)) for one in ("suppress_tokens", "begin_suppress_tokens"))
-    logits[..., first] = -1e9
-    ids: list[int] = []
-    while len(ids) < 60:
-        logits[..., never] = -1e9
-        ids.append(int(logits[0, -1].argmax()))
-        if ids[-1] == tokenizer.end:
-            break
-        logits, state = state.step(torch.tensor([ids[-1:]]))
+    mel = whisper_log_mel_array(np.pad(wave, (0, 480_000 - len(wave))), model.facts.audio)
+    state, new, ids = model.network.start(torch.from_numpy(mel)[None]), list(tokenizer.prefix()), []
+    while len(ids) < 60 and ids[-1:] != [tokenizer.end]:
+        logits, state = state.step(torch.tensor([new]))
+        scores = logits[0, -1].numpy().copy()
+        scores[never if ids else never + first] = -1e9
+        ids.append(int(scores.argmax()))
+        new = ids[-1:]
     return tokenizer.decode(ids).strip()
 
 
@@ -186,10 +184,10 @@ def test_onnx_asr_writes_what_the_network_writes(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_sherpa_onnx_writes_what_the_network_writes(data, tmp_path):
+def test_sherpa_onnx_writes_what_the_network_writes(data_folder, tmp_path):
     """But for spaces: it computes the mel in a way of its own, and what is unclear may be another word."""
     sherpa = pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed")
-    wave = load_audio(data / "emotiontts/Personality/pmj/wav/pmj00004.flac", 16000)
+    wave = load_audio(data_folder / "emotiontts/Personality/pmj/wav/pmj00004.flac", 16000)
     export_for("sherpa-onnx", "whisper-base-ko", tmp_path / "out")
     files = {name: str(tmp_path / "out" / f"{name}.onnx") for name in ("encoder", "decoder")}
     tokens = str(tmp_path / "out" / "tokens.txt")
