@@ -52,7 +52,7 @@ ROOMS = {
     "corpus": (18, 2230),
     "decode": (8, 600),
     "evaluation": (5, 410),
-    "export": (8, 830),
+    "export": (10, 1110),
     "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (10, 640),
