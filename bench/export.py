@@ -31,14 +31,14 @@ def exported(name: str, dtype: str, folder: Path) -> str:
     return str(place)
 
 
-def speaking(name: str | None) -> dict[str, Callable[[], object]]:
+def speaking(name: str, runtime: str) -> dict[str, Callable[[], object]]:
     """Return what makes a sentence's mel, and its wave."""
     from malsori.tts.markup import parse_markup
     from malsori.tts.options import SayOptions
     from malsori.tts.phrases import plan_phrases
     from malsori.tts.voice import load_voice
 
-    voice = load_voice(name, device="cpu")
+    voice = load_voice(name, device="cpu", runtime=runtime)
     reading = voice.frontend.read(SENTENCE)
     sentence = plan_phrases(reading, parse_markup(SENTENCE))[0].sentence(reading)
     mel = voice.acoustic.synthesize(sentence, SayOptions()).mel
@@ -48,19 +48,19 @@ def speaking(name: str | None) -> dict[str, Callable[[], object]]:
     }
 
 
-def encoding(name: str) -> dict[str, Callable[[], object]]:
+def encoding(name: str, runtime: str) -> dict[str, Callable[[], object]]:
     """Return what encodes 8 s of noise."""
     from malsori.asr.recognizer import load_recognizer
 
-    encoder = load_recognizer(name, "cpu").decoder.encoder
+    encoder = load_recognizer(name, "cpu", runtime=runtime).decoder.encoder
     return {"conformer 8 s": lambda: encoder.posteriors(noise(8))}
 
 
-def listening(name: str) -> dict[str, Callable[[], object]]:
+def listening(name: str, runtime: str) -> dict[str, Callable[[], object]]:
     """Return what encodes 6 s and 29.5 s, and what decodes 30 steps of a beam."""
     from malsori.asr.recognizer import load_recognizer
 
-    engine = load_recognizer(name, "cpu").decoder.engine
+    engine = load_recognizer(name, "cpu", runtime=runtime).decoder.engine
 
     def encode(seconds: float) -> Callable[[], object]:
         return lambda: computed(lambda: engine.start(noise(seconds)[None]))
@@ -104,9 +104,9 @@ def main() -> None:
     kinds = ((speaking, "fastspeech2-ko"), (encoding, "conformer-ko"), (listening, "whisper-base-ko"))
     with tempfile.TemporaryDirectory() as folder:
         for open_parts, name in kinds:
-            engines = {"torch": open_parts(name)}
+            engines = {"torch": open_parts(name, "torch")}
             for dtype in asked.dtype or ("float32", "int8"):
-                engines[f"onnx {dtype}"] = open_parts(exported(name, dtype, Path(folder)))
+                engines[f"onnx {dtype}"] = open_parts(exported(name, dtype, Path(folder)), "onnx")
             for part in engines["torch"]:
                 clock = time.process_time if asked.threads == 1 else time.perf_counter
                 times = timed({engine: parts[part] for engine, parts in engines.items()}, asked.repeat, clock)

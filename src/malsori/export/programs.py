@@ -9,7 +9,7 @@ from malsori.errors import ModelError, OptionError
 from malsori.export.characters import PADDING, character_graph, characters
 from malsori.export.folder import check_opset, check_place, model_graphs, vocoder_of
 from malsori.export.graph import OPSET, Graph, WeightType, onnx_bytes
-from malsori.export.whisper_files import WHISPER_FILES, Layout, whisper_layout
+from malsori.export.whisper_files import WHISPER_FILES, ProgramFiles, whisper_program_files
 from malsori.files import atomic_folder, write_text
 from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
@@ -56,31 +56,31 @@ def export_for(program: str, name: str, folder: Path, asked: ProgramExport = Pro
     if system == "whisper":
         if asked.vocoder:
             raise OptionError(f"--vocoder {asked.vocoder}: a whisper makes no mels, and needs none")
-        layout = whisper_layout(program, model, name)
+        files = whisper_program_files(program, model, name)
     else:
         other = vocoder_of(model, asked.vocoder)
         graphs = model_graphs(model, name)
         graphs |= model_graphs(other, asked.vocoder or DEFAULT_MODELS["vocoder"]) if other else {}
-        layout = _voice_layout(program, model, graphs, name)
+        files = _voice_files(program, model, graphs, name)
     with atomic_folder(folder) as partial:
-        for file, graph in layout.graphs.items():
+        for file, graph in files.graphs.items():
             content = onnx_bytes(graph, asked.dtype, asked.opset)
-            (partial / file).write_bytes(_with_metadata(content, layout.metadata.get(file)))
-        for file, text in layout.texts.items():
+            (partial / file).write_bytes(_with_metadata(content, files.metadata.get(file)))
+        for file, text in files.texts.items():
             write_text(partial / file, text)
         write_text(partial / "card.md", _card(model, other, program))
         return sorted(path.name for path in partial.iterdir())
 
 
-def _voice_layout(program: str, model: SavedModel, graphs: dict[str, Graph], name: str) -> Layout:
+def _voice_files(program: str, model: SavedModel, graphs: dict[str, Graph], name: str) -> ProgramFiles:
     """Return a voice's files. Raises: ModelError for a voice that does not read Korean phonemes."""
     if "phonemes" not in model.symbols:
         raise ModelError(f"{name}: reads letters of its makers; {program} gets voices that read Korean phonemes")
     graph = character_graph(graphs, bool(model.facts.model.get("blanks")), len(model.facts.speakers))
     if program == "piper":
         settings = json.dumps(_piper_settings(model.facts), ensure_ascii=False, indent=1)
-        return Layout({_VOICE: graph}, {f"{_VOICE}.json": settings + "\n"})
-    return Layout({_VOICE: graph}, {"tokens.txt": _sherpa_tokens()}, {_VOICE: _sherpa_metadata(model.facts)})
+        return ProgramFiles({_VOICE: graph}, {f"{_VOICE}.json": settings + "\n"})
+    return ProgramFiles({_VOICE: graph}, {"tokens.txt": _sherpa_tokens()}, {_VOICE: _sherpa_metadata(model.facts)})
 
 
 def _piper_settings(facts: ModelFacts) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from malsori.text.tokenizer import Tokenizer, read_pieces
 if TYPE_CHECKING:
     from malsori.export.graph import Graph
 
-#: Names of all files that `whisper_layout` may give.
+#: Names of all files that `whisper_program_files` may give.
 WHISPER_FILES = (
     *("encoder_model.onnx", "decoder_model_merged.onnx", "vocab.json", "added_tokens.json", "config.json"),
     *("encoder.onnx", "decoder.onnx", "tokens.txt"),
@@ -25,7 +25,7 @@ _LANGUAGE = "ko"  # what is written where nobody asks for another
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProgramFiles:
     """A folder: graphs and texts by the names of their files; what is told within which graph."""
 
     graphs: Mapping[str, "Graph"]
@@ -33,7 +33,7 @@ class Layout:
     metadata: Mapping[str, dict[str, str]] = field(default_factory=dict)
 
 
-def whisper_layout(program: str, model: SavedModel, name: str) -> Layout:
+def whisper_program_files(program: str, model: SavedModel, name: str) -> ProgramFiles:
     """Return a Whisper's files for sherpa-onnx or onnx-asr.
 
     Raises: ModelError for one whose sounds are not filled up to its window, which both programs do; whose tokens are
@@ -49,9 +49,11 @@ def whisper_layout(program: str, model: SavedModel, name: str) -> Layout:
     network = model.network.eval()
     if program == "onnx-asr":
         graphs = onnx_asr_graphs(network, tokenizer)
-        return Layout({f"{key}.onnx": graph for key, graph in graphs.items()}, _onnx_asr_texts(model, name, vocab))
+        return ProgramFiles(
+            {f"{key}.onnx": graph for key, graph in graphs.items()}, _onnx_asr_texts(model, name, vocab)
+        )
     graphs = sherpa_graphs(network, tokenizer)
-    return Layout(
+    return ProgramFiles(
         {f"{key}.onnx": graph for key, graph in graphs.items()},
         {"tokens.txt": _sherpa_tokens(vocab)},
         {"encoder.onnx": _sherpa_metadata(model, tokenizer)},

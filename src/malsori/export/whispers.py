@@ -25,7 +25,7 @@ _NEW, _PAST = 4, 3  # tokens of the examples
 _Pairs = list[tuple[Tensor, Tensor]]
 
 
-class _Encoder(nn.Module):
+class _WindowEncoder(nn.Module):
     """A whole window of log-mel, channels first."""
 
     def __init__(self, network: "Whisper") -> None:
@@ -46,7 +46,7 @@ class _CrossEncoder(nn.Module):
 
     def __init__(self, network: "Whisper") -> None:
         super().__init__()
-        self.encoder = _Encoder(network)
+        self.encoder = _WindowEncoder(network)
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         pairs = _crossed(self.encoder.network, self.encoder(mel))
@@ -157,7 +157,7 @@ def onnx_asr_graphs(network: "Whisper", tokenizer: Tokenizer) -> dict[str, Graph
     open_axes |= {name: {0: "some_rows", 2: "past"} for name in past}
     open_axes |= {"logits": {0: "rows", 1: "new"}} | {name: {0: "some_rows", 2: "present"} for name in outputs[1:]}
     return {
-        "encoder_model": _encoder_graph(_Encoder(network), network, "input_features", ("last_hidden_state",)),
+        "encoder_model": _encoder_graph(_WindowEncoder(network), network, "input_features", ("last_hidden_state",)),
         "decoder_model_merged": Graph(_OnnxAsrDecoder(network, tokenizer), inputs, outputs, open_axes, ("logits",)),
     }
 
@@ -195,7 +195,7 @@ def _example_mel(network: "Whisper") -> Tensor:
 
 def _example_output(network: "Whisper") -> Tensor:
     with torch.inference_mode():
-        found: Tensor = _Encoder(network).eval()(_example_mel(network))
+        found: Tensor = _WindowEncoder(network).eval()(_example_mel(network))
     return found.clone()
 
 
