@@ -201,9 +201,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _settle(folder: Path) -> None:
     """Have the disk keep every file of a new folder, and let others read it as they read a folder made by hand."""
-    for path in folder.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
     folder.chmod(0o755)
 
 

@@ -155,9 +155,12 @@ def export(
     model: Annotated[str, typer.Argument(help="A built-in name, a folder, a run or a hub id.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     dtype: Annotated[
-        Literal["float32", "float16", "int8"],
-        typer.Option(help="Weights: float16 half the size, int8 a quarter of the matrix products' and faster."),
-    ] = "float32",
+        Literal["float32", "float16", "int8"] | None,
+        typer.Option(
+            help="Weights: float16 half the size, int8 a quarter of the matrix products' and faster. [default: "
+            "float32; float16 for --web]"
+        ),
+    ] = None,
     opset: Annotated[int, typer.Option(help="ONNX's operator set, 17 to 22.")] = 18,
     vocoder: Annotated[str | None, typer.Option(help="Of a voice that makes mels; the built-in one without.")] = None,
     shared_weights: Annotated[
@@ -167,22 +170,34 @@ def export(
         str | None,
         typer.Option("--for", metavar="piper|sherpa-onnx|onnx-asr", help="Lay a model out as that program opens it."),
     ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(help="A page that speaks in the browser, by the npm package onnxruntime-web: its folder dist."),
+    ] = None,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).
 
     Example: malsori export fastspeech2-ko voice-onnx · malsori export openai/whisper-small ear-onnx --dtype int8
     Example: malsori export runs/mine piper-voice --for piper
+    Example: malsori export fastspeech2-ko page --web node_modules/onnxruntime-web/dist
     """
     from malsori.export.folder import export_model
     from malsori.export.programs import ProgramExport, export_for
+    from malsori.export.web import export_page
 
+    if program and web:
+        raise OptionError(f"--for {program} and --web {web}: give one of the two")
+    if (program or web) and shared_weights:
+        raise OptionError(f"--shared-weights: a graph for {program or 'a page'} holds its weights")
+    if web is not None:
+        files = export_page(model, out, web, ProgramExport(dtype or "float16", opset, vocoder))
+        print(f"{out}: {', '.join(files)}. To look at it: python -m http.server -d {out}, then http://localhost:8000")
+        return
     if program is not None:
-        if shared_weights:
-            raise OptionError(f"--shared-weights: a graph for {program} holds its weights")
-        files = export_for(program, model, out, ProgramExport(dtype, opset, vocoder))
+        files = export_for(program, model, out, ProgramExport(dtype or "float32", opset, vocoder))
         print(f"{out}: {', '.join(files)}, opset {opset}")
         return
-    facts = export_model(model, out, dtype, opset, vocoder, shared_weights)
+    facts = export_model(model, out, dtype or "float32", opset, vocoder, shared_weights)
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{out}: {', '.join(graph.file for graph in facts.graphs.values())}, opset {opset}, {megabytes:.1f} MB")
 

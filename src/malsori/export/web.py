@@ -1,0 +1,133 @@
+"""A page that speaks in the browser: a folder of files for any web server, with onnxruntime-web and nothing else.
+
+    index.html, page.js, page.css   the page: type Korean, hear it
+    voice.js                        text → phonemes → the voice's graphs → samples
+    reading.js, reading.json, junctions.bin
+                                    the pronunciation rules, as what every junction of two syllables makes of them
+    voice/                          the exported voice, with its vocoder
+    onnxruntime/                    onnxruntime-web's WebAssembly
+
+`text.pronounce.resolve` knows a coda and the syllable after it and nothing more, so that a table of all of them holds
+the rules whole. What needs more than the two syllables is not in it: numbers, Latin letters and signs are left out and
+told, and marks that the lexicon and the morphological analyzer set (a verb's stem, a compound) are not set.
+"""
+
+import shutil
+from collections.abc import Iterator
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malsori.errors import FileError, ModelError
+from malsori.export.folder import check_opset, check_place, export_model
+from malsori.export.programs import ProgramExport
+from malsori.files import atomic_folder, write_json
+from malsori.pretrained.folder import SavedModel
+from malsori.pretrained.hub import load_saved
+from malsori.systems import systems_of
+from malsori.text.hangul import CODAS, NUCLEI, ONSETS
+from malsori.text.pronounce import INSIDE, STOP, WORD, resolve
+from malsori.text.symbols import PAUSE, SENTENCE_ENDS, SPACE, START
+from malsori.tts.phrases import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES
+
+#: What of onnxruntime-web's `dist` a page needs; the second and third are what the first loads.
+RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+_PAGE = ("index.html", "page.js", "page.css", "voice.js", "reading.js")
+_WRITTEN = (*_PAGE, "reading.json", "junctions.bin", "voice", "onnxruntime")
+_HALF = ProgramExport("float16")
+_KINDS = (INSIDE, WORD, STOP)
+#: Codas of the second syllable that -히- may have as a suffix, and one that it may not: all that a junction asks of it.
+_TAILS = ("", "ㅁ")
+_OPEN_TAILS = ("", "ㅆ", "ㅅ")
+
+
+def export_page(
+    name: str,
+    folder: Path,
+    runtime: Path,
+    asked: ProgramExport = _HALF,
+) -> list[str]:
+    """Write the page of a voice, whole or not at all, and return the names of what it holds.
+
+    Args:
+        name: a built-in name, a model's or run's folder, or a hub id.
+        runtime: the folder `dist` of the npm package onnxruntime-web.
+        asked: how it is exported.
+    Raises: FileError if the folder holds anything else than a page, or the runtime's lacks a file; ModelError for
+        what is no voice that reads phonemes and makes mels.
+    """
+    check_place(folder, _WRITTEN)
+    check_opset(asked.opset)
+    missing = [file for file in RUNTIME if not (runtime / file).is_file()]
+    if missing:
+        raise FileError(
+            f"{runtime}: there is no {missing[0]}; give the folder 'dist' of the npm package onnxruntime-web "
+            "(npm install onnxruntime-web; then --web node_modules/onnxruntime-web/dist)"
+        )
+    _require_voice(load_saved(name), name)
+    with atomic_folder(folder) as partial:
+        export_model(name, partial / "voice", asked.dtype, asked.opset, asked.vocoder)
+        for file in _PAGE:
+            (partial / file).write_bytes(files("malsori.export").joinpath("browser", file).read_bytes())
+        write_json(partial / "reading.json", reading_facts())
+        (partial / "junctions.bin").write_bytes(junctions().tobytes())
+        (partial / "onnxruntime").mkdir()
+        for file in (*RUNTIME, *_licenses(runtime)):
+            shutil.copyfile(runtime / file, partial / "onnxruntime" / Path(file).name)
+        return sorted(path.name for path in partial.iterdir())
+
+
+def _require_voice(model: SavedModel, name: str) -> None:
+    """Raise ModelError for what the page cannot say a text with."""
+    if model.facts.system not in systems_of("acoustic model"):
+        raise ModelError(f"{name}: a page speaks with a voice that makes mels, and a {model.facts.system} is none")
+    if "phonemes" not in model.symbols:
+        raise ModelError(f"{name}: reads letters of its makers; a page gets voices that read Korean phonemes")
+
+
+def _licenses(runtime: Path) -> Iterator[str]:
+    """Yield the runtime's license, where it lies beside or above it."""
+    yield from (f"../{path.name}" for path in sorted(runtime.parent.glob("LICENSE*")) if path.is_file())
+
+
+def reading_facts() -> dict[str, Any]:
+    """Return what `reading.js` needs to know of the alphabets and of the layout of phonemes."""
+    return {
+        "onsets": list(ONSETS),
+        "nuclei": list(NUCLEI),
+        "codas": ["", *CODAS],
+        "open_tails": list(_OPEN_TAILS),
+        "start": START,
+        "space": SPACE,
+        "pause": PAUSE,
+        "ends": list(SENTENCE_ENDS),
+        "max_phonemes": MAX_PHONEMES,
+        "between_sentences_seconds": BETWEEN_SENTENCES_SECONDS,
+    }
+
+
+def junctions() -> np.ndarray:
+    """Return what each junction sounds like, uint16 (kinds, tails, codas, onsets, nuclei).
+
+    An entry is (coda * onsets + onset) * nuclei + nucleus, by their places in `reading_facts`; codas begin with none.
+    """
+    codas = ("", *CODAS)
+    shape = len(_KINDS), 1, len(codas), len(ONSETS), len(NUCLEI)
+    entries = (_packed(*place, tail=_TAILS[0]) for place in product(_KINDS, codas, ONSETS, NUCLEI))
+    table = np.fromiter(entries, dtype="<u2").reshape(shape).repeat(len(_TAILS), axis=1)
+    closed = [
+        _packed(*place, tail=_TAILS[1]) for place in product(_KINDS, codas, "ㅎ", NUCLEI)
+    ]  # -히- asks of no other
+    table[:, 1, :, ONSETS.index("ㅎ")] = np.array(closed).reshape(len(_KINDS), len(codas), len(NUCLEI))
+    return table
+
+
+def _packed(kind: str, coda: str, onset: str, nucleus: str, tail: str) -> int:
+    codas = ("", *CODAS)
+    found = resolve(coda, onset, nucleus, tail, kind, "")
+    sounds = (found.coda, found.onset, found.nucleus) if found.articles else (coda, onset, nucleus)
+    place = codas.index(sounds[0]) * len(ONSETS) + ONSETS.index(sounds[1])
+    return place * len(NUCLEI) + NUCLEI.index(sounds[2])
