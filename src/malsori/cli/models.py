@@ -189,15 +189,14 @@ def export(
         raise OptionError(f"--for {program} and --web {web}: give one of the two")
     if (program or web) and shared_weights:
         raise OptionError(f"--shared-weights: a graph for {program or 'a page'} holds its weights")
+    asked = ProgramExport(dtype or ("float16" if web else "float32"), opset, vocoder)
     if web is not None:
-        files = export_page(model, out, web, ProgramExport(dtype or "float16", opset, vocoder))
-        print(f"{out}: {', '.join(files)}. To look at it: python -m http.server -d {out}, then http://localhost:8000")
+        print(f"{out}: {', '.join(export_page(model, out, web, asked))}; see it: python -m http.server -d {out}")
         return
     if program is not None:
-        files = export_for(program, model, out, ProgramExport(dtype or "float32", opset, vocoder))
-        print(f"{out}: {', '.join(files)}, opset {opset}")
+        print(f"{out}: {', '.join(export_for(program, model, out, asked))}, opset {opset}")
         return
-    facts = export_model(model, out, dtype or "float32", opset, vocoder, shared_weights)
+    facts = export_model(model, out, asked.dtype, opset, vocoder, shared_weights)
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{out}: {', '.join(graph.file for graph in facts.graphs.values())}, opset {opset}, {megabytes:.1f} MB")
 
