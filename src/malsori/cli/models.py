@@ -150,17 +150,20 @@ def import_checkpoint(
     )
 
 
+_Dtype = Annotated[
+    Literal["float32", "float16", "int8"] | None,
+    typer.Option(
+        help="Weights: float16 half the size, int8 a quarter of the matrix products' and faster. [default: float32; "
+        "for --web float16]"
+    ),
+]
+
+
 @app.command("export")
 def export(
     model: Annotated[str, typer.Argument(help="A built-in name, a folder, a run or a hub id.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    dtype: Annotated[
-        Literal["float32", "float16", "int8"] | None,
-        typer.Option(
-            help="Weights: float16 half the size, int8 a quarter of the matrix products' and faster. [default: "
-            "float32; float16 for --web]"
-        ),
-    ] = None,
+    dtype: _Dtype = None,
     opset: Annotated[int, typer.Option(help="ONNX's operator set, 17 to 22.")] = 18,
     vocoder: Annotated[str | None, typer.Option(help="Of a voice that makes mels; the built-in one without.")] = None,
     shared_weights: Annotated[
