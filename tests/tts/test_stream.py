@@ -12,9 +12,10 @@ from malsori.models.hifigan import Hifigan, HifiganConfig
 from malsori.models.vocos import Vocos, VocosConfig
 from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.text.frontend import Frontend
+from malsori.text.symbols import MAX_PHONEMES
 from malsori.tts.markup import parse_markup
 from malsori.tts.options import SayOptions
-from malsori.tts.phrases import MAX_PHONEMES, Phrase, plan_phrases, with_pauses
+from malsori.tts.phrases import Phrase, plan_phrases, with_pauses
 from malsori.tts.roles import SynthesisInput, SynthesisOutput
 from malsori.tts.stream import limit, vocode_in_chunks
 from malsori.tts.vocoders import GriffinLim, NetworkVocoder

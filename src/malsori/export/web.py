@@ -30,8 +30,7 @@ from malsori.pretrained.hub import load_saved
 from malsori.systems import systems_of
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS
 from malsori.text.pronounce import INSIDE, STOP, WORD, resolve
-from malsori.text.symbols import PAUSE, SENTENCE_ENDS, SPACE, START
-from malsori.tts.phrases import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES
+from malsori.text.symbols import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES, PAUSE, SENTENCE_ENDS, SPACE, START
 
 #: What of onnxruntime-web's `dist` a page needs; the second and third are what the first loads.
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")

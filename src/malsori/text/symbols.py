@@ -20,6 +20,11 @@ PAUSE = ","
 SENTENCE_ENDS = (".", "?", "!", "…")
 SOUNDED_CODAS = "ㄱㄴㄷㄹㅁㅂㅇ"
 
+#: A longer sentence is parted before it is spoken: at its last comma before, or else between two words.
+MAX_PHONEMES = 400
+#: Spoken sentences are joined with this much silence between them, beside that which each has at its ends.
+BETWEEN_SENTENCES_SECONDS = 0.15
+
 
 @dataclass(frozen=True)
 class SymbolTable:

@@ -12,14 +12,9 @@ import numpy as np
 
 from malsori.config import AudioConfig
 from malsori.text.frontend import Reading
-from malsori.text.symbols import PAUSE, SENTENCE_ENDS, START
+from malsori.text.symbols import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES, PAUSE, SENTENCE_ENDS, START
 from malsori.tts.markup import Script
 from malsori.tts.roles import SynthesisInput, SynthesisOutput
-
-#: Sentences are joined with this much silence between them, beside that which each has at its ends.
-BETWEEN_SENTENCES_SECONDS = 0.15
-#: A longer sentence is parted: at its last comma before, or else between two words.
-MAX_PHONEMES = 400
 
 _LEAD_SECONDS = 0.03  # of a pause between two phrases that the second begins with: its first sound may lie there
 _FADE_SECONDS = 0.005  # where silence is put into a wave
