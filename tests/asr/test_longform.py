@@ -164,8 +164,8 @@ def test_words_go_to_the_piece_in_which_they_are_spoken_and_end_there() -> None:
     segments = list(window.segments(TranscriptWord(text, start, end, 0.9) for text, start, end in said))
     assert [segment.text for segment in segments] == ["나 무", "하늘 바다"]
     found = [(word.text, word.start, word.end) for segment in segments for word in segment.words]
-    wanted = [("나", 0.3, 0.9), ("무", 0.9, 2.0), ("하늘", 20.3, 21.6), ("바다", 21.6, 21.9)]
+    wanted = [("나", 0.3, 0.9), ("무", 0.9, 1.7 + FRAME_SECONDS), ("하늘", 20.3, 21.6), ("바다", 21.6, 21.9)]
     assert [word for word, _, _ in found] == [word for word, _, _ in wanted]
     np.testing.assert_allclose([row[1:] for row in found], [row[1:] for row in wanted])
-    assert (segments[0].start, segments[0].end) == pytest.approx((0.3, 2.0))
+    assert (segments[0].start, segments[0].end) == pytest.approx((0.3, 1.7 + FRAME_SECONDS))
     assert (segments[1].start, segments[1].end) == pytest.approx((20.3, 21.9)) and window.end == 55.0

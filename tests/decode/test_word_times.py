@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from malsori.decode.word_times import token_steps
+from malsori.decode.word_times import token_steps, without_neighbors, without_pauses
 
 
 def looking(spans: list[tuple[int, int]], time: int, heads: int = 3) -> np.ndarray:
@@ -47,3 +47,29 @@ def test_whatever_is_looked_at_tokens_follow_one_another_and_lie_in_speech(token
 def test_too_little_speech_has_no_times(steps: int) -> None:
     speech = np.arange(50) < steps
     assert token_steps(looking([(0, 10), (10, 20)], 50), speech) is None
+
+
+def test_a_pause_that_the_detector_leaves_in_speech_belongs_to_no_token() -> None:
+    levels = np.full(100, -20.0)
+    levels[40:48] = -70.0  # a pause
+    levels[70:75] = -70.0  # the stop of a tense consonant
+    levels[95:] = -70.0
+    speech = np.arange(100) < 95
+    found = without_pauses(speech, levels)
+    np.testing.assert_array_equal(np.flatnonzero(speech & ~found), np.arange(40, 48))
+    blurred = looking([(0, 44), (44, 95)], 100)  # looked from anywhere in the pause
+    np.testing.assert_array_equal(token_steps(blurred, found)[0:2, [0, 1]][[0, 1], [1, 0]], [40, 48])
+    noisy = np.maximum(levels, -50.0)  # under noise nothing is a pause
+    np.testing.assert_array_equal(without_pauses(speech, noisy), speech)
+    silent = np.zeros(100, dtype=bool)
+    np.testing.assert_array_equal(without_pauses(silent, levels), silent)
+
+
+def test_a_word_ends_before_a_pause_with_a_little_of_its_neighbor_behind() -> None:
+    speech = np.ones(100, dtype=bool)
+    speech[40:48] = speech[70:78] = False
+    assert without_neighbors(20, 52, speech) == (20, 40)
+    assert without_neighbors(35, 70, speech) == (48, 70)
+    assert without_neighbors(35, 82, speech) == (48, 70)
+    assert without_neighbors(20, 69, speech) == (20, 69)  # both parts are as long as syllables: a word with a pause
+    assert without_neighbors(41, 46, speech) == (41, 46)

@@ -44,6 +44,19 @@ class WindowPiece:
     speech_start: float
     speech_end: float
 
+    @property
+    def heard(self) -> tuple[float, float]:
+        """Return from when to when somebody speaks, or may: a frame at each end of speech is spared."""
+        first, last = self.speech_start - FRAME_SECONDS, self.speech_end + FRAME_SECONDS
+        return max(first, self.start), min(last, self.end)
+
+    def nearest(self, time: float) -> float:
+        """Return a time of the window as one of this piece: what lies in another is moved to where speech ends."""
+        if self.start <= time <= self.end:
+            return time
+        first, last = self.heard
+        return first if time < self.start else last
+
 
 @dataclass(frozen=True)
 class SpeechWindow:
@@ -58,17 +71,16 @@ class SpeechWindow:
         return self.pieces[-1].end + self.pieces[-1].offset
 
     def is_speech(self, times: Float[np.ndarray, " times"]) -> Bool[np.ndarray, " times"]:
-        """Return at which times of the window somebody speaks, or may: a frame at each end of speech is spared."""
+        """Return at which times of the window somebody speaks, or may."""
         found = np.zeros(len(times), dtype=bool)
-        for piece in self.pieces:
-            first, last = piece.speech_start - FRAME_SECONDS, piece.speech_end + FRAME_SECONDS
-            found |= (times >= max(first, piece.start)) & (times < min(last, piece.end))
+        for first, last in (piece.heard for piece in self.pieces):
+            found |= (times >= first) & (times < last)
         return found
 
     def segments(self, words: Iterable[TranscriptWord]) -> Iterator[Segment]:
         """Yield a segment for each piece in which words lie, their times moved from the window to the sound.
 
-        A word belongs to the piece in whose speech the most of it lies, and ends where the piece does; the order of the
+        A word belongs to the piece in whose speech the most of it lies, and begins and ends there; the order of the
         words stays.
         """
         members: list[list[TranscriptWord]] = [[] for _ in self.pieces]
@@ -77,7 +89,7 @@ class SpeechWindow:
             shares = [_overlap(word, piece) for piece in self.pieces[place:]]
             place += shares.index(max(shares))
             piece = self.pieces[place]
-            start, end = (min(max(time, piece.start), piece.end) + piece.offset for time in (word.start, word.end))
+            start, end = (piece.nearest(time) + piece.offset for time in (word.start, word.end))
             members[place].append(replace(word, start=start, end=end))
         for piece, found in zip(self.pieces, members, strict=True):
             if found:

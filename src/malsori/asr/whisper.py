@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from malsori.asr.encode import checked_seconds
 from malsori.asr.longform import SpeechWindow
 from malsori.asr.options import DecodingOptions, check_language, refuse_unsupported
+from malsori.asr.vad import frame_levels
 from malsori.config import AudioConfig
 from malsori.decode.ngram import NgramModel
 from malsori.decode.seq2seq import (
@@ -30,7 +31,7 @@ from malsori.decode.seq2seq import (
     speech_log_likelihood_ratio,
 )
 from malsori.decode.transcript import TranscriptWord
-from malsori.decode.word_times import token_steps
+from malsori.decode.word_times import token_steps, without_neighbors, without_pauses
 from malsori.errors import OptionError
 from malsori.pretrained.exported import OnnxGraphs
 from malsori.pretrained.folder import SavedModel
@@ -216,7 +217,8 @@ class WhisperSegmentDecoder:
     ) -> Iterator[TranscriptWord]:
         """Yield the words with their times, between the timestamps that were decoded, if any were."""
         seconds = len(window.wave) / self.audio.sample_rate
-        times = self._token_times(result.ids, attention[0, :, len(constraints.prefix) - 1 :], window)
+        speech = self._speech(window, attention.shape[3])
+        times = self._token_times(result.ids, attention[0, :, len(constraints.prefix) - 1 :], speech, seconds)
         first = constraints.first_timestamp
         for text, places in self.tokenizer.words(result.ids):
             low, high = 0.0, seconds
@@ -225,23 +227,40 @@ class WhisperSegmentDecoder:
                 told = [(place, time) for place, time in marks if time >= 0]
                 low = max([time for place, time in told if place < places[0]], default=0.0)
                 high = min([time for place, time in told if place > places[-1]], default=seconds)
-            bounds = [times[places[0], 0], times[places[-1], 1]]
+            bounds = self._bounds(times[places[0], 0], times[places[-1], 1], speech)
             start, end = np.clip(bounds, low, max(low, min(high, seconds))).tolist()
             confidence = math.exp(sum(result.log_probs[place] for place in places) / len(places))
             yield TranscriptWord(text, start, end, confidence)
 
+    @property
+    def _step(self) -> float:
+        """Seconds of a step of the encoder's output."""
+        return self.config.frame_stride * self.audio.frame_seconds
+
+    def _speech(self, window: SpeechWindow, most: int) -> Bool[np.ndarray, " time"]:
+        """Return in which steps of a window, of so many at most, somebody speaks."""
+        count = min(most, math.ceil(len(window.wave) / self.audio.sample_rate / self._step))
+        levels = frame_levels(window.wave, count, self._step * self.audio.sample_rate)
+        return without_pauses(window.is_speech((np.arange(count) + 0.5) * self._step), levels)
+
+    def _bounds(self, start: float, end: float, speech: Bool[np.ndarray, " time"]) -> tuple[float, float]:
+        """Return a word's times without what a pause parts from it."""
+        first, last = without_neighbors(round(start / self._step), round(end / self._step), speech)
+        return max(start, first * self._step), min(end, last * self._step)
+
     def _token_times(
-        self, ids: tuple[int, ...], attention: Float[np.ndarray, "heads tokens time"], window: SpeechWindow
+        self,
+        ids: tuple[int, ...],
+        attention: Float[np.ndarray, "heads tokens time"],
+        speech: Bool[np.ndarray, " steps"],
+        seconds: float,
     ) -> Float[np.ndarray, "spoken 2"]:
         """Return when each token begins and ends, in seconds of the window."""
-        step = self.config.frame_stride * self.audio.frame_seconds
-        seconds = len(window.wave) / self.audio.sample_rate
-        middles = (np.arange(min(attention.shape[2], math.ceil(seconds / step))) + 0.5) * step
-        steps = token_steps(attention[:, :, : len(middles)], window.is_speech(middles))
+        steps = token_steps(attention[:, :, : len(speech)], speech)
         if steps is None:
             edges = np.linspace(0, seconds, len(ids) + 1)
             return np.stack([edges[:-1], edges[1:]], axis=1)
-        return steps * step
+        return steps * self._step
 
 
 def _without_speech(audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
