@@ -46,11 +46,11 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (14, 1360),
-    "asr": (15, 1410),
+    "asr": (15, 1430),
     "audio": (21, 1710),
     "cli": (18, 2250),
     "corpus": (18, 2230),
-    "decode": (8, 600),
+    "decode": (8, 630),
     "evaluation": (5, 410),
     "export": (11, 1200),
     "learn": (15, 1380),
