@@ -13,14 +13,14 @@ from malsori.export.whisper_files import WHISPER_FILES, ProgramFiles, whisper_pr
 from malsori.files import atomic_folder, write_text
 from malsori.pretrained.folder import ModelFacts, SavedModel
 from malsori.pretrained.hub import DEFAULT_MODELS, load_saved
-from malsori.systems import systems_of
+from malsori.systems import SYSTEMS, systems_of
 from malsori.text.hangul import is_syllable
 
 #: What `malsori export --for` accepts.
 PROGRAMS = ("piper", "sherpa-onnx", "onnx-asr")
 _VOICE = "voice.onnx"
 _FILES = frozenset((_VOICE, f"{_VOICE}.json", "card.md", *WHISPER_FILES))
-_VOICES = systems_of("acoustic model", "end-to-end voice")
+_VOICES = tuple(name for name in systems_of("acoustic model", "end-to-end voice") if SYSTEMS[name].graphs)
 _ACCEPTED = {"piper": _VOICES, "sherpa-onnx": (*_VOICES, "whisper"), "onnx-asr": ("whisper",)}
 _SCALES = {"noise_scale": 0.667, "length_scale": 1.0, "noise_w": 0.8}  # as `models.vits.Vits.infer` has them
 
