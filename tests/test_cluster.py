@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ def test_a_corpus_is_prepared_and_aligned_elsewhere_to_the_same_bytes(elsewhere,
     assert contents(tmp_path / "here") == contents(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_a_corpus_is_checked_elsewhere_with_the_same_findings(elsewhere, spoken, tmp_path, capsys):
     given = ["corpus", "check", str(spoken), "--workers", "1", "--listen", "--json"]
     here, there = both(given, tmp_path / "none", capsys)
@@ -231,10 +233,8 @@ def test_a_thousand_files_are_transcribed_as_here(nodes, second, spoken, tmp_pat
     shutil.rmtree(sounds)
 
 
-@pytest.mark.slow
-def test_no_cluster_is_told_in_one_line(capsys, tmp_path):
-    ray = pytest.importorskip("ray")
-    ray.shutdown()
+def test_no_cluster_is_told_in_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "import_extra", lambda *_: SimpleNamespace(is_initialized=lambda: False))
     assert run(["corpus", "check", str(tmp_path), "--cluster", "127.0.0.1:1"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "no Ray cluster answers" in told and "ray start --head" in told

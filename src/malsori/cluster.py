@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 #: A job during which so many workers were lost is what loses them.
 MAX_LOST = 3
 
+_ANSWER_SECONDS = 10.0
 _BEGINNING = -1  # where a worker is before its first job
 _QUEUED = 2  # jobs with a worker: one that it does and the next, so that it never waits
 _AHEAD = 16  # jobs for each worker that may be done before the first of them is: bounds what is kept
@@ -76,13 +77,21 @@ def connect(address: str) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
+        _require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise OptionError(
             f"--cluster {address}: no Ray cluster answers ({str(error).splitlines()[0]}); start one with "
             "'ray start --head', or give the address of its head, such as host:6379"
         ) from error
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError where nobody listens at a cluster's address: Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 class _Worker:
