@@ -21,9 +21,10 @@ def code_blocks(page: str, language: str) -> list[list[str]]:
 
 
 def commands(page: str) -> list[list[str]]:
-    """Return the words of every malsori command on a page."""
+    """Return the words of every malsori command on a page, up to a pipe into another program."""
     lines = [line for block in code_blocks(page, "bash") for line in block]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("malsori ")]
+    given = [shlex.split(line)[1:] for line in lines if line.startswith("malsori ")]
+    return [words[: words.index("|")] if "|" in words else words for words in given]
 
 
 def parse(words: list[str]) -> dict:

@@ -31,7 +31,9 @@ from .test_folder import saved
 
 pytest.importorskip("onnx")
 
-#: Rules of every kind, and nothing that needs a lexicon or morphemes.
+KINDS = ((INSIDE, ""), (WORD, ""), (STOP, ""), (INSIDE, "S"), (WORD, "S"), (INSIDE, "C"), (WORD, "C"))
+KINDS += ((INSIDE, "A"), (WORD, "A"))
+#: Rules of every kind, words of the lexicon, -(으)ㄹ before dependent nouns; no homograph.
 TEXTS = (
     "안녕하세요.",
     "국물이 맑아서, 닭이 앉는다!",
@@ -39,6 +41,7 @@ TEXTS = (
     "밝혀지다 좋아하다 않는다 싫다… 값이 없다.",
     "옷 안에 꽃 한 송이. 부엌 앞, 신라의 달님?",
     "여덟 몫 삶이 흙은 외곬",
+    "열심히 할 수 있을 거예요. 물고기를 맑게 밟고, 값있게 볼게요!",
 )
 
 
@@ -49,24 +52,25 @@ def table() -> np.ndarray:
 
 def test_the_table_holds_what_every_junction_sounds_like(table: np.ndarray) -> None:
     facts, chance = reading_facts(), np.random.default_rng(0)
-    assert table.shape == (3, 2, 28, 19, 21) and table.dtype == np.dtype("<u2")
+    assert table.shape == (len(KINDS), 2, 28, 19, 21) and table.dtype == np.dtype("<u2")
+    assert facts["kinds"] == ["".join(kind) for kind in KINDS]
     for _ in range(3000):
-        kind, coda, onset, nucleus = (int(chance.integers(size)) for size in (3, 28, 19, 21))
+        kind, coda, onset, nucleus = (int(chance.integers(size)) for size in (len(KINDS), 28, 19, 21))
         tail = ("", *CODAS)[int(chance.integers(28))]
         closed = int(tail not in facts["open_tails"])
         rest, vowel = divmod(int(table[kind, closed, coda, onset, nucleus]), len(NUCLEI))
         given = ("", *CODAS)[coda], ONSETS[onset], NUCLEI[nucleus]
-        found = resolve(*given, tail, (INSIDE, WORD, STOP)[kind], "")
+        found = resolve(*given, tail, *KINDS[kind])
         sounds = (found.coda, found.onset, found.nucleus) if found.articles else given
         assert (facts["codas"][rest // 19], ONSETS[rest % 19], NUCLEI[vowel]) == sounds, (given, tail, kind)
 
 
 def test_of_the_second_coda_a_junction_asks_only_what_the_table_knows() -> None:
     opened = reading_facts()["open_tails"]
-    for coda, onset, nucleus, kind in itertools.product(("", *CODAS), "ㅎㅇㄱㄴ", "ㅣㅕㅏ", (INSIDE, WORD, STOP)):
+    for coda, onset, nucleus, kind in itertools.product(("", *CODAS), "ㅎㅇㄱㄴ", "ㅣㅕㅏ", KINDS):
         for tail in ("", *CODAS):
             same_class = "" if tail in opened else "ㅁ"
-            assert resolve(coda, onset, nucleus, tail, kind, "") == resolve(coda, onset, nucleus, same_class, kind, "")
+            assert resolve(coda, onset, nucleus, tail, *kind) == resolve(coda, onset, nucleus, same_class, *kind)
 
 
 @pytest.fixture
@@ -96,7 +100,7 @@ def test_a_page_is_written_whole_and_again(tmp_path: Path, runtime: Path, capsys
         *(f"onnxruntime/{name}" for name in RUNTIME),
     } < made
     assert {path.name for path in files("malsori.export").joinpath("browser").iterdir()} < made
-    assert len((tmp_path / "page" / "junctions.bin").read_bytes()) == 2 * 3 * 2 * 28 * 19 * 21
+    assert len((tmp_path / "page" / "junctions.bin").read_bytes()) == 2 * len(KINDS) * 2 * 28 * 19 * 21
     assert json.loads((tmp_path / "page" / "voice" / "onnx.json").read_text("utf-8"))["weights"] == "float16"
     assert run([*given, "--shared-weights"]) == run([*given, "--for", "piper"]) == 2
 

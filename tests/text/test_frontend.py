@@ -246,3 +246,23 @@ def test_explain_lists_the_marks_of_a_text(capsys) -> None:
     assert stages["normalized"] == "코엑스에서, 만나요" and stages["phonemes"].count(",") == 1
     assert cli.run(["explain", marked]) == 0
     assert "pronounced  코엑쓰에서, [pause:0.7] 만나요" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "pronounced"),
+    [
+        ("갈 수 있어요.", "갈 쑤 이써요."),
+        ("모를 수밖에 없다.", "모를 쑤바께 업따."),
+        ("올 거예요.", "올 꺼예요."),
+        ("먹을 것 같아.", "머글 껃 까타."),
+        ("줄게요.", "줄께요."),
+        ("클수록 좋다.", "클쑤록 쪼타."),
+        ("할 줄은 알아.", "할 쭈르 나라."),
+        ("말을 걸 때", "마를 걸 때"),
+        ("힘들게 살지만", "힘들게 살지만"),
+        ("오늘 수업", "오늘 수업"),
+        ("서울 거리", "서울 거리"),
+    ],
+)
+def test_without_morphemes_an_adnominal_ending_tenses_what_can_only_be_a_dependent_noun(text: str, pronounced: str):
+    assert Frontend(morphology=False).read(text).pronounced == pronounced

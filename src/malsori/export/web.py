@@ -7,9 +7,9 @@
     voice/                          the exported voice, with its vocoder
     onnxruntime/                    onnxruntime-web's WebAssembly
 
-`text.pronounce.resolve` knows a coda and the syllable after it and nothing more, so that a table of all of them holds
-the rules whole. What needs more than the two syllables is not in it: numbers, Latin letters and signs are left out and
-told, and marks that the lexicon and the morphological analyzer set (a verb's stem, a compound) are not set.
+`text.pronounce.resolve` knows a coda, the syllable after it and the marks between, and nothing more, so that a table of
+all of them holds the rules whole. Marks and respellings come from the lexicon and from patterns, as where the front-end
+has no morphological analyzer. Numbers, Latin letters and signs are left out and told; homographs are not told apart.
 """
 
 import shutil
@@ -29,7 +29,9 @@ from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.systems import systems_of
 from malsori.text.hangul import CODAS, NUCLEI, ONSETS
-from malsori.text.pronounce import INSIDE, STOP, WORD, resolve
+from malsori.text.lexicon import Lexicon
+from malsori.text.plan import CONTENT_ARTICLE, rules_without_morphemes
+from malsori.text.pronounce import CONTENT, INSIDE, STEM, STOP, TENSE_ADNOMINAL, WORD, resolve
 from malsori.text.symbols import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES, PAUSE, SENTENCE_ENDS, SPACE, START
 
 #: What of onnxruntime-web's `dist` a page needs; the second and third are what the first loads.
@@ -37,7 +39,17 @@ RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thre
 _PAGE = ("index.html", "page.js", "page.css", "voice.js", "reading.js")
 _WRITTEN = (*_PAGE, "reading.json", "junctions.bin", "voice", "onnxruntime")
 _HALF = ProgramExport("float16")
-_KINDS = (INSIDE, WORD, STOP)
+#: Kinds of junction, and the marks on them that a text without morphemes has.
+_KINDS: tuple[tuple[str, str], ...] = (
+    (INSIDE, ""),
+    (WORD, ""),
+    (STOP, ""),
+    (INSIDE, STEM),
+    (WORD, STEM),
+    (INSIDE, CONTENT),
+    (WORD, CONTENT),
+)
+_KINDS += ((INSIDE, TENSE_ADNOMINAL), (WORD, TENSE_ADNOMINAL))
 #: Codas of the second syllable that -히- may have as a suffix, and one that it may not: all that a junction asks of it.
 _TAILS = ("", "ㅁ")
 _OPEN_TAILS = ("", "ㅆ", "ㅅ")
@@ -99,6 +111,10 @@ def reading_facts() -> dict[str, Any]:
         "nuclei": list(NUCLEI),
         "codas": ["", *CODAS],
         "open_tails": list(_OPEN_TAILS),
+        "kinds": ["".join(kind) for kind in _KINDS],
+        "patterns": rules_without_morphemes(),
+        "words": {one.word: one.spoken if one.spoken != one.word else "" for one in Lexicon().respelled()},
+        "content_words": [one.word for one in Lexicon().respelled() if one.article == CONTENT_ARTICLE],
         "start": START,
         "space": SPACE,
         "pause": PAUSE,
@@ -115,18 +131,16 @@ def junctions() -> np.ndarray:
     """
     codas = ("", *CODAS)
     shape = len(_KINDS), 1, len(codas), len(ONSETS), len(NUCLEI)
-    entries = (_packed(*place, tail=_TAILS[0]) for place in product(_KINDS, codas, ONSETS, NUCLEI))
+    entries = (_packed(*place, _TAILS[0]) for place in product(_KINDS, codas, ONSETS, NUCLEI))
     table = np.fromiter(entries, dtype="<u2").reshape(shape).repeat(len(_TAILS), axis=1)
-    closed = [
-        _packed(*place, tail=_TAILS[1]) for place in product(_KINDS, codas, "ㅎ", NUCLEI)
-    ]  # -히- asks of no other
+    closed = [_packed(*place, _TAILS[1]) for place in product(_KINDS, codas, "ㅎ", NUCLEI)]  # -히- asks of no other
     table[:, 1, :, ONSETS.index("ㅎ")] = np.array(closed).reshape(len(_KINDS), len(codas), len(NUCLEI))
     return table
 
 
-def _packed(kind: str, coda: str, onset: str, nucleus: str, tail: str) -> int:
+def _packed(kind: tuple[str, str], coda: str, onset: str, nucleus: str, tail: str) -> int:
     codas = ("", *CODAS)
-    found = resolve(coda, onset, nucleus, tail, kind, "")
+    found = resolve(coda, onset, nucleus, tail, *kind)
     sounds = (found.coda, found.onset, found.nucleus) if found.articles else (coda, onset, nucleus)
     place = codas.index(sounds[0]) * len(ONSETS) + ONSETS.index(sounds[1])
     return place * len(NUCLEI) + NUCLEI.index(sounds[2])

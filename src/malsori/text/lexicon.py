@@ -78,6 +78,10 @@ class Lexicon:
         """Return the entry of a word that is no homograph, None if there is none."""
         return self._entries.get(word)
 
+    def respelled(self) -> list[LexiconEntry]:
+        """Return the entries that are no homographs."""
+        return list(self._entries.values())
+
     def may_find(self, text: str) -> bool:
         """Return whether any entry stands in a text, wherever its words begin and end."""
         places = range(len(text) + 1)

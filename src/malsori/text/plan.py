@@ -9,7 +9,7 @@ from malsori.text.elements import elements_pattern, mark_elements
 from malsori.text.hangul import CODAS, ONSETS, is_syllable
 from malsori.text.lexicon import Lexicon, LexiconEntry, Match
 from malsori.text.morphology import Marks, Token, mark
-from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_LEXICAL, TENSE_SINO
+from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_ADNOMINAL, TENSE_LEXICAL, TENSE_SINO
 from malsori.text.tables import words
 
 _EOJEOL = re.compile(r"[가-힣]+")
@@ -45,6 +45,18 @@ _UNDECIDED = (
     f"|[{_syllables(codas=CODAS)}](?: [이-잏]|이(?=[가-힣])(?![다며고나라니었에지란든야죠기자면는네군]))"
     f"|[{_syllables(codas='ㄱㄲㄷㅂㅅㅈㅊㅋㅌㅍㅎㄳㄺㅄ')}](?![아어았었으은을이에의였여있])[{_syllables('ㅇ')}]"
     "|(?<![가-힣])[가-힣]적|[첫헛홑풋웃윗덧겉핫뭇맏숫옛][아-윟]"
+)
+
+
+#: -(으)ㄹ before a dependent noun and in the endings that begin with it, for a text without morphemes (제27항): 할 수
+#: 있다, 갈게요, 빠를수록. What stands before 건, 걸, 적 may be an object (말을 걸다).
+_ADNOMINAL = re.compile(
+    f"[{_syllables(codas='ㄹ')}](?=수(?:록|도|가|는|밖에)|게요|걸요|거(?:예|야|라|다|니|같)| (?:"
+    "것|겁니|(?<!을 )(?<!를 )(?:건|걸|적)(?:가요|데|지|가|요|까요|까|이|은)?(?![가-힣])|게(?:요)?(?![가-힣])"
+    "|거(?:예|에|야|냐|지|죠|니|고|든|다|라|란|면|는|잖)[가-힣]*|거(?![가-힣])"
+    "|순(?![가-힣])|수(?:가|는|도|록|밖에|만|있[가-힣]+|없[가-힣]+)?(?![가-힣])"
+    "|(?:줄|지|데|바)(?:은|을|이|가|는|도|를|만|로|에)?(?![가-힣])"
+    "|듯|법(?:이|은|도)?[가-힣]{0,2}(?![가-힣])|대로(?![가-힣])|정도(?:로|의|는|면|가)?(?![가-힣])))"
 )
 
 
@@ -86,6 +98,8 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
     """
     marks = mark(text, tokens)
     mark_elements(marks, tokens)
+    for found in _ADNOMINAL.finditer(text) if not tokens else ():
+        marks.put(found.start(), TENSE_ADNOMINAL)
     spelled = list(text)
     offsets = [offset for offset, character in enumerate(text) if is_syllable(character)]
     place = {offset: index for index, offset in enumerate(offsets)}
@@ -115,6 +129,12 @@ def plan_reading(text: str, tokens: Sequence[Token], lexicon: Lexicon, fixed: Se
         tuple([marks.at.get(offset, "") for offset in offsets]),
         tuple(respelled),
     )
+
+
+def rules_without_morphemes() -> dict[str, str]:
+    """Return the patterns by which `plan_reading` plans a text without morphemes, but for numerals and homographs."""
+    patterns = {"tail": _TAIL, "stem": _CLUSTER_STEM, "kept": _KEPT_B, "adnominal": _ADNOMINAL}
+    return {name: pattern.pattern for name, pattern in patterns.items()}
 
 
 def _mark_codas(marks: Marks, match: Match) -> None:

@@ -1,7 +1,6 @@
 // Korean text → phonemes, as malsori's front-end has them, from the table of what every two syllables make of each other.
 
 const FIRST = 0xac00, LAST = 0xd7a3;
-const INSIDE = 0, WORD = 1, STOP = 2;
 const MARKS = ["?", "!", "…", "."];
 
 export class Reader {
@@ -10,6 +9,13 @@ export class Reader {
     this.facts = facts;
     this.junctions = junctions;
     this.ids = new Map(symbols.map((symbol, id) => [symbol, id]));
+    this.kinds = new Map(facts.kinds.map((kind, place) => [kind, place]));
+    const { tail, stem, kept, adnominal } = facts.patterns;
+    this.tail = new RegExp(tail, "uy");
+    [this.stem, this.kept, this.adnominal] = [stem, kept, adnominal].map((pattern) => new RegExp(pattern, "gu"));
+    this.words = new Map(Object.entries(facts.words));
+    this.contentWords = new Set(facts.content_words);
+    this.longest = Math.max(...[...this.words.keys()].map((word) => word.length));
   }
 
   // Return {sentences: [[id, ...], ...], pronounced, unread}: what each sentence gives the voice, how the text sounds,
@@ -25,13 +31,47 @@ export class Reader {
     return { sentences: ids, phonemes, pronounced: this.written(words, sounds), unread };
   }
 
+  // Return the text with its words respelled, and the mark on the junction after each syllable, by offset.
+  plan(words) {
+    const text = words.map((word) => word.text + word.marks).join(" "), spelled = [...text], marks = new Map();
+    for (const found of text.matchAll(this.adnominal)) marks.set(found.index, "A");
+    for (const found of text.matchAll(this.stem)) marks.set(found.index, "S");
+    for (const found of text.matchAll(this.kept)) spelled[found.index] = found[0] === "밟" ? "밥" : "넙";
+    for (const found of text.matchAll(/[가-힣]+/gu)) {
+      const word = this.wordAt(text, found.index, found.index + found[0].length);
+      const spoken = this.words.get(word) || word;
+      for (let place = 0; place < word.length; place++) {
+        const at = found.index + place;
+        if (place < word.length - 1) marks.delete(at);
+        if (!this.contentWords.has(word)) spelled[at] = spoken[place];
+        else if (word[place] !== spoken[place]) marks.set(at, "C");
+      }
+    }
+    return { text, spelled, marks };
+  }
+
+  // Return the longest word of the lexicon that begins an eojeol and ends with it or before what may be a particle.
+  wordAt(text, start, end) {
+    for (let length = Math.min(this.longest, end - start); length > 0; length--) {
+      this.tail.lastIndex = start + length;
+      const word = text.slice(start, start + length);
+      if (this.words.has(word) && (start + length === end || this.tail.test(text))) return word;
+    }
+    return "";
+  }
+
   // Return each syllable's onset, nucleus and coda as it sounds, places in the alphabets.
   pronounce(words) {
-    const syllables = words.flatMap((word) => [...word.text].map(decompose));
-    const kinds = words.flatMap((word) => [...Array(word.text.length - 1).fill(INSIDE), word.marks ? STOP : WORD]);
-    kinds[kinds.length - 1] = STOP;
+    const { text, spelled, marks } = this.plan(words);
+    const offsets = [...text].flatMap((sign, offset) => (/[가-힣]/u.test(sign) ? [offset] : []));
+    const syllables = offsets.map((offset) => decompose(spelled[offset]));
+    const kinds = offsets.map((offset, place) => {
+      const between = text.slice(offset + 1, offsets[place + 1]);
+      const stops = place === offsets.length - 1 || /[,.?!…]/u.test(between);
+      return stops ? "|" : between + (marks.get(offset) ?? "");
+    });
     const sounds = syllables.map((parts) => [...parts]);
-    sounds[0][1] = this.junction(STOP, 0, syllables[0])[2];
+    sounds[0][1] = this.junction("|", 0, syllables[0])[2];
     kinds.forEach((kind, place) => {
       const after = syllables[place + 1] ?? [this.facts.onsets.indexOf("ㅇ"), 0, 0];
       const [coda, onset, nucleus] = this.junction(kind, syllables[place][2], after);
@@ -45,7 +85,7 @@ export class Reader {
   junction(kind, coda, [onset, nucleus, tail]) {
     const { onsets, nuclei, codas, open_tails } = this.facts;
     const closed = open_tails.includes(codas[tail]) ? 0 : 1;
-    const place = (((kind * 2 + closed) * codas.length + coda) * onsets.length + onset) * nuclei.length + nucleus;
+    const place = (((this.kinds.get(kind) * 2 + closed) * codas.length + coda) * onsets.length + onset) * nuclei.length + nucleus;
     const packed = this.junctions[place];
     const rest = Math.floor(packed / nuclei.length);
     return [Math.floor(rest / onsets.length), rest % onsets.length, packed % nuclei.length];
