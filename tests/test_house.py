@@ -52,7 +52,7 @@ ROOMS = {
     "corpus": (18, 2230),
     "decode": (8, 630),
     "evaluation": (5, 410),
-    "export": (11, 1200),
+    "export": (11, 1210),
     "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (10, 640),
@@ -65,7 +65,7 @@ ROOMS = {
     "runtime": (5, 270),
     "serve": (20, 1540),
     "studio": (10, 500),
-    "text": (31, 2870),
+    "text": (31, 2880),
     "train": (25, 2700),
     "tts": (14, 950),
 }
