@@ -6,7 +6,8 @@ The recordings are the first of the corpus, and copies of them under other names
 is known to be the same. Every run is a process of its own. Told are seconds of CPU and of the clock, the peak of
 memory, and over the three sizes
 
-- the exponent of the time beyond that of one recording (1 is linear), from a line through its logarithms;
+- the exponent of the time (1 is linear), from what the two steps between the sizes add: what every run has to load and
+  learn first is in neither;
 - bytes of memory for each recording more.
 """
 
@@ -93,12 +94,11 @@ def main() -> None:
             print(
                 f"{name:12}{count:12}{runs[-1].cpu:10.1f}{runs[-1].clock:10.1f}{runs[-1].peak / 1e6:10.0f}", flush=True
             )
-        sizes = np.array([each.recordings - 1 for each in runs[1:]], dtype=float)
-        beyond = np.array([each.cpu - runs[0].cpu for each in runs[1:]])
-        exponent = np.polyfit(np.log(sizes), np.log(beyond), 1)[0]
+        sizes, times = (np.diff([getattr(each, field) for each in runs[1:]]) for field in ("recordings", "cpu"))
+        exponent = np.log(times[1] / times[0]) / np.log(sizes[1] / sizes[0])
         growth = (runs[-1].peak - runs[1].peak) / (runs[-1].recordings - runs[1].recordings)
         print(
-            f"{name:12}exponent {exponent:.3f}; a recording more: {beyond[-1] / sizes[-1]:.3f} s of CPU, "
+            f"{name:12}exponent {exponent:.3f}; a recording more: {times[-1] / sizes[-1]:.3f} s of CPU, "
             f"{growth / 1000:.1f} kB"
         )
 
