@@ -379,7 +379,7 @@ def test_aligning_loads_the_built_in_recognizer_once(monkeypatch) -> None:
 
 
 def test_a_device_or_precision_that_is_not_there_is_refused_before_anything_is_loaded(monkeypatch) -> None:
-    monkeypatch.setattr("malsori.asr.recognizer.load_saved", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("malsori.runtime.onnx.load_saved", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(DeviceError, match="no device 'gpu'"):
         load_recognizer(None, device="gpu")
     with pytest.raises(DeviceError, match="no precision 'float8'"):

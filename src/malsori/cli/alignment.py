@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -155,16 +155,25 @@ class _Aligning:
     cues: "SubtitleOptions"
 
     def __call__(self, pair: _Pair) -> tuple[str, str]:
+        """Return what `align` does, on a machine of a cluster."""
+        return self.align(_kept(self), pair)
+
+    def load(self) -> "Recognizer":
+        """Return the aligner. Raises: as `load_aligner`."""
+        from malsori.asr.recognizer import load_aligner
+
+        return load_aligner(self.model, lexicon=list(self.lexicon) or None, **dict(self.where))
+
+    def align(self, recognizer: "Recognizer", pair: _Pair) -> tuple[str, str]:
         """Return the alignment as the text of a file, and what is to be told of it, "" for nothing."""
         from malsori.alignment.mismatch import describe_mismatch
 
-        recognizer = _loaded(self.model, self.lexicon, self.where)
         alignment = recognizer.align(pair.sound, pair.said())
         return alignment_as(self.form, alignment, self.cues), describe_mismatch(alignment)
 
     def run(self, pairs: list[_Pair], source: Path, out: Path, executor: "Executor | None") -> None:
         """Write the alignment of each sound of a folder into its file, by this machine or by a cluster's."""
-        _loaded(self.model, self.lexicon, self.where)  # refused before any work
+        recognizer = self.load()  # refused before any work
         results = result_paths([pair.sound for pair in pairs], source, out, _ENDINGS[self.form])
         places = dict(zip(pairs, results, strict=True))
 
@@ -173,14 +182,13 @@ class _Aligning:
             _tell(pair.sound, told)
             write(text, places[pair])
 
-        run_each(pairs, self, finish, lambda pair: str(pair.sound), executor)
+        work = self if executor else partial(self.align, recognizer)
+        run_each(pairs, work, finish, lambda pair: str(pair.sound), executor)
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str | None, lexicon: tuple[Path, ...], where: tuple[tuple[str, str], ...]) -> "Recognizer":
-    from malsori.asr.recognizer import load_aligner
-
-    return load_aligner(model, lexicon=list(lexicon) or None, **dict(where))
+def _kept(aligning: _Aligning) -> "Recognizer":
+    return aligning.load()
 
 
 def _pair(sound: Path, text: str | None = None) -> _Pair:

@@ -6,7 +6,7 @@ not belong together: another text always, a dropped word about every other time,
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from malsori.asr.recognizer import align, load_recognizer
@@ -69,9 +69,20 @@ class Said:
     vocoder: str | None
 
     def __call__(self, numbered: tuple[int, GroupedText]) -> Row:
-        """Return the measures of a text; the models are loaded once, and used once before anything is timed."""
+        """Return the measures of a text, on a machine of a cluster."""
+        return self.measure(*_kept(self), numbered)
+
+    def load(self) -> tuple[Judge, Voice]:
+        """Return who judges and who speaks, who has spoken once before anything is timed."""
+        judge = Judge(load_recognizer(self.recognizer, self.device, self.precision, self.lexicon), self.mos)
+        where = {"device": self.device, "precision": self.precision}
+        voice = load_voice(self.name, self.vocoder, lexicon=self.lexicon, **where)
+        voice.say("안녕하세요.")
+        return judge, voice
+
+    def measure(self, judge: Judge, voice: Voice, numbered: tuple[int, GroupedText]) -> Row:
+        """Return the measures of a text."""
         number, item = numbered
-        judge, voice = _loaded(self)
         text = judge.spoken_form(item.text)
         began = time.perf_counter()
         speech = voice.say(item.text)
@@ -87,11 +98,8 @@ class Said:
 
 
 @lru_cache(maxsize=1)
-def _loaded(asked: Said) -> tuple[Judge, Voice]:
-    judge = Judge(load_recognizer(asked.recognizer, asked.device, asked.precision, asked.lexicon), asked.mos)
-    voice = load_voice(asked.name, asked.vocoder, device=asked.device, precision=asked.precision, lexicon=asked.lexicon)
-    voice.say("안녕하세요.")
-    return judge, voice
+def _kept(said: Said) -> tuple[Judge, Voice]:
+    return said.load()
 
 
 def evaluate_texts(
@@ -112,8 +120,8 @@ def evaluate_texts(
     Raises: ModelError as `load_voice`; TextError for a text with nothing to say.
     """
     said = Said(name, recognizer, device, precision, user_lexicon(lexicon), mos, vocoder)
-    voice, numbered = _loaded(said)[1], list(enumerate(texts, start=1))
-    measured = executor.map(said, numbered) if executor else map(said, numbered)
+    (judge, voice), numbered = said.load(), list(enumerate(texts, start=1))
+    measured = executor.map(said, numbered) if executor else map(partial(said.measure, judge, voice), numbered)
     rows = [row for _, row in zip(progress(numbered), measured, strict=True)]
     card = score([row.text for row in rows], [row.hypothesis for row in rows])
     summary = rates(card) | means(rows, (name for name in rows[0].measures if name != "cer_no_space"))
