@@ -1,7 +1,7 @@
 """How much recorded speech does a voice need? One curve for a start from nothing, one for each model to start from.
 
     python bench/minutes.py CORPUS --speaker lmy -o FOLDER [--minutes 5,10,20,0] [--start nothing,MODEL]
-                            [--steps 3000,800] [--split test] [--recipe fastspeech2-small]
+                            [--steps 3000,800] [--split test] [--recipe fastspeech2-small] [--set data.batch_seconds=8 …]
 
 For every start and amount (0 is all there is) a voice is trained and evaluated on the split: CER without spaces by the
 built-in recognizer, MCD, F0 error, DNSMOS. Runs and evaluations lie in FOLDER and are gone on with; so it can be
@@ -44,7 +44,7 @@ def measured(given: argparse.Namespace, start: str, steps: int, minutes: float) 
     if not (run / "evaluation" / "evaluation.json").is_file():
         settings = [f"data.minutes={minutes:g}", f'data.speakers=["{given.speaker}"]', f"train.steps={steps}"]
         settings += [f"train.validate_every={max(1, steps // 4)}", f"train.save_every={max(1, steps // 20)}"]
-        settings += [f"start_from={start}"] if start != "nothing" else []
+        settings += given.set + ([f"start_from={start}"] if start != "nothing" else [])
         resume = ["--resume"] if (run / "checkpoints").is_dir() else []
         sets = [word for setting in settings for word in ("--set", setting)]
         malsori("train", given.recipe, "--corpus", str(given.corpus), "--out", str(run), *sets, *resume)
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", default="3000", help="of each start, in order")
     parser.add_argument("--split", default="test")
     parser.add_argument("--recipe", default="fastspeech2-small")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every run")
     given = parser.parse_args()
     corpus = load_corpus(given.corpus)
     rows = []
