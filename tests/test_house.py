@@ -39,6 +39,7 @@ FLOORS = (
     {"text"},
     {"audio"},
     {"systems"},
+    {"object_store"},
     {"files", "config", "shapes", "extras", "errors"},
 )
 

@@ -10,6 +10,8 @@ from malsori.errors import MissingExtraError
 #: Module → the extra of malsori that installs it (pyproject.toml).
 EXTRAS = {
     "av": "ffmpeg",
+    "boto3": "s3",
+    "botocore": "s3",
     "espeakng_loader": "espeak",
     "fastapi": "serve",
     "fastapi_offline": "serve",

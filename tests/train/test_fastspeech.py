@@ -74,7 +74,7 @@ def test_a_teacher_needs_no_durations_of_the_corpus(small_setup, teacher, tmp_pa
     monkeypatch.setattr(
         Corpus, "ground_truth", lambda self, cut: {k: v for k, v in whole(self, cut).items() if k != "durations"}
     )
-    monkeypatch.setattr("malsori.corpus.batches.has_durations", lambda _path: False)
+    monkeypatch.setattr("malsori.corpus.folder.has_durations", lambda _path: False)
     setup = small_setup(f"teacher={tmp_path}/teacher", name="fastspeech-small")
     assert setup.collators["train"]([example_of(setup, "u2")], np.random.default_rng(0)).durations.sum() > 0
 

@@ -79,6 +79,6 @@ def test_what_cannot_be_predicted_is_refused(small_setup, voice, tmp_path, monke
         ConfigError, match=r"has no speaker 'kim'; train on its own alone: --set 'data.speakers=.\"lee\""
     ):
         small_setup(f"mels_from={tmp_path}/stranger", name="vocos-small")
-    monkeypatch.setattr("malsori.corpus.batches.has_durations", lambda _path: False)
+    monkeypatch.setattr("malsori.corpus.folder.has_durations", lambda _path: False)
     with pytest.raises(CorpusError, match=r"no durations yet. Run 'malsori corpus prepare'"):
         small_setup(f"mels_from={tmp_path}/voice", name="vocos-small")

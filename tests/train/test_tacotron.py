@@ -20,7 +20,7 @@ def test_a_corpus_without_durations_trains_a_voice_that_speaks(small_run, name, 
     whole = Corpus.ground_truth
     needed = ("mel", "token_ids")
     monkeypatch.setattr(Corpus, "ground_truth", lambda self, cut: {key: whole(self, cut)[key] for key in needed})
-    monkeypatch.setattr("malsori.corpus.batches.has_durations", lambda _path: False)
+    monkeypatch.setattr("malsori.corpus.folder.has_durations", lambda _path: False)
     folder = small_run("run", name=name)
     voice = load_voice(str(folder), "griffin-lim")
     assert voice.speakers == ("kim",)
@@ -67,7 +67,7 @@ def test_durations_guide_attention_along_their_path(small_setup) -> None:
 
 
 def test_durations_that_are_not_there_cannot_guide(small_setup, monkeypatch) -> None:
-    monkeypatch.setattr("malsori.corpus.batches.has_durations", lambda path: not path.stem.endswith("7"))
+    monkeypatch.setattr("malsori.corpus.folder.has_durations", lambda path: not path.stem.endswith("7"))
     with pytest.raises(CorpusError, match="not all has durations"):
         small_setup("guide=durations", name="tacotron2-small")
 

@@ -1,22 +1,30 @@
-"""Sounds that lie as bytes in a Parquet file, each named by a path of its own: FILE.parquet/ROW/NAME.
+"""Sounds that lie as bytes in a larger file, each named by a path of its own.
 
-Data sets of the Hugging Face hub keep recordings so: a column of pairs of the file's bytes and its name. One group of
-rows is in memory at a time, so that neighbours should be asked for one after another.
+    FILE.parquet/ROW/NAME           data sets of the Hugging Face hub: a column of pairs of a file's bytes and its name
+    FILE.tar/START-SIZE-CRC/NAME    shards of a corpus, in a folder or under s3:// (`malsori.corpus.shards`)
+
+Of a Parquet file one group of rows is in memory at a time, so that neighbours should be asked for one after another.
 """
 
 import io
+import re
+import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malsori.errors import AudioError
+from malsori.errors import AudioError, FileError
 from malsori.extras import import_extra
+from malsori.object_store import address, open_store
 
 if TYPE_CHECKING:
     import pyarrow
 
 #: Ending of the files that may hold sounds.
 PARQUET = ".parquet"
+
+_PART = re.compile(r"(\d+)-(\d+)-(\d+)")  # of a tar: the first byte, how many, their CRC-32
 
 #: What pyarrow raises of a file that is damaged, or holds what it does not know.
 UNREADABLE = (OSError, ValueError, LookupError, NotImplementedError)
@@ -33,11 +41,47 @@ def stored_path(table: Path, row: int, name: str) -> Path:
     return table / f"{row:07d}" / name
 
 
-def stored_sound(path: Path) -> bytes | None:
-    """Return the bytes that a path names inside a Parquet file; None if it leads into none.
+def tar_path(tar: str, part: Sequence[int], name: str) -> str:
+    """Return the path, or s3:// address, of the sound in a part of a tar: its first byte, how many, their CRC-32."""
+    return f"{tar}/{'-'.join(map(str, part))}/{name}"
 
-    Raises: AudioError if there is no such row, it holds no bytes, or the file is damaged; MissingExtraError.
+
+def damage(content: bytes, part: Sequence[int]) -> str:
+    """Return what is wrong with the bytes that were read of a part of a tar; "" for nothing."""
+    _, size, checksum = part
+    if len(content) < size:
+        return f"{len(content)} of {size} bytes are there"
+    return "" if zlib.crc32(content) == checksum else "other bytes than were written"
+
+
+def rewriting(tar: Path) -> str:
+    """Return what to do about a tar of a shard that is damaged or missing."""
+    cuts = tar.with_name(f"cuts.{tar.name.split('.')[1]}.jsonl.gz")
+    return f"remove {address(cuts)}, and 'malsori corpus shard' writes that shard again"
+
+
+@lru_cache(maxsize=2)  # a sound is opened several times while it is read
+def _part_of_tar(path: Path) -> bytes | None:
+    tar, found = path.parent.parent, _PART.fullmatch(path.parent.name)
+    if tar.suffix != ".tar" or not found:
+        return None
+    start, size, checksum = (int(number) for number in found.groups())
+    try:
+        (content,) = open_store(tar.parent).read_parts([(tar.name, start, size)])
+    except FileError as error:
+        raise AudioError(f"{error}; {rewriting(tar)}") from error
+    if fault := damage(content, (start, size, checksum)):
+        raise AudioError(f"{address(tar)}: damaged at {path.name} ({fault}); {rewriting(tar)}")
+    return content
+
+
+def stored_sound(path: Path) -> bytes | None:
+    """Return the bytes that a path names inside a Parquet file or a tar; None if it leads into none.
+
+    Raises: AudioError if there is no such row or part, it holds no bytes, or the file is damaged; MissingExtraError.
     """
+    if path.parent.parent.suffix == ".tar":
+        return _part_of_tar(path)
     table = path.parent.parent
     if table.suffix.lower() != PARQUET or not path.parent.name.isdecimal() or not table.is_file():
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malsori.cli.options import ClusterOption, LexiconOption, cluster_executor
+from malsori.cli.options import ClusterOption, LexiconOption, cluster_executor, shared
 from malsori.cli.terminal import watched
 from malsori.errors import CorpusError, OptionError
 from malsori.extras import require
@@ -139,7 +139,7 @@ def _split(values: str | None) -> list[str] | None:
 
 @corpus_app.command("check")
 def check_corpus(
-    source: Annotated[Path, typer.Argument(help="Folder of recordings and texts, or a prepared corpus.")],
+    source: Annotated[str, typer.Argument(help="Folder of recordings and texts, or a prepared corpus or its shards.")],
     layout: LayoutOption = "auto",
     columns: ColumnsOption = None,
     rate: Annotated[int, typer.Option(help="What it is for: 22050 for voices, 16000 for recognizers.")] = 22050,
@@ -173,7 +173,7 @@ def check_corpus(
     require_place(fix, folder=True)
     tokenizer = _tokenizer(whisper) if whisper else None
     recognizer = load_aligner(model).model if listen or model is not None else None
-    executor = cluster_executor(cluster, [source], workers)
+    executor = cluster_executor(cluster, shared(source), workers)
     found = check.check_corpus(
         source, audio_at(rate), workers, layout, columns, tokenizer=tokenizer, recognizer=recognizer, executor=executor
     )
@@ -196,9 +196,32 @@ def _write_beside(found: "CheckReport", html: Path | None, fix: Path | None) -> 
         print(f"{fix}: a clean copy, {len(changes)} changes, listed in {fix / 'changes.md'}", file=sys.stderr)
 
 
+@corpus_app.command("shard")
+def shard(
+    source: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder made by 'malsori corpus prepare'.")],
+    out: Annotated[str, typer.Argument(help="Folder or s3://BUCKET/PREFIX, new, or to go on with.")],
+    utterances: Annotated[int, typer.Option(min=1, help="In a shard.")] = 500,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one for each processor.")] = 1,
+    cluster: ClusterOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a prepared corpus as a few large files (Lhotse Shar), which train, evaluate and check read; it goes on.
+
+    Where the storage is and who asks: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or ~/.aws.
+
+    Example: malsori corpus shard work/voice /shared/voice-shards
+    Example: malsori corpus shard work/voice s3://corpora/voice && malsori train vocos-small --corpus s3://corpora/voice
+    """
+    from malsori.corpus.sharding import shard_corpus
+
+    executor = cluster_executor(cluster, shared(source), workers)
+    found = shard_corpus(source, out, utterances, workers, executor)
+    print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.line())
+
+
 @corpus_app.command("show")
 def show_utterances(
-    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="A prepared corpus.")],
+    folder: Annotated[str, typer.Argument(metavar="CORPUS", help="A prepared corpus, or its shards.")],
     ids: Annotated[list[str] | None, typer.Argument(help="Utterances; ten, evenly spread, without.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")] = Path("pictures"),
 ) -> None:

@@ -97,6 +97,13 @@ def prepare_for(
     return {"runtime": runtime, "device": device, "precision": precision}
 
 
+def shared(*places: Path | str | None) -> list[Path]:
+    """Return the places that the machines of a cluster have to see under one path: not what lies under s3://."""
+    from malsori.object_store import is_remote
+
+    return [Path(place) for place in places if place is not None and not is_remote(place)]
+
+
 def cluster_executor(
     address: str | None,
     places: Sequence[Path],

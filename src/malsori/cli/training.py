@@ -15,6 +15,7 @@ from malsori.cli.options import (
     ThreadsOption,
     cluster_executor,
     prepare_runtime,
+    shared,
 )
 from malsori.cli.terminal import watched
 from malsori.errors import OptionError
@@ -34,7 +35,9 @@ class Language(enum.StrEnum):
 @app.command("train")
 def train_system(
     recipe: Annotated[str, typer.Argument(help="A recipe that comes with malsori, by name, or a TOML file.")],
-    corpus: Annotated[Path, typer.Option(help="Folder made by 'malsori corpus prepare'.")],
+    corpus: Annotated[
+        str, typer.Option(help="Folder made by 'malsori corpus prepare', or shards: a folder or s3://BUCKET/PREFIX.")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Another value: train.steps=500; repeats.")
@@ -81,7 +84,7 @@ def train_system(
     print("Next: " + " · ".join([*uses, f"malsori runs {out}", f"malsori diagram {out}"]))
 
 
-def _uses(system: str, out: Path, corpus: Path) -> list[str]:
+def _uses(system: str, out: Path, corpus: str) -> list[str]:
     """Return the commands that use a run's model: speak or listen, then measure."""
     from malsori.systems import systems_of
 
@@ -149,7 +152,7 @@ def _require_page(out: Path | None) -> None:
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
-    corpus: Annotated[Path | None, typer.Option(help="Folder made by 'malsori corpus prepare'.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="As of 'malsori train'.")] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     texts: _TextsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
@@ -186,7 +189,7 @@ def evaluate_model(
     _require_page(out)
     asked: dict[str, Any] = {"recognizer": recognizer, "lexicon": lexicon, "mos": mos, "vocoder": vocoder}
     asked |= {"progress": watched, **prepare_runtime(device, precision, threads)}
-    asked["executor"] = cluster_executor(cluster, [corpus] if corpus else [], device=device, threads=threads)
+    asked["executor"] = cluster_executor(cluster, shared(corpus), device=device, threads=threads)
     if texts:
         found = evaluate_texts(model, read_grouped_texts(texts), **asked)
     elif corpus:

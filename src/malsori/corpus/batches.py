@@ -22,7 +22,7 @@ from malsori.audio.io import load_audio
 from malsori.audio.mel import log_mel
 from malsori.audio.pitch import continuous_log_pitch
 from malsori.config import AudioConfig, Config, nearest
-from malsori.corpus.folder import Corpus, has_durations
+from malsori.corpus.folder import Corpus
 from malsori.corpus.pool import MAX_WORKERS
 from malsori.errors import CorpusError
 from malsori.nn.lengths import average_by_durations
@@ -278,7 +278,7 @@ def select(corpus: Corpus, split: str, data: DataConfig) -> dict[str, Any]:
     return _so_many_minutes(cuts, data.minutes, corpus.path) if split == "train" and data.minutes else cuts
 
 
-def _so_many_minutes(cuts: dict[str, Any], minutes: float, place: Path) -> dict[str, Any]:
+def _so_many_minutes(cuts: dict[str, Any], minutes: float, place: Path | str) -> dict[str, Any]:
     there = sum(cut.duration for cut in cuts.values()) / 60
     if there < minutes:
         raise CorpusError(f"data.minutes = {minutes:g}: what is selected of {place} has {there:.1f} in train")
@@ -303,7 +303,7 @@ def too_long(corpus: Corpus, split: str, data: DataConfig) -> list[str]:
 
 def unaligned(corpus: Corpus, cuts: dict[str, Any]) -> list[str]:
     """Return the ids of the cuts that have no durations yet. Raises: CorpusError if a ground truth is damaged."""
-    return [name for name, cut in cuts.items() if not has_durations(corpus.ground_truth_path(cut))]
+    return [name for name, cut in cuts.items() if not corpus.has_durations(cut)]
 
 
 def remove_unaligned(corpus: Corpus, cuts: dict[str, dict[str, Any]]) -> dict[str, list[str]]:

@@ -31,6 +31,7 @@ from malsori.corpus.ground_truth import reading, usable_wave
 from malsori.corpus.layouts import read_layout
 from malsori.corpus.pool import Executor, run_in_order
 from malsori.errors import CorpusError, TextError
+from malsori.object_store import is_remote
 from malsori.readers.records import Refusal, Utterance
 from malsori.text.hangul import is_syllable, only_hangul, to_jamo
 from malsori.text.tokenizer import Tokenizer
@@ -64,7 +65,7 @@ class Finding:
 class CheckReport:
     """All findings of a corpus, and the stats of its utterances; training can start when none is a fault."""
 
-    source: Path
+    source: Path | str
     stats: tuple[UtteranceStats, ...]
     findings: tuple[Finding, ...]
 
@@ -128,7 +129,7 @@ class CheckReport:
 
 
 def check_corpus(
-    source: Path,
+    source: Path | str,
     audio: AudioConfig | None = None,
     workers: int = 0,
     layout: str = "auto",
@@ -141,7 +142,7 @@ def check_corpus(
     """Return the report on a folder of recordings, or on a corpus prepared from one.
 
     Args:
-        source: folder in one of the layouts, or with a corpus.json.
+        source: folder in one of the layouts, or with a corpus.json; the s3:// address of shards.
         audio: what it is to be used with; a prepared corpus brings its own.
         workers: processes; 0 is one for each processor.
         layout, columns: as in `malsori.corpus.layouts.read_layout`.
@@ -151,13 +152,12 @@ def check_corpus(
     Raises: CorpusError if the folder is missing or of no known layout.
     """
     limits = limits or CheckLimits()
-    prepared = (source / "corpus.json").is_file()
-    if prepared:
+    if is_remote(source) or (Path(source) / "corpus.json").is_file():
         corpus = folder.load_corpus(source)
         audio = corpus.audio
         utterances, refused = _prepared_utterances(corpus), list(_damaged_truths(corpus))
     else:
-        listing = read_layout(source, layout, columns)
+        listing = read_layout(Path(source), layout, columns)
         for note in listing.notes:
             logger.info("%s", note)
         utterances, refused = list(listing.utterances), list(listing.refused)

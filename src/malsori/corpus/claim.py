@@ -13,7 +13,7 @@ from typing import Any
 
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
 from malsori.config import AudioConfig
-from malsori.corpus import folder, merge
+from malsori.corpus import folder, merge, shards
 from malsori.corpus.folder import OLD_TRACKER
 from malsori.errors import CorpusError
 from malsori.files import LOCK, held, read_json, write_json
@@ -99,7 +99,10 @@ def _begun(out: Path) -> dict[str, Any] | None:
     """Return what the mark or corpus.json of a folder says; None where there is neither."""
     found = (place for place in (out / folder.MARKER, out / "corpus.json") if place.is_file())
     place = next(found, None)
-    return read_json(place) if place else None
+    facts = read_json(place) if place else None
+    if facts and facts.get("format") == shards.FORMAT:
+        raise CorpusError(f"{out}: holds the shards of a corpus; go on in the folder that they were made from")
+    return facts
 
 
 def _refuse_another(out: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:

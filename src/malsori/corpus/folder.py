@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malsori.config import AudioConfig
+from malsori.corpus import shards
 from malsori.corpus.layouts import SPLITS
 from malsori.errors import CorpusError
 from malsori.files import atomic_file, read_json
+from malsori.object_store import is_remote, open_store
 from malsori.text.userwords import UserLexicon, lexicon_of_rows
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ OLD_TRACKER = "praat"
 class Corpus:
     """A prepared corpus: its settings, and its cuts by split ("train", "dev", "test"; a split may be empty).
 
+    `path` is a folder, or the s3:// address of a corpus in shards; a cut's sound is read where its recording's source
+    says, by `malsori.audio.io`.
     `pitch_tracker` says who found F0: what was learnt of one tracker's pitch is not quite that of another's.
     `lexicon` holds the user's words that its texts are read by.
     """
 
-    path: Path
+    path: Path | str
     name: str
     audio: AudioConfig
     cuts: "dict[str, CutSet]"
@@ -54,34 +58,58 @@ class Corpus:
 
     def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
         """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
+        if shards.is_sharded(cut):
+            return shards.read_arrays(self.path, cut)
         return read_ground_truth(self.ground_truth_path(cut))
 
+    def has_durations(self, cut: "MonoCut") -> bool:
+        """Return whether a cut is aligned. Raises: CorpusError as `read_ground_truth`."""
+        if shards.is_sharded(cut):
+            return "durations" in cut.custom["parts"]
+        return has_durations(self.ground_truth_path(cut))
+
     def ground_truth_path(self, cut: "MonoCut") -> Path:
-        """Return the file that holds a cut's ground truth."""
-        return self.path / str(cut.custom["ground_truth"])
+        """Return the file that holds a cut's ground truth, in a corpus that is not in shards."""
+        return Path(self.path) / str(cut.custom["ground_truth"])
 
 
 def load_corpus(path: Path | str) -> Corpus:
-    """Return the prepared corpus in a folder.
+    """Return the prepared corpus in a folder, or the one whose shards lie in a folder or under s3://BUCKET/PREFIX.
 
     Raises: CorpusError if it is no prepared corpus, of another format, or its preparation was interrupted;
-        ConfigError if its settings cannot be read.
+        ConfigError if its settings cannot be read; FileError if the storage refuses.
     """
     from lhotse import CutSet
 
-    path = Path(path)
-    facts = read_facts(path)
-    audio = AudioConfig.parse(facts["audio"], f"{path / 'corpus.json'} (audio)")
-    if not (path / "cuts.jsonl.gz").is_file():
-        raise CorpusError(f"{path / 'cuts.jsonl.gz'}: no such file; run 'malsori corpus prepare' again")
+    path = str(path) if is_remote(path) else Path(path)
+    facts, found = _sharded(path) if is_remote(path) or _format(Path(path)) == shards.FORMAT else _whole(Path(path))
+    audio = AudioConfig.parse(facts["audio"], f"{path}/corpus.json (audio)")
     cuts: dict[str, list[MonoCut]] = {split: [] for split in SPLITS}
-    for cut in CutSet.from_jsonl(path / "cuts.jsonl.gz"):
-        split = cut.supervisions[0].custom["split"]
-        cuts[split].append(cut.with_recording_path_prefix(path))
+    for cut in found:
+        cuts[cut.supervisions[0].custom["split"]].append(cut)
     by_split = {split: CutSet.from_cuts(found) for split, found in cuts.items()}
     tracker = facts.get("pitch_tracker", OLD_TRACKER)
-    words = lexicon_of_rows(facts.get("lexicon", []), str(path / "corpus.json"))
+    words = lexicon_of_rows(facts.get("lexicon", []), f"{path}/corpus.json")
     return Corpus(path, facts["source"], audio, by_split, tuple(facts["speakers"]), tracker, words)
+
+
+def _whole(path: Path) -> "tuple[dict[str, Any], Iterable[MonoCut]]":
+    from lhotse import CutSet
+
+    facts = read_facts(path)
+    if not (path / "cuts.jsonl.gz").is_file():
+        raise CorpusError(f"{path / 'cuts.jsonl.gz'}: no such file; run 'malsori corpus prepare' again")
+    return facts, (cut.with_recording_path_prefix(path) for cut in CutSet.from_jsonl(path / "cuts.jsonl.gz"))
+
+
+def _sharded(path: Path | str) -> "tuple[dict[str, Any], Iterable[MonoCut]]":
+    store = open_store(path)
+    facts = shards.read_facts(path, store)
+    return facts, shards.read_cuts(path, store, facts)
+
+
+def _format(path: Path) -> str:
+    return read_json(path / "corpus.json").get("format", "") if (path / "corpus.json").is_file() else ""
 
 
 def read_facts(path: Path) -> dict[str, Any]:

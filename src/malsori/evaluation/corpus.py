@@ -63,7 +63,7 @@ class Asked:
     """What is measured, by whom: what another machine needs to know to measure an utterance. As `evaluate` has it."""
 
     name: str
-    corpus: Path
+    corpus: Path | str
     recognizer: str | None
     device: str
     precision: str

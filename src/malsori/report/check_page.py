@@ -26,7 +26,7 @@ def save_check_page(found: CheckReport, out: Path) -> None:
         if found.can_train
         else "먼저 고쳐야 합니다 · faults must be corrected first"
     )
-    page = Page(f"말뭉치 검사 · {found.source.name}", f"{found.utterances} utterances, {found.hours:.2f} hours")
+    page = Page(f"말뭉치 검사 · {Path(found.source).name}", f"{found.utterances} utterances, {found.hours:.2f} hours")
     checks = found.by_check()
     rows = [[items[0].severity, name, str(len(items)), advice(name)] for name, items in checks.items()]
     page.section(verdict, table(["", "check", "found", "what to do"], rows or [["", "nothing found", "0", ""]]))

@@ -346,6 +346,8 @@ class _Run:
         with held_back():  # until the workers ignore them: none dies of a signal to the whole process group
             batches = iter(loader)
         while step := list(islice(batches, len(self.numbers))):
+            for error in (batch for batch in step if isinstance(batch, MalsoriError)):
+                raise error
             yield step
 
     def _held_out(self) -> Iterator[Any]:
@@ -365,7 +367,10 @@ class _Seeded(torch.utils.data.Dataset):
 
     def __getitem__(self, place: tuple[int, list[str]]) -> Any:
         seed_everything(self.seed, place[0], stream=1)
-        return self.speech[place]
+        try:
+            return self.speech[place]
+        except MalsoriError as error:  # raised in a worker, it would come with the trace of that process in its message
+            return error
 
 
 def seed_everything(seed: int, step: int, stream: int | None = None) -> None:
