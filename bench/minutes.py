@@ -1,7 +1,8 @@
 """How much recorded speech does a voice need? One curve for a start from nothing, one for each model to start from.
 
     python bench/minutes.py CORPUS --speaker lmy -o FOLDER [--minutes 5,10,20,0] [--start nothing,MODEL]
-                            [--steps 3000,800] [--split test] [--recipe fastspeech2-small] [--set data.batch_seconds=8 …]
+                            [--steps 3000,800] [--split test] [--recipe fastspeech2-small]
+                            [--set data.batch_seconds=8 …]
 
 For every start and amount (0 is all there is) a voice is trained and evaluated on the split: CER without spaces by the
 built-in recognizer, MCD, F0 error, DNSMOS. Runs and evaluations lie in FOLDER and are gone on with; so it can be

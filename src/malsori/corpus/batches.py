@@ -374,7 +374,7 @@ def speaker_statistics(corpus: Corpus, cuts: dict[str, Any]) -> dict[str, Statis
     pitches: dict[str, list[np.ndarray]] = {}
     energies: dict[str, list[np.ndarray]] = {}
     for cut in cuts.values():
-        truth = corpus.ground_truth(cut)
+        truth = corpus.ground_truth(cut, ("pitch_hz", "energy"))
         speaker = cut.supervisions[0].speaker
         pitches.setdefault(speaker, []).append(np.log(truth["pitch_hz"][truth["pitch_hz"] > 0]))
         energies.setdefault(speaker, []).append(truth["energy"])

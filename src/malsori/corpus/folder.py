@@ -13,7 +13,7 @@ The folder can be moved and copied as it is.
 import gzip
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,10 +56,14 @@ class Corpus:
     pitch_tracker: str = OLD_TRACKER
     lexicon: UserLexicon = field(default_factory=UserLexicon)
 
-    def ground_truth(self, cut: "MonoCut") -> dict[str, np.ndarray]:
-        """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned."""
+    def ground_truth(self, cut: "MonoCut", names: Sequence[str] = shards.ARRAYS) -> dict[str, np.ndarray]:
+        """Return a cut's arrays by name: mel, pitch_hz, energy, and durations and token_ids once it is aligned.
+
+        Args:
+            names: of those that are needed, where shards are read from afar; others may come too.
+        """
         if shards.is_sharded(cut):
-            return shards.read_arrays(self.path, cut)
+            return shards.read_arrays(self.path, cut, names)
         return read_ground_truth(self.ground_truth_path(cut))
 
     def has_durations(self, cut: "MonoCut") -> bool:
