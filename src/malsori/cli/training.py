@@ -24,6 +24,8 @@ from malsori.files import require_place
 
 app = typer.Typer()
 
+_CORPUS = typer.Option(help="Folder made by 'malsori corpus prepare', or shards: a folder or s3://BUCKET/PREFIX.")
+
 
 class Language(enum.StrEnum):
     """What labels can be written in."""
@@ -35,9 +37,7 @@ class Language(enum.StrEnum):
 @app.command("train")
 def train_system(
     recipe: Annotated[str, typer.Argument(help="A recipe that comes with malsori, by name, or a TOML file.")],
-    corpus: Annotated[
-        str, typer.Option(help="Folder made by 'malsori corpus prepare', or shards: a folder or s3://BUCKET/PREFIX.")
-    ],
+    corpus: Annotated[str, _CORPUS],
     out: Annotated[Path, typer.Option(help="Run folder to make, or to go on with.")],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Another value: train.steps=500; repeats.")
@@ -152,7 +152,7 @@ def _require_page(out: Path | None) -> None:
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="A built-in model, a folder, a run, or a hub id.")],
-    corpus: Annotated[str | None, typer.Option(help="As of 'malsori train'.")] = None,
+    corpus: Annotated[str | None, _CORPUS] = None,
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     texts: _TextsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.html and evaluation.json.")] = None,
