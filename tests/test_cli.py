@@ -1,5 +1,6 @@
 """The shell around the commands: exit statuses, one clear line, imports that cost nothing."""
 
+import importlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from malsori import cli
 from malsori.alignment.spans import Alignment, Span
@@ -28,7 +30,7 @@ def failing_command(monkeypatch):
         def raise_it(*_arguments, **_options):
             raise error
 
-        monkeypatch.setattr(cli, "app", raise_it)
+        monkeypatch.setattr(cli, "command_line", lambda _arguments: raise_it)
 
     return fail_with
 
@@ -293,3 +295,12 @@ def test_a_long_sound_tells_its_progress_in_a_log_a_line_a_minute_of_it(tmp_path
         f"{tmp_path}/talk.wav: {seconds} s done" for seconds in (61, 121)
     ]
     assert all(line.endswith("x real time") for line in err.splitlines())
+
+
+def test_every_subject_has_the_commands_that_it_is_looked_up_by():
+    for subject, commands in cli.SUBJECTS.items():
+        part = importlib.import_module(f"malsori.cli.{subject}").app
+        assert set(typer.main.get_group(part).commands) == set(commands)
+    whole = typer.main.get_group(cli.command_line())
+    assert list(whole.commands) == [name for commands in cli.SUBJECTS.values() for name in commands]
+    assert list(typer.main.get_group(cli.command_line(["--debug", "say", "text"])).commands) == ["say"]

@@ -29,7 +29,7 @@ def commands(page: str) -> list[list[str]]:
 
 def parse(words: list[str]) -> dict:
     """Return the parameters that the command line would call a command with, calling nothing."""
-    command, context = typer.main.get_command(cli.app), None
+    command, context = typer.main.get_command(cli.command_line()), None
     while hasattr(command, "commands"):
         words = words if words and words[0] in command.commands else ["list", *words]  # 'malsori models' lists
         context = command.make_context(command.name, words, parent=context, resilient_parsing=True)

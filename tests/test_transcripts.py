@@ -123,7 +123,7 @@ def test_a_sound_that_cannot_be_read_is_told_before_anything_is_loaded(
 ) -> None:
     from typer.testing import CliRunner
 
-    from malsori.cli import app
+    from malsori.cli import command_line
 
     def load(*_args: Any, **_more: Any) -> Any:
         raise AssertionError("loaded")
@@ -133,5 +133,5 @@ def test_a_sound_that_cannot_be_read_is_told_before_anything_is_loaded(
     for content, told in ((None, "no such file"), (b"RIFF nothing of the kind", "소리.wav")):
         if content:
             bad.write_bytes(content)
-        found = CliRunner().invoke(app, [command, str(bad), *(["안녕하세요"] if command == "align" else [])])
+        found = CliRunner().invoke(command_line(), [command, str(bad), *(["안녕하세요"] if command == "align" else [])])
         assert isinstance(found.exception, AudioError) and told in str(found.exception)

@@ -23,6 +23,8 @@ _OF_TERMS = frozenset("성권")
 _NAME = re.compile(
     "[김이박최정강조윤장임오한신서권황안송류전홍고문손양배백허유남심노하곽차주우구민진지엄채원천방공현함변석선설마길연위표명기반왕금옥인맹제모탁국어은편용도소][가-힣]{2}"
 )
+#: Requests in -(으)세요: no tax (세) is called so, though the analyzer might take one for a noun that it does not know.
+REQUESTS = ("하세요", "보세요", "으세요")
 _CONDITION = re.compile(r"(?P<before>\d)(?P<codas>[ㄱ-ㅎ]*)(?P<alone>=?)")
 _MARKS = {article: mark for mark, article in TENSE.items()} | {"29": INSERT, "20": NASAL}
 
@@ -89,6 +91,8 @@ def mark_elements(marks: Marks, tokens: Sequence[Token]) -> None:
 def _mark_last(marks: Marks, start: int, token: Token) -> None:
     """Mark the junction before the last element of a noun that begins at `start`."""
     word = marks.text[start : token.end]
+    if marks.text[token.end - 2 : token.end + 1] in REQUESTS:
+        return
     for length in _lengths():
         for element in elements().get(word[-length:], ()) if length < len(word) else ():
             offset = token.end - length
@@ -123,13 +127,3 @@ def _applies(element: Element, before: str, word: str) -> bool:
     if element.mark == NASAL and word[-2:] in words("lateral") and not (len(word) == 3 and word[-1] in "료량록"):
         return False
     return not element.codas or decompose(before[-1])[2] in tuple(element.codas)
-
-
-@cache
-def elements_pattern() -> str:
-    """Return a regular expression that matches an element after as much as it needs, without looking at morphemes."""
-    forms: dict[int, set[str]] = {}
-    for form, rows in elements().items():
-        for row in rows:
-            forms.setdefault(row.before, set()).add(form)
-    return "|".join(f"[가-힣]{{{before}}}(?:{'|'.join(sorted(found))})" for before, found in forms.items())

@@ -11,10 +11,11 @@ from malsori.text.hangul import SILENT, compose, is_syllable
 from malsori.text.lexicon import Lexicon
 from malsori.text.morphology import MorphologicalAnalyzer
 from malsori.text.normalize import Normalized, Unreadable, normalize
-from malsori.text.plan import PlannedWord, needs_morphemes, plan_reading
+from malsori.text.plan import PlannedWord, plan_reading
 from malsori.text.pronounce import INSIDE, STOP, WORD, Pronunciation, RuleHit, name_articles, pronounce
 from malsori.text.readings import GivenReading, rewrite
 from malsori.text.symbols import PAUSE, PHONEMES, SENTENCE_ENDS, SPACE, START
+from malsori.text.undecided import needs_morphemes
 from malsori.text.userwords import LexiconSource, user_lexicon
 
 #: The phonemes and how they are laid out: a voice that learnt others is refused. Saved with every model.

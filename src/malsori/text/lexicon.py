@@ -8,16 +8,14 @@ is shielded from the productive patterns of `morphology`.
 import re
 from collections.abc import Container
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import chain, pairwise
 
 from malsori.text.tables import table
 from malsori.text.userwords import UserLexicon, word_pattern
 
 #: Characters before a homograph that may tell it apart.
 _CONTEXT = 60
-
-#: The patterns of a homograph's last row, which fits whatever stands around it.
-_ANYWHERE = "(?:)$"
 
 
 @dataclass(frozen=True)
@@ -52,40 +50,40 @@ class Lexicon:
     """Respelled words, longest first, and homographs that their neighbors tell apart."""
 
     def __init__(self, user: UserLexicon = UserLexicon()) -> None:  # noqa: B008 -- frozen, and empty
-        self._homographs: dict[str, list[tuple[LexiconEntry, re.Pattern[str], re.Pattern[str]]]] = {}
-        self._entries = {row[0]: LexiconEntry(row[0], row[1], row[2]) for row in table("lexicon.tsv", 3)}
-        for word, spoken, article, before, after in table("homographs.tsv", 5):
-            row = (LexiconEntry(word, spoken, article), re.compile(f"(?:{before})$"), re.compile(after))
-            self._homographs.setdefault(word, []).append(row)
-        for own in user.respelled:  # before all others
+        self._homographs: dict[str, list[tuple[str, ...]]] = {}
+        self._rows: dict[str, tuple[str, ...]] = {row[0]: row for row in table("lexicon.tsv", 3)}
+        for row in table("homographs.tsv", 5):
+            self._homographs.setdefault(row[0], []).append(row)
+        self._own: dict[str, LexiconEntry] = {}  # before all others
+        for own in user.respelled:
             self._homographs.pop(own.written, None)
-            self._entries[own.written] = LexiconEntry(own.written, own.spoken, own.article or "사전", own.fixed)
-        standing = sorted((own.written for own in user.respelled), key=lambda word: -len(word))
+            self._own[own.written] = LexiconEntry(own.written, own.spoken, own.article or "사전", own.fixed)
+        standing = sorted(self._own, key=lambda word: -len(word))
         self._standing = re.compile("|".join(map(word_pattern, standing))) if standing else None
-        self._lengths: dict[str, list[int]] = {}
-        for word in {*self._entries, *self._homographs}:
-            lengths = self._lengths.setdefault(word[0], [])
-            if len(word) not in lengths:
-                lengths.append(len(word))
-        for lengths in self._lengths.values():
-            lengths.sort(reverse=True)
-        self._heads = {word[:2] for word in (*self._entries, *self._homographs)}
+        lengths: dict[str, set[int]] = {}
+        self._words = {*self._rows, *self._homographs, *self._own}
+        for word in self._words:
+            lengths.setdefault(word[0], set()).add(len(word))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self._heads = {word[:2] for word in self._words}
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._homographs)
+        return len(self._words)
 
     def entry(self, word: str) -> LexiconEntry | None:
         """Return the entry of a word that is no homograph, None if there is none."""
-        return self._entries.get(word)
+        row = self._rows.get(word)
+        return self._own.get(word) or (LexiconEntry(row[0], row[1], row[2]) if row else None)
 
     def respelled(self) -> list[LexiconEntry]:
         """Return the entries that are no homographs."""
-        return list(self._entries.values())
+        return [entry for word in {**self._rows, **self._own} if (entry := self.entry(word))]
 
     def may_find(self, text: str) -> bool:
         """Return whether any entry stands in a text, wherever its words begin and end."""
         places = range(len(text) + 1)
-        return not self._heads.isdisjoint(map("".join, pairwise(text))) and bool(self.find(text, places, places))
+        heads = chain(map("".join, pairwise(text)), text)  # of words of one syllable too
+        return not self._heads.isdisjoint(heads) and bool(self.find(text, places, places))
 
     def find(self, text: str, starts: Container[int], ends: Container[int]) -> list[Match]:
         """Return the entries in a text, from left to right, the longest at each place.
@@ -99,7 +97,7 @@ class Lexicon:
         own = {match.start(): match for match in self._standing.finditer(text)} if self._standing else {}
         while position < len(text):
             if position in own:
-                found: Match | None = self._own(own[position])
+                found: Match | None = self._users(own[position])
             else:
                 looked_for = position in starts and text[position] in self._lengths
                 found = self._at(text, position, ends) if looked_for else None
@@ -108,9 +106,9 @@ class Lexicon:
             position = found.end if found else position + 1
         return matches
 
-    def _own(self, found: re.Match[str]) -> Match:
+    def _users(self, found: re.Match[str]) -> Match:
         """Return a user's word that stands in a text."""
-        return Match(*found.span(), self._entries[found[0]], certain=True, standing=True)
+        return Match(*found.span(), self._own[found[0]], certain=True, standing=True)
 
     def _at(self, text: str, start: int, ends: Container[int]) -> Match | None:
         """Return the longest entry that begins at an offset."""
@@ -119,9 +117,15 @@ class Lexicon:
             if end not in ends:
                 continue
             word = text[start:end]
-            for entry, before, after in self._homographs.get(word, ()):
-                if before.search(text[max(0, start - _CONTEXT) : start].rstrip()) and after.match(text, end):
-                    return Match(start, end, entry, certain=before.pattern + after.pattern != _ANYWHERE)
-            if word in self._entries:
-                return Match(start, end, self._entries[word])
+            for _, spoken, article, before, after in self._homographs.get(word, ()):
+                left = text[max(0, start - _CONTEXT) : start].rstrip()
+                if _pattern(f"(?:{before})$").search(left) and _pattern(after).match(text, end):
+                    return Match(start, end, LexiconEntry(word, spoken, article), certain=bool(before or after))
+            if entry := self.entry(word):
+                return Match(start, end, entry)
         return None
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

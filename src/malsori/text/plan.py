@@ -3,10 +3,9 @@
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from malsori.text.elements import elements_pattern, mark_elements
-from malsori.text.hangul import CODAS, ONSETS, is_syllable
+from malsori.text.elements import mark_elements
+from malsori.text.hangul import is_syllable
 from malsori.text.lexicon import Lexicon, LexiconEntry, Match
 from malsori.text.morphology import Marks, Token, mark
 from malsori.text.pronounce import CONTENT, STEM, TENSE, TENSE_ADNOMINAL, TENSE_LEXICAL, TENSE_SINO
@@ -27,47 +26,17 @@ _TAIL = re.compile(
 )
 
 
-def _syllables(onsets: str = ONSETS, codas: str = "") -> str:
-    """Return a character class of the syllables with one of these onsets and, if any is given, one of these codas."""
-    runs = [(0, 27)] if not codas else [(1, 27)] if codas == CODAS else [(CODAS.index(one) + 1,) * 2 for one in codas]
-    blocks = [588 * ONSETS.index(onset) + 28 * nucleus for onset in onsets for nucleus in range(21)]
-    return "".join(
-        f"{chr(0xAC00 + block + first)}-{chr(0xAC00 + block + last)}" for block in blocks for first, last in runs
-    )
-
-
-#: Where morphemes can change what is said: a stem in ㄴ or ㅁ before a lax onset, ㄹ before one, ㄴ before ㄹ, a coda
-#: before 이, 야, 여, 요, 유 or before the vowel of what may be a word of its own, a one-syllable word before -적.
-_UNDECIDED = (
-    f"[{_syllables(codas='ㄴㄵㅁㄻ')}][{_syllables('ㄱㄷㅅㅈ')}]"
-    f"|[{_syllables(codas='ㄹ')}] ?[{_syllables('ㄱㄷㅂㅅㅈ')}]"
-    f"|[{_syllables(codas='ㄴ')}][{_syllables('ㄹ')}]|[{_syllables(codas=CODAS)}] ?[야-얳여-옇예-옣요-욯유-윻잂-잎]"
-    f"|[{_syllables(codas=CODAS)}](?: [이-잏]|이(?=[가-힣])(?![다며고나라니었에지란든야죠기자면는네군]))"
-    f"|[{_syllables(codas='ㄱㄲㄷㅂㅅㅈㅊㅋㅌㅍㅎㄳㄺㅄ')}](?![아어았었으은을이에의였여있])[{_syllables('ㅇ')}]"
-    "|(?<![가-힣])[가-힣]적|[첫헛홑풋웃윗덧겉핫뭇맏숫옛][아-윟]"
-)
-
-
 #: -(으)ㄹ before a dependent noun and in the endings that begin with it, for a text without morphemes (제27항): 할 수
 #: 있다, 갈게요, 빠를수록. What stands before 건, 걸, 적 may be an object (말을 걸다).
 _ADNOMINAL = re.compile(
-    f"[{_syllables(codas='ㄹ')}](?=수(?:록|도|가|는|밖에)|게요|걸요|거(?:예|야|라|다|니|같)| (?:"
+    f"[{''.join(map(chr, range(ord('갈'), ord('힣'), 28)))}]"
+    "(?=수(?:록|도|가|는|밖에)|게요|걸요|거(?:예|야|라|다|니|같)| (?:"
     "것|겁니|(?<!을 )(?<!를 )(?:건|걸|적)(?:가요|데|지|가|요|까요|까|이|은)?(?![가-힣])|게(?:요)?(?![가-힣])"
     "|거(?:예|에|야|냐|지|죠|니|고|든|다|라|란|면|는|잖)[가-힣]*|거(?![가-힣])"
     "|순(?![가-힣])|수(?:가|는|도|록|밖에|만|있[가-힣]+|없[가-힣]+)?(?![가-힣])"
     "|(?:줄|지|데|바)(?:은|을|이|가|는|도|를|만|로|에)?(?![가-힣])"
     "|듯|법(?:이|은|도)?[가-힣]{0,2}(?![가-힣])|대로(?![가-힣])|정도(?:로|의|는|면|가)?(?![가-힣])))"
 )
-
-
-@cache
-def _undecided() -> re.Pattern[str]:
-    return re.compile(f"{_UNDECIDED}|{elements_pattern()}")
-
-
-def needs_morphemes(text: str, lexicon: Lexicon) -> bool:
-    """Return whether morphemes could change how a normalized text is said."""
-    return _undecided().search(text) is not None or lexicon.may_find(text)
 
 
 @dataclass(frozen=True)
