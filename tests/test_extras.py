@@ -15,7 +15,7 @@ from malsori.extras import EXTRAS, import_extra
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Module → the distribution that installs it, where the two are named apart.
-DISTRIBUTIONS = {"parselmouth": "praat-parselmouth"}
+DISTRIBUTIONS = {"parselmouth": "praat-parselmouth", "ray.serve": "ray"}
 #: What `malsori.metrics` measures more with, where it is installed.
 ASKED_FOR = {"pesq", "pystoi", "pyworld"}
 

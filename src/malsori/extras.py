@@ -23,6 +23,7 @@ EXTRAS = {
     "prometheus_client": "serve",
     "pyarrow": "parquet",
     "ray": "cluster",
+    "ray.serve": "replicas",
     "pydantic_settings": "serve",
     "python_multipart": "serve",
     "starlette": "serve",

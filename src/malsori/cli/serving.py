@@ -35,6 +35,8 @@ def serve() -> None:
     Example: malsori serve --port 8080
 
     Example: MALSORI_API_KEY=secret malsori serve --host 0.0.0.0
+
+    Example: malsori serve --cluster auto --replicas 4
     """
 
 
@@ -50,6 +52,11 @@ def studio() -> None:
 
 def _serve(given: dict[str, Any]) -> None:
     settings = _settings()(**given)
+    if settings.cluster:
+        from malsori.serve.replicas import run_replicas
+
+        run_replicas(settings)
+        return
     more = []
     if settings.studio:
         for module in ("jinja2", "matplotlib", "koreanize_matplotlib"):

@@ -29,8 +29,7 @@ def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
         more: as `create_app` takes them.
     Raises: OptionError if the address cannot be listened on; DeviceError, ModelError as the models' loaders do.
     """
-    if sys.platform == "win32":
-        raise OptionError("serve: sounds are decoded in a process with limits that Windows lacks; use WSL or Docker")
+    require_system()
     bound_kernels()
     resolve_runtime(settings.device, settings.precision)
     use_threads(settings.threads_per_worker)
@@ -51,6 +50,12 @@ def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
     facts = {"address": address, "pages": f"{address}/docs"} | ({"studio": f"{address}/studio/"} if more else {})
     log.info("listening", extra={"facts": facts})
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def require_system() -> None:
+    """Raise OptionError on a system that cannot serve."""
+    if sys.platform == "win32":
+        raise OptionError("serve: sounds are decoded in a process with limits that Windows lacks; use WSL or Docker")
 
 
 def listen(host: str, port: int) -> socket.socket:

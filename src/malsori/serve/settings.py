@@ -55,6 +55,11 @@ class ServeSettings(BaseSettings):
     threads: int | None = Field(None, ge=1, description="Threads of the CPU for one piece of work; all, shared out.")
     workers: int = Field(2, ge=1, le=64, description="Pieces of work computed at a time.")
 
+    cluster: str | None = Field(
+        None, description="Serve on a Ray cluster: its head's address, or auto (extra replicas)."
+    )
+    replicas: int = Field(1, ge=1, le=1000, description="Servers on the cluster, each with its own models.")
+
     max_requests: int = Field(64, ge=1, description="Requests served or waiting at a time; beyond: 429.")
     max_body_mb: float = Field(25, gt=0, description="Largest body of a request, in MB.")
     body_seconds: float = Field(60, gt=0, description="How long a client may take to send a body.")
@@ -87,6 +92,16 @@ class ServeSettings(BaseSettings):
             raise ValueError(
                 f"host {self.host}: others can reach it; give --api-key (MALSORI_API_KEY), or --allow-unauthenticated"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _placed(self) -> "ServeSettings":
+        if self.replicas > 1 and not self.cluster:
+            raise ValueError(f"replicas {self.replicas}: they are for a cluster; give --cluster too")
+        if self.cluster and self.studio:
+            raise ValueError("studio: it is for a server of one machine; leave --cluster out")
+        if self.cluster and not self.port:
+            raise ValueError("port 0: every machine of a cluster listens on the same port; name one")
         return self
 
     @property
