@@ -150,6 +150,25 @@ def test_what_the_cluster_cannot_hold_is_refused(cluster, capsys):
     assert "nobody" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
+def test_why_no_replica_starts_is_told_in_one_line(cluster, tmp_path):
+    def told(**given: object) -> str:
+        options = {f"MALSORI_{name.upper()}": str(value) for name, value in given.items()}
+        command = [sys.executable, "-m", "malsori", "serve", "--cluster", cluster, "--workers", "1"]
+        found = subprocess.run(command, env=os.environ | options, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stdout) == (2, "")
+        return found.stderr.splitlines()[-1]
+
+    models = tiny_models(tmp_path)
+    weights = tmp_path / "conformer" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    assert "cannot serve: malsori.errors.ModelError" in (line := told(**models, port=free_port())), line
+    assert f"{weights}: damaged" in line
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Failed to bind to address '127.0.0.1:{port}'" in told(port=port)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

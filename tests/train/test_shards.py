@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(planted_corpus, sharded, t
     assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == files
     assert all((out / path).read_bytes() == (sharded / path).read_bytes() for path in files)
     assert run(given) == 0 and json.loads(capsys.readouterr().out)["written_bytes"] == 0
+
+
+class Elsewhere:
+    """Does jobs as another machine would: of copies that came through pickle."""
+
+    def map(self, make, jobs):
+        return (pickle.loads(pickle.dumps(make))(pickle.loads(pickle.dumps(job))) for job in jobs)
+
+
+def test_shards_that_are_written_elsewhere_are_the_same(planted_corpus, sharded, tmp_path):
+    shard_corpus(planted_corpus, tmp_path / "out", utterances=4, executor=Elsewhere())
+    names = {path.relative_to(sharded) for path in (sharded / "shards").iterdir()}
+    assert names and all((tmp_path / "out" / name).read_bytes() == (sharded / name).read_bytes() for name in names)
 
 
 def test_what_is_not_aligned_is_known_without_reading(planted_corpus, tmp_path):

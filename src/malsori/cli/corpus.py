@@ -214,7 +214,7 @@ def shard(
     """
     from malsori.corpus.sharding import shard_corpus
 
-    executor = cluster_executor(cluster, shared(source), workers)
+    executor = cluster_executor(cluster, shared(source, out), workers)
     found = shard_corpus(source, out, utterances, workers, executor)
     print(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.line())
 

@@ -6,6 +6,7 @@ A replica takes requests once its models are loaded. One that is lost takes with
 that wait go to the others, and another is started.
 """
 
+import io
 import logging
 import logging.config
 import os
@@ -13,7 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from typing import Any
 
@@ -72,15 +73,18 @@ def deployed(settings: ServeSettings) -> Iterator[None]:
         listen(settings.host, settings.port).close()
     http = {"host": settings.host, "port": settings.port, "keep_alive_timeout_s": KEEP_ALIVE_SECONDS}
     try:
-        serve.start(http_options=http, proxy_location="EveryNode")
-        serve.run(_deployment(serve, settings).bind(), name=_NAME)
+        try:
+            serve.start(http_options=http, proxy_location="EveryNode")
+            serve.run(_deployment(serve, settings).bind(), name=_NAME)
+        except RuntimeError as error:
+            raise ClusterError(f"--cluster {settings.cluster}: cannot serve: {_cause(serve, error)}") from error
         yield
-    except RuntimeError as error:
-        raise ClusterError(f"--cluster {settings.cluster}: {str(error).splitlines()[0]}; see Ray's logs") from error
     finally:
         if _NAME in serve.status().applications:
             serve.delete(_NAME)  # waits for the requests that are there; to shut down alone would not
-        serve.shutdown()
+        with redirect_stdout(io.StringIO()):  # there Ray would print that what it ended has ended
+            serve.shutdown()
+            ray.shutdown()
 
 
 def _connected(settings: ServeSettings) -> tuple[Any, Any]:
@@ -88,6 +92,13 @@ def _connected(settings: ServeSettings) -> tuple[Any, Any]:
     serve = import_extra("ray.serve", "serve --cluster")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     return connect(settings.cluster or "auto"), serve
+
+
+def _cause(serve: Any, error: RuntimeError) -> str:
+    """Return the last line of what a replica failed with, or else of what Ray says itself."""
+    found = [part.message for app in serve.status().applications.values() for part in app.deployments.values()]
+    lines = [line for text in (str(error), *found) for line in text.splitlines() if line.strip()]
+    return lines[-1].strip()
 
 
 def _require_room(ray: Any, settings: ServeSettings) -> None:
