@@ -47,7 +47,7 @@ FLOORS = (
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
     "alignment": (14, 1360),
-    "asr": (15, 1430),
+    "asr": (15, 1440),
     "audio": (21, 1740),
     "cli": (18, 2300),
     "corpus": (20, 2470),

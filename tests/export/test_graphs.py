@@ -145,17 +145,19 @@ def test_a_whisper_gives_its_logits_step_by_step_for_any_number_of_texts():
         for block, cache in enumerate(start.caches):
             same(keys[block], cache.cross_keys)
             same(values[block], cache.cross_values)
-        cross = {"cross_keys": keys, "cross_values": values}
-        cross["cross_bias"] = np.zeros((2, 1, 2, 1, keys.shape[3]), np.float32)
+        bias = np.zeros((2, 1, 2, 1, keys.shape[3]), np.float32)
+        parts = {"cross_keys": keys, "cross_values": values, "cross_bias": bias}
+        cross = {f"{name}_{block}": part[block] for name, part in parts.items() for block in range(2)}
+        own = [f"past_{kind}_{block}" for block in range(2) for kind in ("keys", "values")]
         for rows in (1, 3):
-            past, state = (np.zeros((2, rows, 2, 0, 8), np.float32),) * 2, start
+            past, state = [np.zeros((rows, 2, 0, 8), np.float32)] * 4, start
             for new in (3, 1, 2):
                 ids = torch.randint(0, 50, (rows, new), generator=torch.Generator().manual_seed(new))
                 wanted, state = state.step(ids)
-                logits, *past, _ = decode(token_ids=ids, past_keys=past[0], past_values=past[1], **cross)
+                logits, _, *past = decode(token_ids=ids, **dict(zip(own, past, strict=True)), **cross)
                 same(logits, wanted)
-        ids, empty = torch.tensor([[1, 7, 3]]), np.zeros((2, 1, 2, 0, 8), np.float32)
-        logits, _, _, looks = decode(token_ids=ids, past_keys=empty, past_values=empty, **cross)
+        ids, empty = torch.tensor([[1, 7, 3]]), dict.fromkeys(own, np.zeros((1, 2, 0, 8), np.float32))
+        logits, looks, *_ = decode(token_ids=ids, **empty, **cross)
         wanted, wanted_looks = start.score(ids, ((1, 0), (1, 1)))
         same(logits, wanted)
         same(looks, wanted_looks)

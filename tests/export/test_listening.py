@@ -116,3 +116,12 @@ def test_the_built_in_voice_says_the_same(tmp_path):
     wanted, found = (load_voice(name, device="auto").say(text) for name in (None, str(tmp_path / "onnx")))
     np.testing.assert_allclose(found.mel, wanted.mel, atol=1e-3)
     np.testing.assert_allclose(found.wave, wanted.wave, atol=1e-3)
+
+
+def test_a_whisper_with_the_graphs_of_an_earlier_malsori_is_told(tmp_path):
+    saved(tmp_path / "model", "whisper", small.whisper(), AUDIO["whisper"])
+    export_model(str(tmp_path / "model"), tmp_path / "onnx")
+    stacked = (tmp_path / "onnx" / "encoder.onnx").read_bytes()  # any graph that takes other inputs
+    (tmp_path / "onnx" / "decoder.onnx").write_bytes(stacked)
+    with pytest.raises(ModelError, match="onnx: its graphs are of an earlier malsori; export the model again"):
+        whisper_engine(load_saved(str(tmp_path / "onnx")))

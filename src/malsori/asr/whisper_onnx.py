@@ -56,41 +56,51 @@ class OnnxSizes:
 
 @dataclass(frozen=True)
 class OnnxState:
-    """Tokens decoded so far under one sound, a row each (`malsori.decode.seq2seq.DecoderState`)."""
+    """Tokens decoded so far under one sound, a row each (`malsori.decode.seq2seq.DecoderState`).
+
+    Attributes:
+        cross: what the decoder's blocks attend to in the sound, by the graph's names, (1, heads, steps, size) each.
+        past: keys and values of the tokens so far, by the graph's names, (rows, heads, tokens, size) each.
+    """
 
     decoder: OnnxSession
     cross: dict[str, np.ndarray]
-    keys: np.ndarray
-    values: np.ndarray
+    past: dict[str, np.ndarray]
 
     def step(self, token_ids: Int[np.ndarray, "rows new"]) -> tuple[Float[np.ndarray, "rows new vocab"], "OnnxState"]:
         """Return the logits behind each new token of every row, and the state after them."""
-        logits, after, _ = self._run(token_ids)
+        logits, _, after = self._run(token_ids)
         return logits, after
 
     def select(self, rows: Int[np.ndarray, " kept"]) -> "OnnxState":
         """Return the state of some of the rows, in that order; one sound serves them all."""
-        if rows.tolist() == list(range(self.keys.shape[1])):
+        if rows.tolist() == list(range(self._rows)):
             return self
-        return replace(self, keys=self.keys[:, rows], values=self.values[:, rows])
+        return replace(self, past={name: one[rows] for name, one in self.past.items()})
 
     def score(
         self, token_ids: Int[np.ndarray, "1 new"], heads: tuple[tuple[int, int], ...]
     ) -> tuple[Float[np.ndarray, "1 new vocab"], Float[np.ndarray, "1 heads new time"]]:
         """Return the logits behind each token, and where in the sound some heads (block, head) look from it."""
-        logits, _, looks = self._run(token_ids)
-        blocks, count = self.keys.shape[0], self.keys.shape[2]
+        logits, looks, _ = self._run(token_ids)
+        blocks, count = len(self.past) // 2, self._first.shape[1]
         return logits, looks[:, [(block - blocks // 2) * count + head for block, head in heads]]
 
-    def _run(self, token_ids: np.ndarray) -> tuple[np.ndarray, "OnnxState", np.ndarray]:
-        keys, values = self.keys, self.values
-        if keys.shape[1] != len(token_ids):  # no token yet: the number of rows is said by the first ones
-            shape = (keys.shape[0], len(token_ids), *keys.shape[2:])
-            keys = values = np.zeros(shape, dtype=np.float32)
-        logits, keys, values, looks = self.decoder.run(
-            token_ids=token_ids.astype(np.int64), past_keys=keys, past_values=values, **self.cross
-        )
-        return logits, replace(self, keys=keys, values=values), looks
+    @property
+    def _first(self) -> np.ndarray:
+        return next(iter(self.past.values()))
+
+    @property
+    def _rows(self) -> int:
+        return len(self._first)
+
+    def _run(self, token_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, "OnnxState"]:
+        past = self.past
+        if self._rows != len(token_ids):  # no token yet: the number of rows is said by the first ones
+            none = np.zeros((len(token_ids), *self._first.shape[1:]), dtype=np.float32)
+            past = dict.fromkeys(past, none)
+        logits, looks, *present = self.decoder.run(token_ids=token_ids.astype(np.int64), **past, **self.cross)
+        return logits, looks, replace(self, past=dict(zip(past, present, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -117,11 +127,13 @@ class OnnxStates:
 
 
 class OnnxWhisper:
-    """An exported Whisper (`malsori.asr.whisper.WhisperEngine`). Raises: ModelError if a graph is missing."""
+    """An exported Whisper (`malsori.asr.whisper.WhisperEngine`). Raises: ModelError if a graph is missing or old."""
 
     def __init__(self, model: SavedModel) -> None:
         self.config, self.audio, self.network = OnnxSizes.of(model), model.facts.audio, self
         self.encoder, self.decoder = open_graph(model, "encoder"), open_graph(model, "decoder")
+        if "past_keys_0" not in self.decoder.inputs:
+            raise ModelError(f"{model.network.folder}: its graphs are of an earlier malsori; export the model again")
         self._lock = threading.Lock()
         behind = 0.0 if self.config.whole_window else self.config.trailing_silence
         self.max_seconds: float = self.config.window_frames * self.audio.frame_seconds - behind
@@ -194,8 +206,11 @@ class OnnxWhisper:
         """Return the state before the first token; it has no rows yet."""
         layers, _, heads, steps, size = keys.shape
         bias = np.zeros((layers, 1, heads, 1, steps), dtype=np.float32) if bias is None else bias
-        none = np.zeros((layers, 0, heads, 0, size), dtype=np.float32)
-        return OnnxState(self.decoder, {"cross_keys": keys, "cross_values": values, "cross_bias": bias}, none, none)
+        parts = {"cross_keys": keys, "cross_values": values, "cross_bias": bias}
+        cross = {f"{name}_{block}": part[block] for name, part in parts.items() for block in range(layers)}
+        none = np.zeros((0, heads, 0, size), dtype=np.float32)
+        own = (f"past_{kind}_{block}" for block in range(layers) for kind in ("keys", "values"))
+        return OnnxState(self.decoder, cross, dict.fromkeys(own, none))
 
 
 def _stacked(

@@ -72,7 +72,8 @@ def _write_graphs(graphs: dict[str, Graph], facts: ExportFacts, folder: Path, sh
         with atomic_file(folder / facts.graphs[key].file) as path:
             if shared_weights:
                 content = traced(graph, facts.opset, folded=False)
-                content = without_weights(content, folder / WEIGHTS, graph.precise, graph.stepwise)
+                precise = () if graph.stepwise else graph.precise  # there few numbers share a scale
+                content = without_weights(content, folder / WEIGHTS, precise, graph.stepwise)
             else:
                 content = onnx_bytes(graph, cast("WeightType", facts.weights), facts.opset)
             path.write_bytes(content)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FRAMES, _SAMPLES = 61, 3201  # of the examples
 _ROWS, _PAST, _NEW, _STEPS, _SILENT = 2, 3, 2, 21, 5
+#: What a block of the decoder attends to: inputs `past_keys_0`, `past_values_0`, `cross_keys_0`, … a block.
+_ATTENDED = ("past_keys", "past_values", "cross_keys", "cross_values", "cross_bias")
 
 
 class _Conformer(nn.Module):
@@ -72,41 +74,37 @@ class _WhisperEncoder(nn.Module):
 
 
 class _WhisperDecoder(nn.Module):
-    """New tokens of several texts of one sound; where the upper half's heads look comes along."""
+    """New tokens of several texts of one sound; where the upper half's heads look comes along.
+
+    Each block's keys and values are inputs of their own: a stack of them would be copied apart at every token.
+    """
 
     def __init__(self, network: "Whisper") -> None:
         super().__init__()
         self.network = network
 
-    def forward(
-        self,
-        token_ids: Tensor,
-        past_keys: Tensor,
-        past_values: Tensor,
-        cross_keys: Tensor,
-        cross_values: Tensor,
-        cross_bias: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, token_ids: Tensor, *attended: Tensor) -> tuple[Tensor, ...]:
         decoder = self.network.decoder
-        before, new = past_keys.shape[3], token_ids.shape[1]
+        of_blocks = list(zip(*[iter(attended)] * len(_ATTENDED), strict=True))
+        before, new = of_blocks[0][0].shape[2], token_ids.shape[1]
         hidden = decoder.embedding(token_ids) + decoder.positions[before : before + new]
         places = torch.arange(before + new)
         unseen = (places[None, :] > places[before:, None]).to(hidden.dtype)[None, None] * -1e9
-        kept, looks = [], []
+        kept: list[Tensor] = []
+        looks = []
         for number, block in enumerate(decoder.layers):
             normed = block.attention_norm(hidden)
             keys, values = block.attention.project_kv(normed)
-            own = torch.cat([past_keys[number], keys], 2), torch.cat([past_values[number], values], 2)
-            kept.append(own)
+            past_keys, past_values, *cross = of_blocks[number]
+            own = torch.cat([past_keys, keys], 2), torch.cat([past_values, values], 2)
+            kept += own
             hidden = hidden + attend(block.attention, normed, *own, unseen)[0]
-            cross = cross_keys[number], cross_values[number], cross_bias[number]
             crossed, weights = _cross(block, hidden, *cross)
             if number >= len(decoder.layers) // 2:
                 looks.append(weights)
             hidden = block.feed_forward(hidden + crossed)
         logits = decoder.embedding.logits(decoder.norm(hidden))
-        stacked = torch.stack([keys for keys, _ in kept]), torch.stack([values for _, values in kept])
-        return logits, *stacked, torch.cat(looks, 1)
+        return logits, torch.cat(looks, 1), *kept
 
 
 def conformer_graphs(network: "Conformer") -> dict[str, Graph]:
@@ -130,18 +128,9 @@ def whisper_graphs(network: "Whisper") -> dict[str, Graph]:
         "steps": torch.tensor(_STEPS),
         **sizes.attended("silent", sizes.encoder, _SILENT),
     }
-    past = {
-        f"past_{kind}": torch.randn(sizes.decoder[0], _ROWS, sizes.decoder[1], _PAST, sizes.decoder[2])
-        for kind in ("keys", "values")
-    }
-    tokens = {"token_ids": torch.ones(_ROWS, _NEW, dtype=torch.long)}
-    decoder = {**tokens, **past, **sizes.attended("cross", sizes.decoder, _STEPS)}
+    decoder, outputs, axes = _decoder_names(sizes)
     in_sound = {f"{name}_{kind}": {3: "steps"} for name in ("cross", "own") for kind in ("keys", "values")}
     silent = {"silent_keys": {3: "silent"}, "silent_values": {3: "silent"}, "silent_bias": {4: "silent"}}
-    cached = {f"{name}_{kind}": {1: "rows", 3: name} for name in ("past", "present") for kind in ("keys", "values")}
-    new = {"token_ids": {0: "rows", 1: "new"}, "logits": {0: "rows", 1: "new"}}
-    cross = {"cross_keys": {3: "steps"}, "cross_values": {3: "steps"}, "cross_bias": {4: "steps"}}
-    looks = {"attention": {2: "rows_new", 3: "steps"}}
     return {
         "encoder": Graph(
             _WhisperEncoder(network),
@@ -153,12 +142,34 @@ def whisper_graphs(network: "Whisper") -> dict[str, Graph]:
         "decoder": Graph(
             _WhisperDecoder(network),
             decoder,
-            ("logits", "present_keys", "present_values", "attention"),
-            {**new, **cached, **cross, **looks},
+            outputs,
+            axes,
             precise=("logits",),  # int8 there costs words
             stepwise=True,
         ),
     }
+
+
+def _decoder_names(
+    sizes: "_WhisperSizes",
+) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, dict[int, str]]]:
+    """Return the decoder's example inputs, the names of its outputs, and the open axes of both."""
+    layers, heads, size = sizes.decoder
+    cross = [one.unbind() for one in sizes.attended("cross", sizes.decoder, _STEPS).values()]
+    inputs = {"token_ids": torch.ones(_ROWS, _NEW, dtype=torch.long)}
+    outputs = ["logits", "attention"]
+    axes = {name: {0: "rows", 1: "new"} for name in ("token_ids", "logits")}
+    axes["attention"] = {2: "rows_new", 3: "steps"}
+    for block in range(layers):
+        past = [torch.randn(_ROWS, heads, _PAST, size) for _ in range(2)]
+        named = [f"{name}_{block}" for name in _ATTENDED]
+        present = [f"present_{kind}_{block}" for kind in ("keys", "values")]
+        inputs |= dict(zip(named, [*past, *(one[block] for one in cross)], strict=True))
+        outputs += present
+        axes |= {key: {0: "rows", 2: "past"} for key in named[:2]}
+        axes |= {key: {2: "steps"} for key in named[2:4]} | {named[4]: {3: "steps"}}
+        axes |= {key: {0: "rows", 2: "present"} for key in present}
+    return inputs, tuple(outputs), axes
 
 
 def _attention_weights(network: "Whisper") -> tuple[str, ...]:
@@ -197,7 +208,7 @@ def attend(
     """Return each position's mixture of the values, and how much it looks at each."""
     batch, time, features = hidden.shape
     queries = attention.query(hidden).view(batch, time, attention.num_heads, -1).transpose(1, 2)
-    weights = (queries @ (keys * keys.shape[-1] ** -0.5).transpose(2, 3) + bias).softmax(-1)
+    weights = ((queries * keys.shape[-1] ** -0.5) @ keys.transpose(2, 3) + bias).softmax(-1)
     return attention.out((weights @ values).transpose(1, 2).reshape(batch, time, features)), weights
 
 
