@@ -16,8 +16,10 @@ EXTRAS = {
     "fastapi": "serve",
     "fastapi_offline": "serve",
     "jinja2": "studio",
+    "lhotse": "train",
     "koreanize_matplotlib": "report",
     "matplotlib": "report",
+    "numba": "train",
     "onnx": "export",
     "parselmouth": "praat",
     "prometheus_client": "serve",
@@ -30,6 +32,7 @@ EXTRAS = {
     "sounddevice": "play",
     "speechmos": "mos",
     "tensorboard": "tensorboard",
+    "torch": "train",
     "uroman": "mms",
     "uvicorn": "serve",
 }

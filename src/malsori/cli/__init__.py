@@ -18,6 +18,7 @@ import typer
 
 from malsori.cli.terminal import UNWRITABLE, told_sound_warnings
 from malsori.errors import MalsoriError
+from malsori.extras import EXTRAS, missing_extra
 
 #: The file of each subject, and its commands, in the order in which `malsori --help` lists them.
 SUBJECTS = {
@@ -72,8 +73,11 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return _refused(error)
     except ModuleNotFoundError as error:
-        if (error.name or "malsori").partition(".")[0] == "malsori":
+        package = (error.name or "malsori").partition(".")[0]
+        if package == "malsori":
             return _our_fault(error)
+        if package in EXTRAS:
+            return _fail(error, f"malsori: {missing_extra(package, 'this')}", 2)
         advice = "install all that malsori needs with: pip install malsori"
         return _fail(error, f"malsori: this command needs '{error.name}', which is not installed; {advice}", 2)
     except Exception as error:
