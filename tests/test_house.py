@@ -56,7 +56,7 @@ ROOMS = {
     "export": (11, 1210),
     "learn": (15, 1380),
     "losses": (5, 290),
-    "malsori": (11, 780),
+    "malsori": (11, 790),
     "metrics": (14, 1220),
     "models": (13, 1950),
     "nn": (9, 760),
