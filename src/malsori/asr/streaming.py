@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field, ValidationError
-from rapidfuzz.distance import Levenshtein
 
 from malsori.asr.encode import MIN_SECONDS
 from malsori.asr.longform import SpeechWindow, WindowPiece
@@ -109,6 +108,8 @@ class LocalAgreement:
 
     def _covered(self, words: Sequence[TranscriptWord]) -> int:
         """Return how many words of a decoding stand for the stable ones; it may have split or joined some."""
+        from rapidfuzz.distance import Levenshtein
+
         count, said = len(self.stable), _spelled(self.stable)
         places = range(max(0, count - _MOVED), min(len(words), count + _MOVED) + 1)
         return min(
