@@ -238,7 +238,7 @@ def test_a_speakers_statistics_are_over_voiced_frames_of_its_own_utterances(corp
 
 def test_a_speaker_who_never_sounds_is_named(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = {"pitch_hz": np.zeros(9, dtype=np.float32), "energy": np.ones(9, dtype=np.float32)}
-    monkeypatch.setattr(Corpus, "ground_truth", lambda _corpus, _cut: silent)
+    monkeypatch.setattr(Corpus, "ground_truth", lambda _corpus, _cut, _names: silent)
     with pytest.raises(CorpusError, match="speaker 'kim' has no voiced frame"):
         speaker_statistics(corpus, select(corpus, "train", DataConfig()))
 
