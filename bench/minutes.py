@@ -72,13 +72,19 @@ def interval(measure: dict[str, float] | None) -> str:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw each measure over the minutes, a line a start, the recordings dashed."""
     use_korean_font()
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(3.4 * len(MEASURES), 3.2), layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(7, 5.6), layout="constrained")
+    axes = list(grid.flat)
     for axis, (name, title) in zip(axes, MEASURES.items(), strict=True):
         for start in dict.fromkeys(row["start"] for row in rows):
             own = [row for row in rows if row["start"] == start]
             at, found = [row["spoken"] for row in own], [row["measures"][name] for row in own]
             low, high = ([each[side] for each in found] for side in ("low", "high"))
-            axis.plot(at, [each["value"] for each in found], marker="o", label=f"from {Path(start).name}")
+            axis.plot(
+                at,
+                [each["value"] for each in found],
+                marker="o",
+                label=f"from {Path(start).name}, {own[0]['steps']} steps",
+            )
             axis.fill_between(at, low, high, alpha=0.15)
         beside = rows[0]["measures"].get(f"recordings_{name}")
         if beside:
