@@ -67,8 +67,6 @@ def test_pages_of_others_cannot_call_unless_allowed(guarded, headers, status):
 def test_a_body_that_is_too_large_or_does_not_come_is_refused(guarded):
     def trickled():
         yield b"{"
-        import time
-
         time.sleep(1.5)
         yield b"}"
 
@@ -107,16 +105,33 @@ def test_an_id_is_given_back_if_it_is_one_and_made_if_not(server):
 
 def test_the_log_has_a_line_a_request_and_nothing_that_was_said(server, caplog, spoken):
     with caplog.at_level(logging.INFO, "malsori.serve"), server.http() as http:
-        http.post("/v1/audio/speech", json={"input": "비밀입니다.", "response_format": "pcm"})
-        http.post("/v1/audio/speech", json={"input": "비밀 ..", "voice": "비밀"})
-        http.post("/v1/audio/transcriptions?비밀", files={"file": ("비밀.wav", spoken.read_bytes())})
-        http.get("/비밀")
-        http.get("/health")
-    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+        http.post("/v1/audio/speech", json={"input": "비밀입니다.", "response_format": "pcm"}, headers=named("log-0"))
+        http.post("/v1/audio/speech", json={"input": "비밀 ..", "voice": "비밀"}, headers=named("log-1"))
+        files = {"file": ("비밀.wav", spoken.read_bytes())}
+        http.post("/v1/audio/transcriptions?비밀", files=files, headers=named("log-2"))
+        http.get("/비밀", headers=named("log-3"))
+        http.get("/health", headers=named("log-4"))
+        lines = logged(caplog, [f"log-{i}" for i in range(5)])
     assert all(record.name.startswith("malsori.serve") for record in caplog.records if record.levelno < logging.ERROR)
-    assert {"request_id", "route", "status", "seconds"} < set(lines[0]) and lines[0]["characters"] == 6
-    assert "비밀" not in json.dumps(lines, ensure_ascii=False)
+    assert {"route", "status", "seconds"} < set(lines["log-0"]) and lines["log-0"]["characters"] == 6
+    assert "비밀" not in "".join(JsonFormatter().format(record) for record in caplog.records)
     assert log_config(False)["loggers"]["malsori"]["level"] == "ERROR"  # a recognizer's lines hold texts
+
+
+def named(request_id: str) -> dict[str, str]:
+    return {"x-request-id": request_id}
+
+
+def logged(caplog, ids: list[str]) -> dict[str, dict]:
+    """The line of each request, which the server writes after the client has its answer."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        lines = [json.loads(JsonFormatter().format(record)) for record in list(caplog.records)]
+        found = {line["request_id"]: line for line in lines if line.get("request_id") in ids}
+        if len(found) == len(ids):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"of {ids} only {sorted(found)} have a line")
 
 
 def test_unknown_paths_and_methods_are_told_in_the_same_shape(server):
@@ -186,11 +201,8 @@ def test_a_client_that_leaves_is_no_fault_of_the_server(server, caplog, monkeypa
     monkeypatch.setattr("malsori.serve.analysis._explain", slow)
     with caplog.at_level(logging.INFO, "malsori.serve"), server.http() as http:
         with pytest.raises(httpx.ReadTimeout):
-            http.post("/v1/explain", json={"text": "네."}, timeout=httpx.Timeout(30, read=0.5))
+            http.post("/v1/explain", json={"text": "네."}, timeout=httpx.Timeout(30, read=0.5), headers=named("left"))
         assert begun.wait(60)
-        until = time.monotonic() + 60
-        while not caplog.records and time.monotonic() < until:
-            time.sleep(0.02)
+        line = logged(caplog, ["left"])["left"]
         go_on.set()
-    (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     assert line["message"] == "request" and line["status"] == 499
