@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from malsori.config import Config
+from malsori.nn.batch_norm import BatchNorm
 from malsori.nn.transformer import SelfAttention
 from malsori.shapes import length_mask
 from malsori.text.symbols import JAMO, PHONEMES
@@ -96,17 +97,18 @@ class ConvolutionModule(nn.Module):
         self.norm = nn.LayerNorm(hidden_size)
         self.gate = nn.Conv1d(hidden_size, 2 * hidden_size, 1)
         self.depthwise = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=hidden_size)
-        self.batch_norm = nn.BatchNorm1d(hidden_size)
+        self.batch_norm = BatchNorm(hidden_size)
         self.mix = nn.Conv1d(hidden_size, hidden_size, 1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time features"]:
-        """Return the transformed features, without the residual; padding enters no convolution."""
+        """Return the transformed features, without the residual; padding enters no convolution, and no norm."""
         channels = self.norm(hidden).transpose(1, 2)
         gated = nn.functional.glu(self.gate(channels), dim=1) * mask[:, None]
-        mixed = self.mix(nn.functional.silu(self.batch_norm(self.depthwise(gated))))
+        normed = self.batch_norm(self.depthwise(gated).transpose(1, 2), mask).transpose(1, 2)
+        mixed = self.mix(nn.functional.silu(normed))
         return self.dropout(mixed).transpose(1, 2)
 
 

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from malsori.nn.batch_norm import BatchNorm
+
 
 class ConvolutionPositions(nn.Module):
     """A wide grouped convolution that tells each frame what stands around it.
@@ -26,12 +28,12 @@ class ConvolutionPositions(nn.Module):
         super().__init__()
         convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2, groups=groups)
         nn.init.normal_(convolution.weight, std=2 / (kernel_size * hidden_size) ** 0.5)
-        self.norm = nn.BatchNorm1d(hidden_size) if normalized else nn.Identity()
+        self.norm = BatchNorm(hidden_size) if normalized else nn.Identity()
         self.convolution = convolution if normalized else weight_norm(convolution, dim=2)
 
     def forward(self, hidden: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames features"]:
         """Return what is to be added; an even kernel's one frame too many is cut off at the end."""
-        around = self.convolution(self.norm(hidden.transpose(1, 2))).transpose(1, 2)[:, : hidden.shape[1]]
+        around = self.convolution(self.norm(hidden).transpose(1, 2)).transpose(1, 2)[:, : hidden.shape[1]]
         return nn.functional.gelu(around)
 
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from malsori.config import Config
+from malsori.nn.batch_norm import BatchNorm
 
 
 class NormedConvolution(nn.Module):
@@ -24,7 +25,7 @@ class NormedConvolution(nn.Module):
     def __init__(self, before: int, after: int, kernel: int) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(before, after, kernel, padding=kernel // 2)
-        self.norm = nn.BatchNorm1d(after)
+        self.norm = BatchNorm(after)
 
     def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"]
@@ -32,9 +33,8 @@ class NormedConvolution(nn.Module):
         """Return the normed convolution; what stands on padding means nothing."""
         convolved = self.convolution((hidden * mask[..., None]).transpose(1, 2)).transpose(1, 2)
         convolved = convolved[:, : hidden.shape[1]]  # an even kernel makes a step more
-        if not self.training:
-            return self.norm(convolved.flatten(0, 1)).view_as(convolved)
-        return torch.zeros_like(convolved).masked_scatter(mask[..., None], self.norm(convolved[mask]))
+        normed: Tensor = self.norm(convolved, mask)
+        return normed
 
 
 class BidirectionalRecurrent(nn.Module):

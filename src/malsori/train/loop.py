@@ -20,15 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from malsori.config import Config
 from malsori.corpus.batches import SpeechDataset, on_device, places, plan_epoch
-from malsori.errors import FileError, MalsoriError, TrainingError
-from malsori.files import atomic_file, read_json, write_json
+from malsori.errors import MalsoriError, TrainingError
+from malsori.files import read_json, write_json
 from malsori.pretrained.folder import SavedModel, read_model_facts, save_model
 from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
+from malsori.train.broken import NotFinite, broken_path, save_broken
 from malsori.train.checkpoint import Checkpoints, Trained, held
 from malsori.train.contributions import measure_contributions
 from malsori.train.monitor import TrainingMonitor
@@ -72,14 +73,6 @@ def train(setup: TrainingSetup, options: RunOptions) -> dict[str, float]:
         return processes.one_after_the_other(lambda: _Run(setup, options, device, processes)).go()
 
 
-class _NotFinite(Exception):
-    """A turn's loss or gradient is NaN or infinite; the message names it, `rank` the process that met it."""
-
-    def __init__(self, what: str, rank: int = 0) -> None:
-        super().__init__(what)
-        self.rank = rank
-
-
 class _Run:
     """The state of one run."""
 
@@ -91,6 +84,7 @@ class _Run:
         self.count = self.recipe.train.accumulate
         self.numbers = self.processes.numbers(self.count)  # of a step's batches, those that are computed here
         self.task = setup.task.to(self.device)
+        self.joint = self.recipe.train.sync_batch_norm and self.processes.join_batch_norm(self.task)
         self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
         check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
         settings = self.recipe.optimizers
@@ -170,7 +164,7 @@ class _Run:
         before = [buffer.clone() for buffer in buffers]  # running means, which a broken batch would spoil for good
         try:
             values = self._turns(step, batches)
-        except _NotFinite as broken:
+        except NotFinite as broken:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
             self._skip(step, batches, broken)
@@ -201,11 +195,11 @@ class _Run:
                 if turn := self._next_turn(task, step, place, number):
                     name = turn.name
                     own.update(self._backward(turn, step, number))
-        except _NotFinite as error:
+        except NotFinite as error:
             broken = str(error)
         for rank, (others, what) in enumerate(self.processes.gathered((dict(own), broken))):
             if what:
-                raise _NotFinite(what, rank)
+                raise NotFinite(what, rank)
             for key, value in others.items():
                 values[key] = values.get(key, 0.0) + value / self.count
         return name
@@ -226,14 +220,17 @@ class _Run:
         detached = [torch.as_tensor(value).detach().float().to(self.device) for value in measured.values()]
         values = dict(zip(measured, torch.stack(detached).tolist(), strict=True))
         broken = [name for name in turn.losses if not math.isfinite(values[name])]
-        if broken:
-            raise _NotFinite(f"loss {turn.name}/{broken[0]} is {values[broken[0]]}")
+        what = f"loss {turn.name}/{broken[0]} is {values[broken[0]]}" if broken else ""
+        if any(self.processes.gathered(what) if self.joint else [what]):  # together, as all go backward or none does
+            raise NotFinite(what)
         if number == self.numbers[0]:
             self.trained.optimizers[turn.name].zero_grad(set_to_none=True)
         every = self.recipe.train.contributions_every
-        if number == 0 and every and (step + 1) % every == 0:
+        measuring = number == 0 or (self.joint and number == self.numbers[0])
+        if measuring and every and (step + 1) % every == 0:
             contributions = measure_contributions(turn.losses, weights, self.optimized[turn.name])
-            self.logger.contributions(step + 1, turn.name, contributions)
+            if self.processes.first:
+                self.logger.contributions(step + 1, turn.name, contributions)
         weighted = [loss * (weights[name] / self.count) for name, loss in turn.losses.items()]
         torch.stack(weighted).sum().backward()
         return {f"{turn.name}/{name}": value for name, value in values.items()}
@@ -244,12 +241,12 @@ class _Run:
         self.processes.add_gradients(self.optimized[turn])
         norm = torch.nn.utils.clip_grad_norm_(self.optimized[turn].parameters(), config.clip_norm).item()
         if not math.isfinite(norm):
-            raise _NotFinite(f"the gradient of '{turn}' is {norm}")
+            raise NotFinite(f"the gradient of '{turn}' is {norm}")
         rate = set_learning_rate(optimizer, config, step, self.recipe.train.steps)
         optimizer.step()
         return {f"{turn}/gradient_norm": norm, f"{turn}/learning_rate": rate}
 
-    def _skip(self, step: int, batches: list[Any], broken: _NotFinite) -> None:
+    def _skip(self, step: int, batches: list[Any], broken: NotFinite) -> None:
         """Keep the batches of a broken step for a look, and stop when there have been too many."""
         plan = list(places(self._plan("train"), step * self.count, (step + 1) * self.count))
         ids = [name for _, names in plan[broken.rank :: self.processes.count] for name in names]
@@ -380,21 +377,3 @@ def seed_everything(seed: int, step: int, stream: int | None = None) -> None:
     torch.manual_seed(mixed)
     np.random.seed(mixed % 2**32)
     random.seed(mixed)
-
-
-def broken_path(out: Path, step: int) -> Path:
-    """Return where the batches of a step that was not finite are kept."""
-    return out / "broken" / f"step_{step:08d}.safetensors"
-
-
-def save_broken(path: Path, batches: list[Any], ids: list[str], what: str) -> None:
-    """Write the tensors and the utterances' ids of a step that was not finite."""
-    from safetensors.torch import save_file
-
-    fields = {f"{number}.{name}": value for number, batch in enumerate(batches) for name, value in vars(batch).items()}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
-    try:
-        with atomic_file(path) as temporary:
-            save_file(tensors, temporary, {"what": what, "ids": " ".join(ids)})
-    except FileError as error:
-        log.warning("%s", error)

@@ -2,8 +2,9 @@
 
 A step takes the recipe's `train.accumulate` batches, and the processes divide them: batch n is computed by process
 n mod count. So the recipe alone says what is learnt, and the number of processes only how fast: gradients are those
-that one process adds up, but for rounding. Batch norm sees one batch at a time here as there; its running means are
-averaged over the processes. The first process validates, saves and logs.
+that one process adds up, but for rounding. Batch norm sees one batch at a time here as there, and its running means are
+averaged over the processes; with `train.sync_batch_norm` it takes the batches that are computed at once as one. The
+first process validates, saves and logs.
 """
 
 import logging
@@ -12,13 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from malsori.errors import ConfigError, TrainingError
+from malsori.nn.batch_norm import BatchNorm
 
 _MEETING = timedelta(minutes=10)
 _PATIENCE = timedelta(days=1)  # the others wait while the first validates; one that died is torchrun's to find
@@ -78,6 +81,19 @@ class Processes:
                 parameter.grad = torch.zeros_like(parameter)
         self._sum([parameter.grad for parameter in wanted if parameter.grad is not None])
 
+    def join_batch_norm(self, module: nn.Module) -> bool:
+        """Have every batch norm take the batches of all processes as one; return whether there are several processes.
+
+        Raises: ConfigError if the module has none.
+        """
+        norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
+        if not norms:
+            raise ConfigError("recipe: train.sync_batch_norm = true: this system has no batch norm; leave it out")
+        if self.count > 1:
+            for norm in norms:
+                norm.total = _Total.apply
+        return self.count > 1
+
     def average_buffers(self, module: nn.Module) -> None:
         """Put the mean over all processes in the place of each running mean and variance."""
         if self.count > 1:
@@ -96,6 +112,27 @@ class Processes:
                 dist.all_reduce(flat)
             for tensor, part in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
                 tensor.copy_(part.view_as(tensor))
+
+
+class _Total(Function):
+    """The sum of a tensor over all processes; its gradient is that of all their losses."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        """Return the sum."""
+        return _total(tensor)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        """Return the sum of the gradients."""
+        return _total(gradients[0])
+
+
+def _total(tensor: Tensor) -> Tensor:
+    total = tensor.contiguous().clone()
+    with _all_there():
+        dist.all_reduce(total)
+    return total
 
 
 def local_device(name: str) -> str:

@@ -22,6 +22,8 @@ class LoopConfig(Config):
 
     accumulate: batches whose gradients one step adds up, where the memory cannot hold them as one; each counts alike,
         as the mean over its own frames or tokens does (with batches of a length, nearly one batch's mean).
+    sync_batch_norm: of several processes, batch norm takes the batches computed at once as one; false: each by itself,
+        however many processes there are.
     contributions_every: steps between two measurements of each loss's gradient, a backward pass a loss; 0: never.
     samples: held-out utterances that a voice or a vocoder says at each validation, to hear and see (RUN/samples).
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
@@ -29,6 +31,7 @@ class LoopConfig(Config):
 
     steps: int = Field(ge=1)
     accumulate: int = Field(1, ge=1)
+    sync_batch_norm: bool = False
     log_every: int = Field(50, ge=1)
     contributions_every: int = Field(500, ge=0)
     validate_every: int = Field(1000, ge=1)
