@@ -59,7 +59,7 @@ ROOMS = {
     "malsori": (11, 790),
     "metrics": (14, 1220),
     "models": (13, 1950),
-    "nn": (9, 760),
+    "nn": (10, 800),
     "pretrained": (15, 1920),
     "readers": (14, 1100),
     "report": (13, 1470),
@@ -67,7 +67,7 @@ ROOMS = {
     "serve": (21, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
-    "train": (25, 2700),
+    "train": (27, 2770),
     "tts": (14, 950),
 }
 MAX_FILE_LINES = 400

@@ -23,7 +23,7 @@ class BatchNorm(nn.BatchNorm1d):
         super().__init__(features)
         self.total = alone
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, hidden: Float[Tensor, "batch time features"], mask: Bool[Tensor, "batch time"] | None = None
     ) -> Float[Tensor, "batch time features"]:
         """Return the features normalized; in training by what is real, which all is without a mask."""
