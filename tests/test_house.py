@@ -67,7 +67,7 @@ ROOMS = {
     "serve": (21, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
-    "train": (27, 2770),
+    "train": (26, 2740),
     "tts": (14, 950),
 }
 MAX_FILE_LINES = 400
