@@ -69,7 +69,7 @@ SYSTEMS: dict[str, System] = {
     "conformer": _ctc("conformer:Conformer", "conformer:CONFORMER", "ConformerCtcEncoder", "conformer_graphs"),
     "fastspeech": _acoustic("fastspeech:FastSpeech", "fastspeech:FASTSPEECH", "FastSpeechAdapter", "fastspeech_graphs"),
     "fastspeech2": _acoustic(
-        "fastspeech2:FastSpeech2", "fastspeech:FASTSPEECH2", "FastSpeech2Adapter", "fastspeech2_graphs"
+        "fastspeech2:FastSpeech2", "fastspeech2:FASTSPEECH2", "FastSpeech2Adapter", "fastspeech2_graphs"
     ),
     "hifigan": _vocoder("hifigan:Hifigan", "hifigan:HIFIGAN", "hifigan_graphs"),
     "tacotron": _acoustic("tacotron:Tacotron", "tacotron:TACOTRON", "TacotronAdapter"),

@@ -28,6 +28,10 @@ TINY = {
         "model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_encoder_layers=1",
         "model.num_decoder_layers=1", "model.num_heads=1",
     ),
+    "fastspeech2-finetune-small": (
+        "model.hidden_size=16", "model.ffn_size=16", "model.predictor_hidden_size=8", "model.num_encoder_layers=1",
+        "model.num_decoder_layers=1", "model.num_heads=1", "discriminator.channels=2", "texts_batch_size=1",
+    ),
     **dict.fromkeys(
         ("wav2vec2-small", "wav2vec2-pretrain-small"),
         ("model.conv_channels=[8,8,8,8,8,8,8]", "model.conv_kernel_sizes=[10,3,3,3,3,2,2]",
@@ -75,7 +79,7 @@ def small_setup(planted_corpus, monkeypatch) -> Callable[..., TrainingSetup]:
     """A function that binds a recipe, made tiny and short, to the planted corpus."""
 
     frontend = Frontend(morphology=False)  # the analyser takes seconds to load, and the texts need none
-    for family in ("conformer", "wav2vec2"):
+    for family in ("conformer", "fastspeech2", "wav2vec2"):
         monkeypatch.setattr(f"malsori.train.{family}.Frontend", lambda *_words: frontend)
 
     def make(*overrides: str, name: str = "fastspeech2-small") -> TrainingSetup:

@@ -12,7 +12,7 @@ import torch
 from malsori.errors import ConfigError, TrainingError
 from malsori.pretrained.folder import open_model, read_weights
 from malsori.systems import SYSTEMS
-from malsori.train.fastspeech import FastSpeech2Task
+from malsori.train.fastspeech2 import FastSpeech2Task
 from malsori.train.hifigan import VocoderTask
 from malsori.train.loop import RunOptions, seed_everything, train
 from malsori.train.recipe import read_recipe, recipe_names
@@ -61,6 +61,7 @@ def stop_after(monkeypatch, steps):
         "vocos-small",
         pytest.param("wav2vec2-pretrain-small", marks=pytest.mark.slow),
         pytest.param("vits-small", marks=pytest.mark.slow),
+        pytest.param("fastspeech2-finetune-small", marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_ends_as_an_unbroken_one_to_the_bit(small_run, small_setup, tmp_path, name, monkeypatch):

@@ -360,13 +360,14 @@ def places(plan: Callable[[int], list[list[str]]], start: int, stop: int) -> Ite
 
 
 def on_device(batch: Any, device: torch.device) -> Any:
-    """Return the batch with every tensor on the device."""
-    moved = {
-        field.name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for field in dataclasses.fields(batch)
-        for value in [getattr(batch, field.name)]
-    }
-    return type(batch)(**moved)
+    """Return the batch, and batches in it, with every tensor on the device."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        return on_device(value, device) if dataclasses.is_dataclass(value) else value
+
+    return type(batch)(**{field.name: moved(getattr(batch, field.name)) for field in dataclasses.fields(batch)})
 
 
 def speaker_statistics(corpus: Corpus, cuts: dict[str, Any]) -> dict[str, Statistics]:

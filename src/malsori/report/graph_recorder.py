@@ -71,6 +71,9 @@ class GraphRecorder(TorchFunctionMode):
         self.outputs: dict[Any, tuple[str, str, str]] = {}  # node → (part, field, fed with)
         self.cut_from: dict[Any, str] = {}  # node of a cut → module that ran without recording
         self.fields = {id(v): (v, frozenset([k])) for k, v in vars(batch).items() if isinstance(v, Tensor)}
+        self.within = frozenset(name for name, value in vars(batch).items() if dataclasses.is_dataclass(value))
+        for name in self.within:  # a batch in the batch goes by one name
+            self.fields |= {id(v): (v, frozenset([name])) for v in _tensors(getattr(batch, name))}
         self.open: list[tuple[str, int, frozenset[str], str]] = []
         self.anchor = torch.zeros((), requires_grad=True)
 
@@ -121,7 +124,8 @@ class GraphRecorder(TorchFunctionMode):
             made = made or next((self._origin(tensor) for tensor in tensors if self._origin(tensor)), "")
             if not torch.is_grad_enabled():
                 self.feeds += [(tensor.grad_fn, path) for tensor in tensors if tensor.grad_fn is not None]
-            fed = made or next((f"batch.{name}" for name in sorted(names) if not name.endswith(NOT_SHOWN)), "")
+            shown = (name for name in sorted(names) if not name.endswith(NOT_SHOWN))
+            fed = made or next((name if name in self.within else f"batch.{name}" for name in shown), "")
             self.open.append((path, self._now(), names, fed))
 
         return hook

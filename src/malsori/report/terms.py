@@ -10,6 +10,8 @@ KOREAN = {
     "total": "합계",
     "of": "대상:",
     "of the recording": "실제 녹음",
+    "texts": "녹음 없는 글",
+    "listener": "듣는 모델",
     "against": "정답:",
     "peak": "최대",
     "steps": "갱신",

@@ -13,16 +13,13 @@ from malsori.config import AudioConfig
 from malsori.corpus.batches import (
     Collator,
     Example,
-    SpeakBatch,
-    SpeakCollator,
     remove_unaligned,
-    speaker_statistics,
 )
 from malsori.corpus.folder import Corpus
 from malsori.errors import ConfigError
-from malsori.losses.regression import l1_loss, l2_loss, log_duration_loss
+from malsori.losses.regression import l1_loss, log_duration_loss
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
-from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
+from malsori.models.fastspeech2 import FastSpeech2Config
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import length_mask, pad_stack
@@ -56,13 +53,6 @@ class FastSpeechRecipe(Recipe):
     teacher: str = ""
     audio: AudioConfig = AudioConfig()
     model: FastSpeechConfig = FastSpeechConfig()
-
-
-class FastSpeech2Recipe(Recipe):
-    """A recipe with a FastSpeech 2."""
-
-    audio: AudioConfig = AudioConfig()
-    model: FastSpeech2Config = FastSpeech2Config()
 
 
 @dataclass(frozen=True)
@@ -138,42 +128,6 @@ class FastSpeechTask(NetworkTask):
         return mean_losses(self, batches)
 
 
-class FastSpeech2Task(NetworkTask):
-    """Mel, duration, pitch and energy, each against the recording's (FastSpeech 2, 2.3)."""
-
-    turn = "acoustic"
-    network: FastSpeech2
-
-    def losses(self, batch: SpeakBatch) -> Iterator[Turn]:
-        """Yield the one turn."""
-        output = self.network(
-            batch.token_ids, batch.token_lengths, batch.speaker_ids, batch.durations, batch.pitch, batch.energy
-        )
-        tokens = length_mask(batch.token_lengths, batch.token_ids.shape[1])
-        frames = length_mask(batch.frame_lengths, batch.mel.shape[1])
-        yield Turn(
-            self.turn,
-            {
-                "mel": l1_loss(output.mel, batch.mel, frames),
-                "duration": log_duration_loss(output.log_durations, batch.durations, tokens),
-                "pitch": l2_loss(output.pitch, batch.pitch, frames),
-                "energy": l2_loss(output.energy, batch.energy, tokens),
-            },
-        )
-
-    def example(self) -> SpeakBatch:
-        """Return a tiny batch of noise."""
-        return example_speech(self.network.config)
-
-    def validate(self, batches: Iterable[SpeakBatch]) -> dict[str, float]:
-        """Return the mean of each loss over held-out speech, with the recording's own durations, pitch and energy."""
-        return mean_losses(self, batches)
-
-
-def _fastspeech2_task(recipe: FastSpeech2Recipe) -> nn.Module:
-    return FastSpeech2Task(FastSpeech2(recipe.model))
-
-
 def _fastspeech_task(recipe: FastSpeechRecipe) -> nn.Module:
     return FastSpeechTask(FastSpeech(recipe.model))
 
@@ -188,31 +142,6 @@ def _fastspeech_from_corpus(recipe: FastSpeechRecipe, corpus: Corpus) -> Trainin
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers)
     task, collator = _fastspeech_task(recipe.model_copy(update={"model": sizes})), TimedCollator(speakers, targets)
-    collators: dict[str, Collator] = {"train": collator, "dev": collator}
-    return TrainingSetup(
-        recipe=recipe,
-        corpus=corpus,
-        task=task,
-        cuts=cuts,
-        collators=collators,
-        by_seconds=True,
-        facts=facts,
-        symbols={"phonemes": PHONEMES},
-        skipped=skipped,
-    )
-
-
-def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> TrainingSetup:
-    require_same_audio(recipe.audio, corpus)
-    cuts = select_splits(recipe, corpus)
-    skipped = remove_unaligned(corpus, cuts)
-    statistics = speaker_statistics(corpus, cuts["train"])
-    speakers = speakers_by_count(cuts["train"])
-    cuts["dev"] = {name: cut for name, cut in cuts["dev"].items() if cut.supervisions[0].speaker in statistics}
-    collator = SpeakCollator(speakers, statistics)
-    sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
-    facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers, statistics=statistics)
-    task = _fastspeech2_task(recipe.model_copy(update={"model": sizes}))
     collators: dict[str, Collator] = {"train": collator, "dev": collator}
     return TrainingSetup(
         recipe=recipe,
@@ -258,4 +187,3 @@ def distillation_targets(
 
 
 FASTSPEECH = SystemSpec(recipe=FastSpeechRecipe, build_task=_fastspeech_task, from_corpus=_fastspeech_from_corpus)
-FASTSPEECH2 = SystemSpec(recipe=FastSpeech2Recipe, build_task=_fastspeech2_task, from_corpus=_fastspeech2_from_corpus)
