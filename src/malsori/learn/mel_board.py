@@ -27,7 +27,7 @@ _WIDTH, _KERNEL, SLOPE = 8, 5, 0.1
 _STEPS = 150
 
 
-class MelDiscriminator(nn.Module):
+class FrameDiscriminator(nn.Module):
     """Two convolutions over the frames of a mel: maps of 8 features a frame, and a score a frame."""
 
     def __init__(self, mel_channels: int = 80) -> None:
@@ -52,10 +52,10 @@ def word_mel() -> torch.Tensor:
 
 
 @cache
-def trained_discriminator() -> MelDiscriminator:
+def trained_discriminator() -> FrameDiscriminator:
     """Return the toy discriminator after its training, the same each time."""
     torch.manual_seed(0)
-    judge = MelDiscriminator()
+    judge = FrameDiscriminator()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3)
     mels = [torch.from_numpy(spoken(text).mel)[None] for text in _TAUGHT]
     for step in range(_STEPS):
