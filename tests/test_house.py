@@ -40,7 +40,7 @@ FLOORS = (
     {"audio"},
     {"systems"},
     {"object_store"},
-    {"files", "config", "shapes", "extras", "errors"},
+    {"files", "config", "shapes", "annotations", "extras", "errors"},
 )
 
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and

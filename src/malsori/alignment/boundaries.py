@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from malsori.alignment.gmm import (
     AUDIO,
@@ -25,6 +24,7 @@ from malsori.alignment.gmm import (
 )
 from malsori.alignment.hmm import STATES, StateGraph, best_path, build_state_graph
 from malsori.alignment.phonemes import COMMA_PAUSE_SECONDS, WORD_PAUSE_SECONDS
+from malsori.annotations import Bool, Float
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import SPACE

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
 
 from malsori.alignment.compiled import compiled
+from malsori.annotations import Float, Integer
 from malsori.errors import AlignmentError
 
 #: Up to this many bytes all back-pointers are kept, which saves the second pass.

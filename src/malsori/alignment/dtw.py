@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Int
 from numba import njit
 
+from malsori.annotations import Float, Int
 from malsori.errors import AlignmentError
 
 #: Cells of a table (a byte each): 40 s against 40 s at 200 frames a second are 64 million.

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Literal, no_type_check
 
 import numpy as np
-from jaxtyping import Int
 from numba import njit
+
+from malsori.annotations import Int
 
 #: What is compared: characters with one space between words, characters without any, or words.
 Unit = Literal["characters", "letters", "words"]

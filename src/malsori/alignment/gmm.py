@@ -20,9 +20,9 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Integer
 
 from malsori.alignment.hmm import SILENCE, STATES, StateGraph, occupancy
+from malsori.annotations import Float, Integer
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError, ModelError
 from malsori.files import atomic_file

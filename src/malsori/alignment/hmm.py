@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
 
 from malsori.alignment.compiled import compiled
+from malsori.annotations import Bool, Float, Integer
 from malsori.text.frontend import Reading
 from malsori.text.symbols import PHONEMES
 

@@ -11,10 +11,10 @@ alignment against free recognition), for all frames of CTC's path.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Integer
 
 from malsori.alignment.ctc import CtcPath
 from malsori.alignment.spans import Alignment, Span
+from malsori.annotations import Float, Integer
 
 #: A text whose phonemes cost more than this on average does not belong to its sound.
 MIN_SCORE = -4.0

@@ -16,9 +16,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
 
 from malsori.alignment.compiled import compiled
+from malsori.annotations import Float, Int, Integer
 from malsori.errors import AlignmentError
 
 

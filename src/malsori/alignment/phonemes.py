@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
 
 from malsori.alignment.ctc import align_ctc
 from malsori.alignment.mismatch import posterior_ratio
 from malsori.alignment.spans import Alignment, Span
+from malsori.annotations import Float, Integer
 from malsori.config import AudioConfig
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading

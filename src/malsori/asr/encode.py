@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.resampling import resample
 from malsori.errors import AudioError, ModelError
 from malsori.pretrained.exported import OnnxGraphs

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
 
+from malsori.annotations import Bool, Float
 from malsori.asr.encode import checked_seconds
 from malsori.asr.vad import (
     FRAME_SECONDS,

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.asr.encode import CtcPosteriors, checked_seconds
 from malsori.audio.mel_filters import log_mel_array
 from malsori.pretrained.folder import SavedModel

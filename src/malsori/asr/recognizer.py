@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Float
 
 from malsori.alignment.mismatch import find_mismatches
 from malsori.alignment.phonemes import alignment_of, time_phonemes
 from malsori.alignment.spans import Alignment
+from malsori.annotations import Float
 from malsori.asr.encode import phoneme_encoder
 from malsori.asr.longform import SpeechWindow, SpeechWindows
 from malsori.asr.options import AUTO, DecodingOptions

@@ -6,7 +6,8 @@ They are much alike: of each head's 1500 steps some 64 means are kept, each with
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from malsori.annotations import Float, Int
 
 #: What silence is in a log-mel whose loudest bin is 80 dB above it, as speech of a usual loudness has it (the median of
 #: recordings: 1.3); every sound is brought to it, which is to change its loudness.

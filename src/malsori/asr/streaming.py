@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, ValidationError
 
+from malsori.annotations import Float
 from malsori.asr.encode import MIN_SECONDS
 from malsori.asr.longform import SpeechWindow, WindowPiece
 from malsori.asr.options import AUTO, DecodingOptions

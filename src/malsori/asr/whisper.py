@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
 
+from malsori.annotations import Bool, Float
 from malsori.asr.encode import checked_seconds
 from malsori.asr.longform import SpeechWindow
 from malsori.asr.options import DecodingOptions, check_language, refuse_unsupported

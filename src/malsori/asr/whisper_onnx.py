@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from malsori.annotations import Float, Int
 from malsori.asr.silent_steps import MARGIN_SECONDS, SILENCE_LEVEL, SilentSteps
 from malsori.audio.mel_filters import whisper_log_mel_array
 from malsori.errors import ModelError

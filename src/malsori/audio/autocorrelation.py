@@ -13,7 +13,8 @@ sampled sound", IFA Proceedings 17 (1993), 97-110: the algorithm of section 3, w
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+
+from malsori.annotations import Bool, Float
 
 #: The analysis window (Hanning) lasts so many periods of the lowest pitch sought.
 PERIODS_PER_WINDOW = 3.0

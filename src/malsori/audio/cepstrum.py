@@ -17,7 +17,8 @@ spans a harmonic's distance is the idea of CheapTrick (Morise, Speech Communicat
 import functools
 
 import numpy as np
-from jaxtyping import Float
+
+from malsori.annotations import Float
 
 FRAME_SECONDS = 0.005
 WINDOW_SECONDS = 0.025

@@ -1,7 +1,8 @@
 """One channel from several, sound that comes in blocks of any length alike."""
 
 import numpy as np
-from jaxtyping import Float
+
+from malsori.annotations import Float
 
 _BLOCK_SECONDS = 0.1
 _OPPOSITE = -0.5  # two channels that are so much alike, but for their sign, would silence one another

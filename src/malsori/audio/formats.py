@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
+from malsori.annotations import Float, Shaped
 from malsori.audio.resampling import resample, resample_parts
 from malsori.errors import AudioError, MissingExtraError
 from malsori.extras import require

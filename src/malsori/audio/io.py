@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
+from malsori.annotations import Float, Shaped
 from malsori.audio.containers import parts_of
 from malsori.audio.decoders import Block, Outcome, decode, length
 from malsori.audio.downmix import Downmix

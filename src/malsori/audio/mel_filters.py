@@ -8,8 +8,8 @@ import functools
 import math
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.config import AudioConfig
 
 #: Added under the square root, so that the gradient at silence stays finite; the others' programs add none.

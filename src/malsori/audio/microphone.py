@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import AudioError
 from malsori.extras import import_extra
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from io import BufferedIOBase
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import AudioError
 
 _AT_ONCE = 65536  # bytes that are asked for; what is there is taken

@@ -12,8 +12,8 @@ modelling and coding of intonation", Speech Prosody 2008 (the two passes).
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.autocorrelation import PERIODS_PER_WINDOW, track_pitch
 from malsori.config import AudioConfig
 from malsori.extras import import_extra

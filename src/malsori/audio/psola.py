@@ -12,8 +12,8 @@ diphones", Speech Communication 9 (1990): time-domain PSOLA.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from malsori.annotations import Float, Int
 from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 

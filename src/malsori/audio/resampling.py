@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Float
+
+from malsori.annotations import Float
 
 
 def resample(wave: Float[np.ndarray, " samples"], rate: int, wanted: int) -> Float[np.ndarray, " resampled"]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import AlignmentError
 from malsori.text.frontend import Reading
 from malsori.text.symbols import PHONEMES

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, model_validator
 
+from malsori.annotations import Float
 from malsori.audio.io import SOUND_SUFFIXES, load_audio
 from malsori.config import Config
 from malsori.errors import ConfigError

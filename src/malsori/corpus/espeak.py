@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from malsori.alignment.spans import Span
+from malsori.annotations import Float
 from malsori.errors import CorpusError
 from malsori.extras import import_extra
 from malsori.text.frontend import Reading

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
+from malsori.annotations import Float
 from malsori.audio.io import open_sound, read_sound, save_audio
 from malsori.audio.pitch import DEFAULT_TRACKER, PitchTracker
 from malsori.config import RECOGNITION_AUDIO, AudioConfig, Config

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.io import save_audio
 from malsori.corpus.audio_quality import measure_audio_quality
 from malsori.corpus.check_rules import CheckLimits

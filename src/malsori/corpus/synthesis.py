@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
 from malsori.alignment.phonemes import word_spans
 from malsori.alignment.textgrid import load_textgrid, save_textgrid
+from malsori.annotations import Float
 from malsori.audio.io import save_audio
 from malsori.config import Config
 from malsori.corpus.espeak import SpokenText, check_voice, speak

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
 from malsori.alignment.ctc import align_ctc
+from malsori.annotations import Float
 
 Symbol = TypeVar("Symbol", int, str)
 

@@ -1,7 +1,8 @@
 """Scores of tokens as log-probabilities, and which are greatest."""
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from malsori.annotations import Float, Int
 
 
 def log_softmax(logits: Float[np.ndarray, "*rows vocab"]) -> Float[np.ndarray, "*rows vocab"]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from malsori.annotations import Float, Int
 from malsori.decode.scores import greatest, log_softmax
 from malsori.errors import ModelError, TextError
 from malsori.text.tokenizer import Tokenizer

@@ -5,9 +5,9 @@ of speech                0  1  2  3          4  5          the path runs over th
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from malsori.alignment.monotonic import align_monotonic
+from malsori.annotations import Bool, Float, Int
 
 _MEDIAN_STEPS = 7
 _NEAR_STEPS = 8  # as far as the median reaches, and one

@@ -4,7 +4,8 @@ import base64
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+
+from malsori.annotations import Float
 
 _STEPS = 65535
 

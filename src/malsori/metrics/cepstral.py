@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from malsori.annotations import Float, Int
 from malsori.audio import cepstrum
 from malsori.errors import MetricError, OptionError
 

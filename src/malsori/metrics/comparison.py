@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import MetricError
 from malsori.metrics.error_rate import AS_WRITTEN, TextNormalizer
 from malsori.metrics.score_card import RATES, score

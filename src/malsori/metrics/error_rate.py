@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
 
+from malsori.annotations import Int
 from malsori.config import Config
 from malsori.errors import MetricError
 

@@ -10,8 +10,8 @@ noise suppressors", ICASSP 2022; the authors' package speechmos and its networks
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.resampling import resample
 from malsori.errors import MetricError
 from malsori.extras import import_extra

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.pitch import pitch_hz
 from malsori.config import AudioConfig
 from malsori.metrics.cepstral import CepstralDistortion

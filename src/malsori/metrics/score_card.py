@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
+from malsori.annotations import Int
 from malsori.errors import MetricError
 from malsori.metrics.error_rate import AS_WRITTEN, ErrorRate, TextNormalizer, Unit, count_utterances, paired, total
 from malsori.metrics.significance import CONFIDENCE, DRAWS, SEED, bootstrap_intervals

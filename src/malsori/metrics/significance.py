@@ -17,8 +17,8 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import MetricError
 
 CONFIDENCE, DRAWS, PERMUTATIONS, SEED = 0.95, 1000, 10_000, 20240

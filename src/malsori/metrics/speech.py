@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.audio.io import SOUND_SUFFIXES, audio_info, load_audio, sound_files
 from malsori.errors import AudioError, MetricError
 from malsori.metrics.cepstral import CepstralDistortion, Preset, mcd

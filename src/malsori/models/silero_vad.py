@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+
+from malsori.annotations import Float
 
 #: Hz; the network knows no other rate.
 SAMPLE_RATE = 16000

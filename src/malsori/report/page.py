@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.files import write_text
 
 _STYLE = """

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
+from malsori.annotations import Float
 from malsori.config import AudioConfig
 from malsori.errors import CorpusError
 from malsori.metrics.cepstral import CepstralDistortion

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Form, UploadFile
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from malsori.alignment.spans import Alignment
+from malsori.annotations import Float
 from malsori.config import AudioConfig
 from malsori.report.plots import speech_figure
 from malsori.serve.state import Facts, Server, ServerState

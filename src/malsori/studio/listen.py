@@ -7,12 +7,12 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Form, UploadFile
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
 from malsori.alignment.subtitles import format_subtitles, join_cues
+from malsori.annotations import Float
 from malsori.asr.ctc import CtcSegmentDecoder
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer

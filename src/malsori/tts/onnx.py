@@ -3,8 +3,8 @@
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.errors import ModelError
 from malsori.pretrained.exported import OnnxGraphs
 from malsori.pretrained.folder import SavedModel

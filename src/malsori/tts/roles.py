@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
 
+from malsori.annotations import Float, Int
 from malsori.config import AudioConfig
 from malsori.pretrained.folder import ModelFacts
 from malsori.tts.options import SayOptions

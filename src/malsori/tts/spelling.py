@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int
 
+from malsori.annotations import Int
 from malsori.errors import ModelError
 from malsori.pretrained.folder import ModelFacts
 from malsori.text.romanize import spell

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.tts.roles import Vocoder
 
 #: Frames of the first chunk of a phrase, which is waited for, and of those that come while it is heard.

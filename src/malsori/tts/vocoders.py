@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
+from malsori.annotations import Float
 from malsori.config import AudioConfig
 from malsori.errors import DeviceError, ModelError
 from malsori.pretrained.exported import OnnxGraphs

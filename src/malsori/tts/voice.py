@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from malsori.alignment.phonemes import alignment_of
 from malsori.alignment.spans import Alignment
+from malsori.annotations import Float
 from malsori.audio.io import save_audio
 from malsori.audio.mel_filters import log_mel_array
 from malsori.audio.psola import shift_pitch
