@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from malsori.pretrained.folder import ModelFacts, SavedModel, Statistics, save_m
 from malsori.runtime.device import resolve_runtime
 from malsori.text.frontend import FRONTEND_VERSION, RULES_VERSION, Frontend
 from malsori.text.symbols import PHONEMES
+from malsori.tts import voice as voice_module
 from malsori.tts.options import SayOptions
 from malsori.tts.roles import AcousticModel, Vocoder
 from malsori.tts.vocoders import GriffinLim, NetworkVocoder
@@ -291,6 +293,7 @@ def test_a_voice_on_the_gpu_says_what_it_says_on_the_cpu(precision: str) -> None
 
 OPENED = """
 import sys
+import threading
 from malsori.config import AudioConfig
 {}
 print(*sorted(name for name in sys.modules if name.startswith("malsori.")))
@@ -382,3 +385,20 @@ def test_a_voice_is_loaded_from_folders_and_sounds_as_it_did(voice: Voice, tmp_p
     assert loaded.speakers == SPEAKERS and loaded.audio == AUDIO
     assert np.array_equal(loaded.say(TEXT).wave, voice.say(TEXT).wave)
     assert isinstance(load_voice(str(tmp_path / "voice"), "griffin-lim").vocoder, GriffinLim)
+
+
+def test_the_built_in_vocoder_is_opened_while_the_voice_is(monkeypatch) -> None:
+    opened, opening, opens = threading.Event(), voice_module.load_vocoder, voice_module.open_synthesizer
+
+    def vocoder(*arguments):
+        found = opening(*arguments)
+        opened.set()
+        return found
+
+    def synthesizer(*arguments):
+        assert opened.wait(60)
+        return opens(*arguments)
+
+    monkeypatch.setattr(voice_module, "load_vocoder", vocoder)
+    monkeypatch.setattr(voice_module, "open_synthesizer", synthesizer)
+    assert load_voice(runtime="onnx").vocoder is not None

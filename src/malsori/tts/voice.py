@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,20 +223,28 @@ def load_voice(
     own = user_lexicon(lexicon)
     wanted = DEFAULT_MODELS["voice"] if name is None else name
 
+    def vocoder_of(model: SavedModel) -> Vocoder:
+        exported = vocoder_beside(model) if vocoder is None else None
+        if exported is not None:
+            opened: Vocoder = SYSTEMS[exported.facts.system].resolve("onnx")(exported)
+            return opened
+        return load_vocoder(vocoder, model.facts.audio, device, precision, runtime)
+
     def opener(model: SavedModel, where: "Runtime | None") -> tuple[SavedModel, AcousticModel | EndToEndVoice]:
+        if where is None and vocoder is None and model.facts.system in systems_of("acoustic model"):
+            ahead.append(second.submit(vocoder_of, model))
         return model, open_synthesizer(model, where)
 
-    saved, acoustic = open_model(opener, wanted, runtime, device, precision)
-    if name is not None and name not in {model.name for model in built_in()}:
-        _tell_of_older_rules(saved)
-    if acoustic.output == "wave":
-        if vocoder is not None:
-            raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
-        return Voice(acoustic, lexicon=own)
-    beside = vocoder_beside(saved)
-    if vocoder is None and beside is not None:
-        return Voice(acoustic, SYSTEMS[beside.facts.system].resolve("onnx")(beside), own)
-    return Voice(acoustic, load_vocoder(vocoder, acoustic.facts.audio, device, precision, runtime), own)
+    ahead: list[Future[Vocoder]] = []
+    with ThreadPoolExecutor(1) as second:  # graphs take as long to open as to say a sentence: two at once
+        saved, acoustic = open_model(opener, wanted, runtime, device, precision)
+        if name is not None and name not in {model.name for model in built_in()}:
+            _tell_of_older_rules(saved)
+        if acoustic.output == "mel":
+            return Voice(acoustic, ahead[0].result() if ahead else vocoder_of(saved), own)
+    if vocoder is not None:
+        raise ModelError(f"a {acoustic.facts.system} makes the wave itself: name no vocoder ('{vocoder}')")
+    return Voice(acoustic, lexicon=own)
 
 
 def open_synthesizer(model: SavedModel, runtime: "Runtime | None" = None) -> AcousticModel | EndToEndVoice:
