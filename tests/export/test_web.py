@@ -1,18 +1,12 @@
 """The page that speaks in the browser: its table is the rules, its files are whole, and it says what the voice says."""
 
-import functools
-import http.server
 import itertools
 import json
-import os
-import shutil
-import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -26,13 +20,17 @@ from malsori.text.pronounce import INSIDE, STOP, WORD, resolve
 from malsori.tts.options import SayOptions
 from malsori.tts.voice import load_voice
 
-from . import small
+from . import pages, small
 from .test_folder import saved
+from .test_whisper_programs import byte_files
+from .test_whisper_programs import saved as saved_whisper
 
 pytest.importorskip("onnx")
 
 KINDS = ((INSIDE, ""), (WORD, ""), (STOP, ""), (INSIDE, "S"), (WORD, "S"), (INSIDE, "C"), (WORD, "C"))
 KINDS += ((INSIDE, "A"), (WORD, "A"))
+#: What only a page with a recognizer has.
+LISTENING = {"listen.js", "recognizer.js", "hearing.js"}
 #: Rules of every kind, words of the lexicon, -(으)ㄹ before dependent nouns; no homograph.
 TEXTS = (
     "안녕하세요.",
@@ -84,14 +82,23 @@ def runtime(tmp_path: Path) -> Path:
     return folder
 
 
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_page_is_written_whole_and_again(tmp_path: Path, runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved(tmp_path / "acoustic", "fastspeech2", small.fastspeech2(), speakers=("가람", "나래", "다솜"))
     saved(tmp_path / "vocoder", "vocos", small.vocos())
+    saved_whisper(tmp_path / "whisper", byte_files(), vocab=268)
     given = ["export", str(tmp_path / "acoustic"), str(tmp_path / "page"), "--web", str(runtime)]
-    for _ in range(2):
-        assert run([*given, "--vocoder", str(tmp_path / "vocoder")]) == 0
+    given += ["--vocoder", str(tmp_path / "vocoder")]
+    assert run([*given, "--recognizer", str(tmp_path / "whisper")]) == 0
+    index = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert LISTENING | {"recognizer/recognizer.json", "recognizer/encoder.onnx"} < names(tmp_path / "page")
+    assert 'src="hearing.js"' in index and "<!--" not in index
+    assert run(given) == 0  # in its place, without a recognizer
     assert "python -m http.server" in capsys.readouterr().out
-    made = {path.relative_to(tmp_path / "page").as_posix() for path in (tmp_path / "page").rglob("*") if path.is_file()}
+    made = names(tmp_path / "page")
     assert {
         "index.html",
         "voice/acoustic.onnx",
@@ -99,7 +106,8 @@ def test_a_page_is_written_whole_and_again(tmp_path: Path, runtime: Path, capsys
         "onnxruntime/LICENSE",
         *(f"onnxruntime/{name}" for name in RUNTIME),
     } < made
-    assert {path.name for path in files("malsori.export").joinpath("browser").iterdir()} < made
+    assert {path.name for path in files("malsori.export").joinpath("browser").iterdir()} - LISTENING < made
+    assert not LISTENING & made and "listening" not in (tmp_path / "page" / "index.html").read_text("utf-8")
     assert len((tmp_path / "page" / "junctions.bin").read_bytes()) == 2 * len(KINDS) * 2 * 28 * 19 * 21
     assert json.loads((tmp_path / "page" / "voice" / "onnx.json").read_text("utf-8"))["weights"] == "float16"
     assert run([*given, "--shared-weights"]) == run([*given, "--for", "piper"]) == 2
@@ -120,31 +128,11 @@ def test_what_cannot_be_a_page_is_refused(tmp_path: Path, runtime: Path) -> None
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A tab with the built-in voice's page in Chromium; onnxruntime-web's `dist` is what MALSORI_ORT_WEB names."""
-    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if "MALSORI_ORT_WEB" not in os.environ or browser_path is None:
-        pytest.skip("needs Chromium, and onnxruntime-web: npm install onnxruntime-web; MALSORI_ORT_WEB=.../dist")
-    sync = pytest.importorskip("playwright.sync_api")
-    jaxtyping.config.update("jaxtyping_disable", True)
+    """A tab with the built-in voice's page in Chromium."""
     folder = tmp_path_factory.mktemp("pages") / "page"
-    export_page("fastspeech2-ko", folder, Path(os.environ["MALSORI_ORT_WEB"]), ProgramExport("float32"))
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with sync.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-            tab = browser.new_page()
-            tab.set_default_timeout(180_000)
-            tab.goto(f"http://127.0.0.1:{server.server_address[1]}/")
-            tab.wait_for_function("globalThis.malsori !== undefined")
-            yield tab
-            browser.close()
-        server.shutdown()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
+    export_page("fastspeech2-ko", folder, pages.runtime(), ProgramExport("float32"))
+    with pages.opened(folder) as tab:
+        yield tab
 
 
 @pytest.mark.slow
@@ -181,9 +169,4 @@ def test_the_browser_reads_and_says_what_the_voice_does(tab: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_has_no_serious_fault_of_accessibility(tab: Any, width: int) -> None:
-    axe = (files(pytest.importorskip("axe_playwright_python")) / "axe.min.js").read_text(encoding="utf-8")
-    tab.set_viewport_size({"width": width, "height": 900})
-    tab.evaluate(axe)
-    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    assert not [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")]
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert not pages.faults(tab, width)

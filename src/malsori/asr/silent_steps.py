@@ -15,7 +15,8 @@ SILENCE_LEVEL = -0.7
 MARGIN_SECONDS = 1.0  # of silence behind a sound that are encoded with it: what was said still echoes in their states
 _MEANS = 64  # of a head's steps of silence
 _ROUNDS = 8  # of k-means
-_GRID = 50  # steps between the places from which on silence is summed up: 1 s
+#: Steps between the places from which on silence is summed up: 1 s.
+GRID = 50
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SilentSteps:
         Silence that would take fewer than twice as many steps as there are means is not summed up.
         """
         total = self.keys.shape[1]
-        place = min(total, -(-first // _GRID) * _GRID) if total - first > 2 * _MEANS else total
+        place = min(total, -(-first // GRID) * GRID) if total - first > 2 * _MEANS else total
         if place not in self._summed:
             self._summed[place] = self._sum_up(place)
         keys, values, bias = self._summed[place]
@@ -55,6 +56,17 @@ class SilentSteps:
             np.concatenate([self.values[:, first:place], values], 1),
             np.concatenate([plain, bias], 1),
         )
+
+    def table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the means of all steps, and how many steps each stands for from every GRID-th step on.
+
+        Where steps must not be kept, this stands in for `rest` from those places on: keys and values (heads, means,
+        size), counts (places, heads, means).
+        """
+        keys, values, _ = self._sum_up(0)
+        places = range(0, self.keys.shape[1] + GRID, GRID)
+        counts = [[np.bincount(head[place:], minlength=_MEANS) for head in self.member] for place in places]
+        return keys, values, np.array(counts)
 
     def _sum_up(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the means of keys and of values from a step on, and the logarithm of how many steps each is of."""

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("malsori")
 
 _DEFAULT_LANGUAGE = "ko"
+#: What a second of speech is written with at most: nobody says more than 10 syllables.
+PIECES_PER_SECOND, _JAMO_PER_SECOND = 15, 30
 _REFERENCE_SECONDS = 3.0  # of silence, noise and a chord
 _REFERENCES = 3
-_SYLLABLES_PER_SECOND = 10  # nobody speaks faster
-_JAMO_PER_SYLLABLE, _PIECES_PER_SYLLABLE = 3, 1.5
 _READ_BEFORE = ("prompt", "hotwords", "condition_on_previous_text")
 #: Network → its state under sounds without speech; a network that is let go takes its state along.
 _reference_states: "weakref.WeakKeyDictionary[Any, DecoderState]" = weakref.WeakKeyDictionary()
@@ -189,8 +189,8 @@ class WhisperSegmentDecoder:
         found = constraints_from_tokenizer(
             self.tokenizer, *sizes, language, task, bool(options.timestamps), previous=before
         )
-        each = _JAMO_PER_SYLLABLE if self.output_is_normalized else _PIECES_PER_SYLLABLE
-        spoken = round(_SYLLABLES_PER_SECOND * each * (1 + seconds))  # so that a loop does not go on for long
+        most = _JAMO_PER_SECOND if self.output_is_normalized else PIECES_PER_SECOND
+        spoken = round(most * (1 + seconds))  # so that a loop does not go on for long
         return replace(found, max_new_tokens=min(found.max_new_tokens, spoken))
 
     def _score(
@@ -208,7 +208,7 @@ class WhisperSegmentDecoder:
         with _reference_lock:
             network = self.engine.network
             if network not in _reference_states:
-                _reference_states[network] = self.engine.start(_without_speech(self.audio))
+                _reference_states[network] = self.engine.start(without_speech(self.audio))
             without = _reference_states[network]
         return speech_log_likelihood_ratio(logits, without, _REFERENCES, constraints, result.ids)
 
@@ -263,7 +263,8 @@ class WhisperSegmentDecoder:
         return steps * self._step
 
 
-def _without_speech(audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
+def without_speech(audio: AudioConfig) -> Float[np.ndarray, "sounds samples"]:
+    """Return silence, noise and a chord, which a text's likelihood under its own sound is compared with."""
     samples = round(_REFERENCE_SECONDS * audio.sample_rate)
     time = np.arange(samples) / audio.sample_rate
     noise = np.random.default_rng(0).normal(0, 0.03, len(time))

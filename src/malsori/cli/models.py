@@ -177,24 +177,25 @@ def export(
         Path | None,
         typer.Option(help="A page that speaks in the browser, by the npm package onnxruntime-web: its folder dist."),
     ] = None,
+    recognizer: Annotated[
+        str | None, typer.Option(help="With --web: a Whisper by which the page listens too, in int8.")
+    ] = None,
 ) -> None:
     """Write a model as ONNX, with all that it needs to speak or listen without PyTorch (docs/onnx.md).
 
     Example: malsori export fastspeech2-ko voice-onnx · malsori export openai/whisper-small ear-onnx --dtype int8
     Example: malsori export runs/mine piper-voice --for piper
-    Example: malsori export fastspeech2-ko page --web node_modules/onnxruntime-web/dist
+    Example: malsori export fastspeech2-ko page --web node_modules/onnxruntime-web/dist --recognizer whisper-base-ko
     """
     from malsori.export.folder import export_model
     from malsori.export.programs import ProgramExport, export_for
     from malsori.export.web import export_page
 
-    if program and web:
-        raise OptionError(f"--for {program} and --web {web}: give one of the two")
-    if (program or web) and shared_weights:
-        raise OptionError(f"--shared-weights: a graph for {program or 'a page'} holds its weights")
+    _check_layout(program, web, shared_weights, recognizer)
     asked = ProgramExport(dtype or ("float16" if web else "float32"), opset, vocoder)
     if web is not None:
-        print(f"{out}: {', '.join(export_page(model, out, web, asked))}; see it: python -m http.server -d {out}")
+        written = ", ".join(export_page(model, out, web, asked, recognizer))
+        print(f"{out}: {written}; see it: python -m http.server -d {out}")
         return
     if program is not None:
         print(f"{out}: {', '.join(export_for(program, model, out, asked))}, opset {opset}")
@@ -202,6 +203,16 @@ def export(
     facts = export_model(model, out, asked.dtype, opset, vocoder, shared_weights)
     megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{out}: {', '.join(graph.file for graph in facts.graphs.values())}, opset {opset}, {megabytes:.1f} MB")
+
+
+def _check_layout(program: str | None, web: Path | None, shared_weights: bool, recognizer: str | None) -> None:
+    """Raise OptionError for options of 'export' that do not go together."""
+    if program and web:
+        raise OptionError(f"--for {program} and --web {web}: give one of the two")
+    if (program or web) and shared_weights:
+        raise OptionError(f"--shared-weights: a graph for {program or 'a page'} holds its weights")
+    if recognizer and web is None:
+        raise OptionError(f"--recognizer {recognizer}: is for a page; give --web, the folder dist of onnxruntime-web")
 
 
 @app.command("push")

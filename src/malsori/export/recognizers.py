@@ -42,7 +42,7 @@ class _Wav2Vec2(nn.Module):
         return self.network(wave, torch.ones_like(wave, dtype=torch.long).sum(1)).logits.log_softmax(-1)
 
 
-class _WhisperEncoder(nn.Module):
+class WhisperEncoderGraph(nn.Module):
     """The encoder up to what the decoder attends to; its blocks attend to given keys and values too.
 
     Those are of the silence behind a short sound, which need not be encoded again with each; there may be none.
@@ -55,6 +55,7 @@ class _WhisperEncoder(nn.Module):
     def forward(
         self, mel: Tensor, steps: Tensor, silent_keys: Tensor, silent_values: Tensor, silent_bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return keys and values that the decoder's blocks attend to, and the encoder's blocks' own."""
         encoder = self.network.encoder
         hidden = encoder.embed(mel)[:, :steps]
         own_keys, own_values = [], []
@@ -133,11 +134,11 @@ def whisper_graphs(network: "Whisper") -> dict[str, Graph]:
     silent = {"silent_keys": {3: "silent"}, "silent_values": {3: "silent"}, "silent_bias": {4: "silent"}}
     return {
         "encoder": Graph(
-            _WhisperEncoder(network),
+            WhisperEncoderGraph(network),
             encoder,
             tuple(in_sound),
             {"mel": {1: "frames"}, **silent, **in_sound},
-            precise=_attention_weights(network),  # int8 there costs words and gains little
+            precise=attention_weights(network),  # int8 there costs words and gains little
         ),
         "decoder": Graph(
             _WhisperDecoder(network),
@@ -172,7 +173,7 @@ def _decoder_names(
     return inputs, tuple(outputs), axes
 
 
-def _attention_weights(network: "Whisper") -> tuple[str, ...]:
+def attention_weights(network: "Whisper") -> tuple[str, ...]:
     """Return the names of the weights that the encoder's graph multiplies for attention."""
     parts = (("encoder.", ".attention."), ("decoder.", ".cross."))
     names = [name for name, _ in network.named_parameters() if name.endswith(".weight")]

@@ -1,10 +1,13 @@
-"""A page that speaks in the browser: a folder of files for any web server, with onnxruntime-web and nothing else.
+"""A page that speaks in the browser, and listens if asked to: a folder for any web server, with onnxruntime-web alone.
 
     index.html, page.js, page.css   the page: type Korean, hear it
     voice.js                        text → phonemes → the voice's graphs → samples
     reading.js, reading.json, junctions.bin
                                     the pronunciation rules, as what every junction of two syllables makes of them
     voice/                          the exported voice, with its vocoder
+    listen.js, recognizer.js        a file, the microphone or what was said → 16 kHz → windows → tokens → text
+    recognizer/                     the recognizer (`web_recognizer`)
+    hearing.js                      the page's part of it
     onnxruntime/                    onnxruntime-web's WebAssembly
 
 `text.pronounce.resolve` knows a coda, the syllable after it and the marks between, and nothing more, so that a table of
@@ -12,6 +15,8 @@ all of them holds the rules whole. Marks and respellings come from the lexicon a
 has no morphological analyzer. Numbers, Latin letters and signs are left out and told; homographs are not told apart.
 """
 
+import functools
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
@@ -24,7 +29,8 @@ import numpy as np
 from malsori.errors import FileError, ModelError
 from malsori.export.folder import check_opset, check_place, export_model
 from malsori.export.programs import ProgramExport
-from malsori.files import atomic_folder, write_json
+from malsori.export.web_recognizer import check_recognizer, write_recognizer
+from malsori.files import atomic_folder, write_json, write_text
 from malsori.pretrained.folder import SavedModel
 from malsori.pretrained.hub import load_saved
 from malsori.systems import systems_of
@@ -36,8 +42,11 @@ from malsori.text.symbols import BETWEEN_SENTENCES_SECONDS, MAX_PHONEMES, PAUSE,
 
 #: What of onnxruntime-web's `dist` a page needs; the second and third are what the first loads.
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-_PAGE = ("index.html", "page.js", "page.css", "voice.js", "reading.js")
-_WRITTEN = (*_PAGE, "reading.json", "junctions.bin", "voice", "onnxruntime")
+_PAGE = ("page.js", "page.css", "voice.js", "reading.js")
+_LISTENING = ("hearing.js", "listen.js", "recognizer.js")
+_WRITTEN = (*_PAGE, *_LISTENING, "index.html", "reading.json", "junctions.bin", "voice", "recognizer", "onnxruntime")
+#: What of index.html is there for a recognizer.
+_LISTENING_PART = re.compile(r" *<!-- listening -->\n(.*?) *<!-- end of listening -->\n", re.DOTALL)
 _HALF = ProgramExport("float16")
 #: Kinds of junction, and the marks on them that a text without morphemes has.
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -60,6 +69,7 @@ def export_page(
     folder: Path,
     runtime: Path,
     asked: ProgramExport = _HALF,
+    recognizer: str | None = None,
 ) -> list[str]:
     """Write the page of a voice, whole or not at all, and return the names of what it holds.
 
@@ -67,8 +77,9 @@ def export_page(
         name: a built-in name, a model's or run's folder, or a hub id.
         runtime: the folder `dist` of the npm package onnxruntime-web.
         asked: how it is exported.
+        recognizer: a Whisper, named as the voice is, by which the page listens too; its weights become int8.
     Raises: FileError if the folder holds anything else than a page, or the runtime's lacks a file; ModelError for
-        what is no voice that reads phonemes and makes mels.
+        what is no voice that reads phonemes and makes mels, or no recognizer that a page can hear with.
     """
     check_place(folder, _WRITTEN)
     check_opset(asked.opset)
@@ -79,16 +90,27 @@ def export_page(
             "(npm install onnxruntime-web; then --web node_modules/onnxruntime-web/dist)"
         )
     _require_voice(load_saved(name), name)
+    ear = load_saved(recognizer) if recognizer else None
+    if ear and recognizer:
+        check_recognizer(ear, recognizer)
     with atomic_folder(folder) as partial:
         export_model(name, partial / "voice", asked.dtype, asked.opset, asked.vocoder)
-        for file in _PAGE:
-            (partial / file).write_bytes(files("malsori.export").joinpath("browser", file).read_bytes())
+        if ear and recognizer:
+            write_recognizer(ear, recognizer, partial / "recognizer", asked.opset)
+        for file in (*_PAGE, *(_LISTENING if ear else ())):
+            write_text(partial / file, _own(file))
+        write_text(partial / "index.html", _LISTENING_PART.sub(r"\1" if ear else "", _own("index.html")))
         write_json(partial / "reading.json", reading_facts())
         (partial / "junctions.bin").write_bytes(junctions().tobytes())
         (partial / "onnxruntime").mkdir()
         for file in (*RUNTIME, *_licenses(runtime)):
             shutil.copyfile(runtime / file, partial / "onnxruntime" / Path(file).name)
         return sorted(path.name for path in partial.iterdir())
+
+
+def _own(file: str) -> str:
+    """Return the text of one of the page's files."""
+    return files("malsori.export").joinpath("browser", file).read_text(encoding="utf-8")
 
 
 def _require_voice(model: SavedModel, name: str) -> None:
@@ -124,6 +146,7 @@ def reading_facts() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def junctions() -> np.ndarray:
     """Return what each junction sounds like, uint16 (kinds, tails, codas, onsets, nuclei).
 
@@ -135,6 +158,7 @@ def junctions() -> np.ndarray:
     table = np.fromiter(entries, dtype="<u2").reshape(shape).repeat(len(_TAILS), axis=1)
     closed = [_packed(*place, _TAILS[1]) for place in product(_KINDS, codas, "ㅎ", NUCLEI)]  # -히- asks of no other
     table[:, 1, :, ONSETS.index("ㅎ")] = np.array(closed).reshape(len(_KINDS), len(codas), len(NUCLEI))
+    table.setflags(write=False)  # it is kept
     return table
 
 

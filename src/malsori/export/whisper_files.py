@@ -39,13 +39,7 @@ def whisper_program_files(program: str, model: SavedModel, name: str) -> Program
     Raises: ModelError for one whose sounds are not filled up to its window, which both programs do; whose tokens are
         not the bytes of a text; or that writes English alone.
     """
-    tokenizer = Tokenizer(model.files, name)
-    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    vocab = read_pieces(model.files, name).get_vocab(with_added_tokens=False)
-    if not model.network.config.whole_window:
-        raise ModelError(f"{name}: learnt from sounds as long as they are; {program} fills them up to a window")
-    if not tokenizer.multilingual or not all(alphabet.issuperset(piece) for piece in vocab):
-        raise ModelError(f"{name}: {program} opens Whispers of several languages, whose tokens are bytes of a text")
+    tokenizer, vocab = whisper_alphabet(program, model, name)
     network = model.network.eval()
     if program == "onnx-asr":
         graphs = onnx_asr_graphs(network, tokenizer)
@@ -58,6 +52,30 @@ def whisper_program_files(program: str, model: SavedModel, name: str) -> Program
         {"tokens.txt": _sherpa_tokens(vocab)},
         {"encoder.onnx": _sherpa_metadata(model, tokenizer)},
     )
+
+
+def whisper_alphabet(program: str, model: SavedModel, name: str) -> tuple[Tokenizer, dict[str, int]]:
+    """Return a Whisper's alphabet, and the ids of its pieces of text.
+
+    Raises: ModelError as `whisper_program_files`.
+    """
+    tokenizer = Tokenizer(model.files, name)
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    vocab = read_pieces(model.files, name).get_vocab(with_added_tokens=False)
+    if not model.network.config.whole_window:
+        raise ModelError(f"{name}: learnt from sounds as long as they are; {program} fills them up to a window")
+    if not tokenizer.multilingual or not all(alphabet.issuperset(piece) for piece in vocab):
+        raise ModelError(f"{name}: {program} opens Whispers of several languages, whose tokens are bytes of a text")
+    return tokenizer, vocab
+
+
+def token_bytes(vocab: dict[str, int]) -> dict[int, bytes]:
+    """Return what each token of an alphabet of bytes writes, by their ids, in order."""
+    own = set(pre_tokenizers.ByteLevel.alphabet())
+    others = iter(range(256, 512))  # as GPT-2 names bytes that are no printable signs, in their order
+    byte_of = {chr(code) if chr(code) in own else chr(next(others)): code for code in range(256)}
+    rows = sorted(vocab.items(), key=lambda item: item[1])
+    return {number: bytes(byte_of[sign] for sign in piece) for piece, number in rows}
 
 
 def _onnx_asr_texts(model: SavedModel, name: str, vocab: dict[str, int]) -> dict[str, str]:
@@ -75,13 +93,7 @@ def _onnx_asr_texts(model: SavedModel, name: str, vocab: dict[str, int]) -> dict
 
 def _sherpa_tokens(vocab: dict[str, int]) -> str:
     """Return the tokens' bytes in base64, and their ids, a line each."""
-    own = set(pre_tokenizers.ByteLevel.alphabet())
-    others = iter(range(256, 512))  # as GPT-2 names bytes that are no printable signs, in their order
-    byte_of = {chr(code) if chr(code) in own else chr(next(others)): code for code in range(256)}
-    rows = sorted(vocab.items(), key=lambda item: item[1])
-    return "".join(
-        f"{base64.b64encode(bytes(byte_of[sign] for sign in piece)).decode()} {number}\n" for piece, number in rows
-    )
+    return "".join(f"{base64.b64encode(piece).decode()} {number}\n" for number, piece in token_bytes(vocab).items())
 
 
 def _sherpa_metadata(model: SavedModel, tokenizer: Tokenizer) -> dict[str, str]:
