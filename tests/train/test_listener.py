@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from malsori.config import AudioConfig
 from malsori.corpus.batches import SpeakBatch, SpeakCollator, on_device
@@ -10,6 +11,7 @@ from malsori.errors import ConfigError
 from malsori.models.conformer import Conformer, ConformerConfig
 from malsori.pretrained.hub import load_saved
 from malsori.text.frontend import Frontend
+from malsori.train.broken import save_broken
 from malsori.train.fastspeech2 import _drawn_frames
 from malsori.train.listener import (
     Listener,
@@ -25,7 +27,7 @@ from malsori.tts.voice import load_voice
 FRONTEND = Frontend(morphology=False)
 
 
-def test_what_judges_and_what_listens_teach_the_network_and_are_not_shipped(small_run, small_setup) -> None:
+def test_what_judges_and_what_listens_teach_the_network_and_are_not_shipped(small_run, small_setup, tmp_path) -> None:
     task = small_setup(name="fastspeech2-finetune-small").task
     turns = {}
     for turn in task.losses(task.example()):
@@ -39,6 +41,8 @@ def test_what_judges_and_what_listens_teach_the_network_and_are_not_shipped(smal
             assert not any(judges) and all(p.grad is not None for p in task.network.decoder.parameters())
     losses = {"mel", "duration", "pitch", "energy", "adversarial", "feature_matching", "jamo_ctc", "phoneme_ctc"}
     assert turns == {"discriminator": {"adversarial"}, "acoustic": losses}
+    save_broken(tmp_path / "broken.safetensors", [task.example()], ["a"], "loss is nan")
+    assert {"0.mel", "0.texts.jamo_ids"} <= load_file(tmp_path / "broken.safetensors").keys()
     assert all(p.grad is None for p in task.listener.parameters()) and not task.train().listener.conformer.training
     once = ("train.steps=1", "train.validate_every=1", "train.contributions_every=9")
     folder = small_run("tuned", *once, name="fastspeech2-finetune-small")

@@ -1,6 +1,8 @@
 """A step whose loss or gradient is not finite: what was met, and its batches kept for a look."""
 
+import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,19 @@ def save_broken(path: Path, batches: list[Any], ids: list[str], what: str) -> No
     """Write the tensors and the utterances' ids of a step that was not finite."""
     from safetensors.torch import save_file
 
-    fields = {f"{number}.{name}": value for number, batch in enumerate(batches) for name, value in vars(batch).items()}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
+    named = (pair for number, batch in enumerate(batches) for pair in _tensors(batch, str(number)))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named}
     try:
         with atomic_file(path) as temporary:
             save_file(tensors, temporary, {"what": what, "ids": " ".join(ids)})
     except FileError as error:
         log.warning("%s", error)
+
+
+def _tensors(batch: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a batch, and of batches in it, with their names."""
+    for name, value in vars(batch).items():
+        if isinstance(value, Tensor):
+            yield f"{place}.{name}", value
+        elif dataclasses.is_dataclass(value):
+            yield from _tensors(value, f"{place}.{name}")

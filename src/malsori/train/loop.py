@@ -31,6 +31,7 @@ from malsori.pretrained.legacy import current_recipe
 from malsori.runtime.device import resolve_device
 from malsori.train.broken import NotFinite, broken_path, save_broken
 from malsori.train.checkpoint import Checkpoints, Trained, held
+from malsori.train.compilation import compile_networks
 from malsori.train.contributions import measure_contributions
 from malsori.train.monitor import TrainingMonitor
 from malsori.train.optim import Ema, build_optimizer, set_learning_rate
@@ -85,6 +86,8 @@ class _Run:
         self.numbers = self.processes.numbers(self.count)  # of a step's batches, those that are computed here
         self.task = setup.task.to(self.device)
         self.joint = self.recipe.train.sync_batch_norm and self.processes.join_batch_norm(self.task)
+        if self.recipe.train.compile:
+            compile_networks(self.task, self.recipe.system, self.device)
         self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
         check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
         settings = self.recipe.optimizers
@@ -281,7 +284,8 @@ class _Run:
         current = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         model.load_state_dict(self.trained.ema.weights)
         self.task.eval()
-        measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
+        with torch.compiler.set_stance("force_eager") if self.recipe.train.compile else nullcontext():
+            measured = self.task.validate(on_device(batch, self.device) for batch in self._held_out())
         self.logger.validation(step, measured)
         self._sample(step, model)
         decisive = next(iter(measured.values()))

@@ -14,7 +14,13 @@ from malsori.files import read_toml
 from malsori.pretrained.legacy import current_key, current_recipe
 from malsori.train.optim import OptimizerConfig
 
-_HARMLESS = {"train.keep", "train.log_every", "train.samples", "data.workers"}  # keys that change no step
+_HARMLESS = {
+    "train.compile",
+    "train.keep",
+    "train.log_every",
+    "train.samples",
+    "data.workers",
+}  # keys that change no step
 
 
 class LoopConfig(Config):
@@ -24,6 +30,8 @@ class LoopConfig(Config):
         as the mean over its own frames or tokens does (with batches of a length, nearly one batch's mean).
     sync_batch_norm: of several processes, batch norm takes the batches computed at once as one; false: each by itself,
         however many processes there are.
+    compile: torch.compile the networks of a FastSpeech 2 or Vocos: minutes at the start; the same losses.
+    precision: bfloat16 is for GPUs; on a CPU float32 is computed whatever stands here.
     contributions_every: steps between two measurements of each loss's gradient, a backward pass a loss; 0: never.
     samples: held-out utterances that a voice or a vocoder says at each validation, to hear and see (RUN/samples).
     broken_steps: steps with a loss or a gradient that is not finite; each is skipped, more within 1000 stop the run.
@@ -41,6 +49,7 @@ class LoopConfig(Config):
     broken_steps: int = Field(10, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
 
 
 class FrontendConfig(Config):
