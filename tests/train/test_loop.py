@@ -234,6 +234,11 @@ def test_an_infinite_gradient_is_not_stepped(small_setup, tmp_path):
     assert "the gradient of 'acoustic' is" in read_warnings(tmp_path / "run")[0]["message"]
 
 
+def test_a_precision_that_the_device_has_not_is_told(small_run, caplog):
+    small_run("run", "train.steps=1", "train.precision=bfloat16")
+    assert "bfloat16 is for GPUs of CUDA; on cpu float32 is computed" in caplog.text
+
+
 def test_a_run_writes_down_what_made_it_and_what_its_losses_contribute(small_run, caplog):
     caplog.set_level("INFO", "malsori")
     run = small_run("run")

@@ -88,6 +88,9 @@ class _Run:
         self.joint = self.recipe.train.sync_batch_norm and self.processes.join_batch_norm(self.task)
         if self.recipe.train.compile:
             compile_networks(self.task, self.recipe.system, self.device)
+        self.half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
+        if self.recipe.train.precision == "bfloat16" and not self.half and self.processes.first:
+            log.warning("train.precision = bfloat16 is for GPUs of CUDA; on %s float32 is computed", self.device)
         self.optimized: dict[str, nn.Module] = self.task.optimized_modules()
         check_names("optimizers", set(self.recipe.optimizers), set(self.optimized))
         settings = self.recipe.optimizers
@@ -211,8 +214,7 @@ class _Run:
         """Have a batch's next turn computed; each of several batches draws by its number, whoever computes it."""
         if self.count > 1:
             seed_everything(self.recipe.seed, step, stream=2 + place * self.count + number)
-        half = self.recipe.train.precision == "bfloat16" and self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             return next(task, None)
 
     def _backward(self, turn: Turn, step: int, number: int) -> dict[str, float]:
