@@ -53,7 +53,7 @@ ROOMS = {
     "corpus": (20, 2470),
     "decode": (8, 630),
     "evaluation": (5, 410),
-    "export": (12, 1360),
+    "export": (12, 1370),
     "learn": (15, 1380),
     "losses": (5, 290),
     "malsori": (12, 800),

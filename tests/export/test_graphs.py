@@ -163,6 +163,23 @@ def test_a_whisper_gives_its_logits_step_by_step_for_any_number_of_texts():
         same(looks, wanted_looks)
 
 
+def test_silence_that_stands_for_no_step_is_not_looked_at():
+    network = small.whisper()
+    sizes, run = network.config, opened(recognizers.whisper_graphs(network)["encoder"])
+    places = sizes.num_encoder_layers, 1, sizes.num_encoder_heads
+    keys = drawn(*places, 3, sizes.hidden_size // sizes.num_encoder_heads)
+    bias = torch.zeros(*places, 1, 3)
+    bias[..., 1:] = -torch.inf
+
+    def heard(count: int) -> list[np.ndarray]:
+        given, weights = keys[..., :count, :], bias[..., :count]
+        mel = drawn(1, 40, sizes.mel_channels)
+        return run(mel=mel, steps=np.array(20), silent_keys=given, silent_values=given, silent_bias=weights)
+
+    for found, wanted in zip(heard(3), heard(1), strict=True):
+        same(found, torch.from_numpy(wanted))
+
+
 @pytest.mark.parametrize(
     ("dtype", "share", "off"), [pytest.param("float16", 0.6, 0.01, marks=pytest.mark.slow), ("int8", 0.5, 0.4)]
 )

@@ -129,6 +129,14 @@ def test_attention_is_not_computed_in_int8_over_a_whole_sound():
         assert found == wanted
 
 
+def test_a_whole_sound_is_attended_to_head_by_head_for_all_scores_at_once_are_dear():
+    import onnx as onnx_format
+
+    graph = onnx_format.load(str(resolve("whisper-base-ko") / "encoder.onnx"), load_external_data=False).graph
+    blocks, heads = 6, 8
+    assert Counter(node.op_type for node in graph.node)["Softmax"] == blocks * heads
+
+
 def test_auto_takes_the_graphs_on_a_cpu_and_the_network_where_a_precision_is_asked_for(conformer):
     name = str(conformer)
     assert onnx.chosen_runtime("auto", name, "cpu") == "onnx"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FRAMES, _SAMPLES = 61, 3201  # of the examples
 _ROWS, _PAST, _NEW, _STEPS, _SILENT = 2, 3, 2, 21, 5
+_UNSEEN = -1e4  # is added to scores that count for nothing
 #: What a block of the decoder attends to: inputs `past_keys_0`, `past_values_0`, `cross_keys_0`, … a block.
 _ATTENDED = ("past_keys", "past_values", "cross_keys", "cross_values", "cross_bias")
 
@@ -64,10 +65,10 @@ class WhisperEncoderGraph(nn.Module):
             keys, values = block.attention.project_kv(normed)
             own_keys.append(keys)
             own_values.append(values)
-            plain = torch.zeros_like(keys[..., 0])[:, :, None]
+            plain = torch.zeros_like(keys[..., :1])
+            bias = torch.cat([plain, silent_bias[number].transpose(2, 3).clamp(min=_UNSEEN)], 2)
             seen = torch.cat([keys, silent_keys[number]], 2), torch.cat([values, silent_values[number]], 2)
-            bias = torch.cat([plain, silent_bias[number]], 3)
-            hidden = block.feed_forward(hidden + attend(block.attention, normed, *seen, bias)[0])
+            hidden = block.feed_forward(hidden + _attend_by_head(block.attention, normed, *seen, bias))
         encoded = encoder.norm(hidden)
         crossed = [block.cross.project_kv(encoded) for block in self.network.decoder.layers]
         cross = torch.stack([keys for keys, _ in crossed]), torch.stack([values for _, values in crossed])
@@ -211,6 +212,21 @@ def attend(
     queries = attention.query(hidden).view(batch, time, attention.num_heads, -1).transpose(1, 2)
     weights = ((queries * keys.shape[-1] ** -0.5) @ keys.transpose(2, 3) + bias).softmax(-1)
     return attention.out((weights @ values).transpose(1, 2).reshape(batch, time, features)), weights
+
+
+def _attend_by_head(
+    attention: "Attention", hidden: Tensor, keys: Tensor, values: Tensor, bias: Float[Tensor, "batch heads time 1"]
+) -> Float[Tensor, "batch tokens features"]:
+    """Return each position's mixture of the values; head by head, for the scores of all at once are 72 MB a window.
+
+    The bias is one more number of each key, so that no pass over the scores adds it.
+    """
+    batch, time, _ = hidden.shape
+    queries = attention.query(hidden).view(batch, time, attention.num_heads, -1).transpose(1, 2)
+    queries = torch.cat([queries * values.shape[-1] ** -0.5, torch.ones_like(queries[..., :1])], 3)
+    heads = zip(queries.unbind(1), torch.cat([keys, bias], 3).unbind(1), values.unbind(1), strict=True)
+    mixed = [(query @ key.transpose(1, 2)).softmax(-1) @ value for query, key, value in heads]
+    return attention.out(torch.cat(mixed, 2))
 
 
 def _cross(
