@@ -86,6 +86,7 @@ KOREAN = {
     "given_ids": "앞의 토큰",
     "target_ids": "다음 토큰",
     "cross_entropy": "교차 엔트로피",
+    "token_cross_entropy": "토큰 교차 엔트로피",
     "project": "출력층",
     "head": "출력층",
     "conv_in": "입력 합성곱",

@@ -30,10 +30,10 @@ from malsori.train.listener import (
     SpeakAndTextCollator,
     TextBatch,
     example_texts,
-    open_listener,
     text_lines,
     unrecorded_texts,
 )
+from malsori.train.listeners import open_listener
 from malsori.train.recipe import Recipe
 from malsori.train.setup import (
     SystemSpec,
@@ -50,7 +50,8 @@ class FastSpeech2Recipe(Recipe):
     """A recipe with a FastSpeech 2. What follows wants a model that speaks already (`start_from`).
 
     adversarial: train against a discriminator of mels too.
-    listener: a Conformer, by name or folder, that stays as it is and must hear what the network makes of other texts.
+    listener: a Conformer or a Whisper, by name or folder, that stays as it is and must hear what the network makes of
+        other texts.
     texts: the file of these, a text a line; the recordings' own, by all speakers, when empty.
     texts_batch_size: of them, how many a step.
     """
@@ -66,7 +67,7 @@ class FastSpeech2Recipe(Recipe):
     @model_validator(mode="after")
     def _texts_for_a_listener(self) -> "FastSpeech2Recipe":
         if self.texts and not self.listener:
-            raise ValueError(f"texts = {self.texts!r} without listener: name the conformer that shall hear them")
+            raise ValueError(f"texts = {self.texts!r} without listener: name the recognizer that shall hear them")
         return self
 
 
@@ -144,7 +145,7 @@ class FastSpeech2Task(NetworkTask):
         speech = example_speech(self.network.config)
         if self.listener is None:
             return speech
-        return SpeakAndTextBatch(**vars(speech), texts=example_texts(speech.speaker_ids.clone()))
+        return SpeakAndTextBatch(**vars(speech), texts=example_texts(speech.speaker_ids.clone(), self.listener.hearing))
 
     @torch.inference_mode()
     def validate(self, batches: Iterable[SpeakBatch]) -> dict[str, float]:
@@ -170,7 +171,7 @@ def _drawn_frames(lengths: Tensor) -> Tensor:
     return starts[:, None] + torch.arange(shortest, device=lengths.device)
 
 
-def _fastspeech2_task(recipe: FastSpeech2Recipe) -> nn.Module:
+def _fastspeech2_task(recipe: FastSpeech2Recipe) -> FastSpeech2Task:
     network, sizes = FastSpeech2(recipe.model), recipe.model
     discriminator = None
     if recipe.adversarial:
@@ -190,7 +191,7 @@ def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> Train
     sizes = recipe.model.model_copy(update={"speakers": len(speakers)})
     facts = model_facts(recipe, sizes.model_dump(), corpus, speakers=speakers, statistics=statistics)
     task = _fastspeech2_task(recipe.model_copy(update={"model": sizes}))
-    collators: dict[str, Collator] = {"train": _with_texts(recipe, speech, corpus, cuts["train"]), "dev": speech}
+    collators: dict[str, Collator] = {"train": _with_texts(recipe, speech, corpus, cuts["train"], task), "dev": speech}
     return TrainingSetup(
         recipe=recipe,
         corpus=corpus,
@@ -204,11 +205,14 @@ def _fastspeech2_from_corpus(recipe: FastSpeech2Recipe, corpus: Corpus) -> Train
     )
 
 
-def _with_texts(recipe: FastSpeech2Recipe, speech: SpeakCollator, corpus: Corpus, cuts: dict[str, Any]) -> Collator:
-    if not recipe.listener:
+def _with_texts(
+    recipe: FastSpeech2Recipe, speech: SpeakCollator, corpus: Corpus, cuts: dict[str, Any], task: FastSpeech2Task
+) -> Collator:
+    if task.listener is None:
         return speech
-    texts = unrecorded_texts(text_lines(recipe.texts, cuts), Frontend(corpus.lexicon))
-    return SpeakAndTextCollator(speech, texts, recipe.texts_batch_size)
+    hearing = task.listener.hearing
+    texts = unrecorded_texts(text_lines(recipe.texts, cuts), Frontend(corpus.lexicon), hearing)
+    return SpeakAndTextCollator(speech, texts, recipe.texts_batch_size, hearing)
 
 
 FASTSPEECH2 = SystemSpec(recipe=FastSpeech2Recipe, build_task=_fastspeech2_task, from_corpus=_fastspeech2_from_corpus)
