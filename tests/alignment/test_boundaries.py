@@ -107,14 +107,14 @@ def test_adapting_moves_the_models_towards_another_voice(
 
 def test_every_pass_makes_what_was_heard_more_probable(spoken: list[tuple[Reading, np.ndarray, np.ndarray]]) -> None:
     sounds = [alignment_input(reading, wave, RATE) for reading, wave, _ in spoken[:6]]
-    model, scores = initialize_flat([sound.features for sound in sounds]), []
+    model, scores = initialize_flat([sound.cepstra for sound in sounds]), []
     graphs = [(sound.features, sound.state_graph()) for sound in sounds]
     for stage in range(6):
         model, score = reestimate(model.split() if stage == 3 else model, graphs)
         scores.append(score)
     assert scores[0] < scores[1] < scores[2] and scores[3] < scores[4] < scores[5]
     assert (model.variances > 0).all() and np.isfinite(model.means).all()
-    quiet = initialize_flat([sound.features for sound in sounds]).means[STATES * SILENCE, 0, 0]
+    quiet = initialize_flat([sound.cepstra for sound in sounds]).means[STATES * SILENCE, 0, 0]
     assert quiet < model.means[STATES * PHONEMES.encode(["ㅏ"])[0], 0, 0]
 
 
@@ -198,7 +198,7 @@ def test_the_model_is_taken_under_which_a_recording_is_more_probable(
     spoken: list[tuple[Reading, np.ndarray, np.ndarray]], learnt: GmmHmm
 ) -> None:
     sounds = [alignment_input(reading, wave, RATE) for reading, wave, _ in spoken[:2]]
-    other = initialize_flat([sound.features for sound in sounds])
+    other = initialize_flat([sound.cepstra for sound in sounds])
     assert select_model((other, learnt), sounds) is select_model((learnt, other), sounds) is learnt
     assert select_model((other,), sounds) is other
     too_short = alignment_input(reading_of("ㄴㅏ.ㅁㅜ.ㄴㅏ.ㅁㅜ"), np.full(1600, 0.1, dtype=np.float32), RATE)

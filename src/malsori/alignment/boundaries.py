@@ -21,6 +21,7 @@ from malsori.alignment.gmm import (
     initialize_flat,
     reestimate,
     spectral_change,
+    with_deltas,
 )
 from malsori.alignment.hmm import STATES, StateGraph, best_path, build_state_graph
 from malsori.alignment.phonemes import COMMA_PAUSE_SECONDS, WORD_PAUSE_SECONDS
@@ -53,11 +54,11 @@ MAX_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class AlignmentInput:
-    """A recording to be aligned: its reading, its features, and what bounds the search.
+    """A recording to be aligned: its reading, what its features follow from, and what bounds the search.
 
     Attributes:
         reading: what is said in it.
-        features: what `extract_mfcc` makes of it (frames, features).
+        cepstra: what `extract_mfcc` makes of it (frames, cepstra); half an hour of these is held at once.
         change: `spectral_change` of it (frames,).
         seconds: its length.
         initial_boundaries: where each phoneme ends by an earlier alignment (CTC, or a pass before), in seconds
@@ -65,17 +66,22 @@ class AlignmentInput:
     """
 
     reading: Reading
-    features: Float[np.ndarray, "frames features"]
+    cepstra: Float[np.ndarray, "frames cepstra"]
     change: Float[np.ndarray, " frames"]
     seconds: float
     initial_boundaries: Float[np.ndarray, " tokens"] | None = None
+
+    @property
+    def features(self) -> Float[np.ndarray, "frames features"]:
+        """What the models score, made anew each time: that takes some hundredths of their time."""
+        return with_deltas(self.cepstra)
 
     def state_graph(self, silences: Bool[np.ndarray, " tokens"] | None = None) -> StateGraph:
         """Return its state graph, with silence where it is allowed: at all boundaries, or at those that are True.
 
         Raises: AlignmentError if the sound is too short for the reading.
         """
-        tokens, frames = len(self.reading.phonemes), len(self.features)
+        tokens, frames = len(self.reading.phonemes), len(self.cepstra)
         needed = STATES * sum(word >= 0 for word in self.reading.phoneme_words)
         if needed > frames or not needed:
             raise AlignmentError(
@@ -98,7 +104,7 @@ def alignment_input(
     sample_rate: int,
     initial_boundaries: Float[np.ndarray, " tokens"] | None = None,
 ) -> AlignmentInput:
-    """Return the features of a wave, ready to be aligned. Raises: AlignmentError if it is shorter than a window."""
+    """Return a wave and its reading, ready to be aligned. Raises: AlignmentError if it is shorter than a window."""
     change = spectral_change(wave, sample_rate)
     return AlignmentInput(reading, extract_mfcc(wave, sample_rate), change, len(wave) / sample_rate, initial_boundaries)
 
@@ -119,7 +125,7 @@ def train_flat_start(sounds: Sequence[AlignmentInput]) -> GmmHmm:
         else replace(sound, initial_boundaries=sound.initial_boundaries - delay)
         for sound in sounds
     ]
-    model = initialize_flat([sound.features for sound in sounds])
+    model = initialize_flat([sound.cepstra for sound in sounds])
     for stage, passes in enumerate(FLAT_PASSES):
         if stage:
             model = model.split() if stage > 1 else model
@@ -252,9 +258,10 @@ def _snap_to_spectral_change(ends: np.ndarray, sound: AlignmentInput) -> np.ndar
 
 
 def _run_em(model: GmmHmm, sounds: Sequence[AlignmentInput], passes: int, prior_frames: float = 0.0) -> GmmHmm:
-    graphs = [(sound.features, sound.state_graph()) for sound in sounds]
+    graphs = [sound.state_graph() for sound in sounds]
     for _ in range(passes):
-        model, _ = reestimate(model, graphs, prior_frames)
+        pairs = ((sound.features, graph) for sound, graph in zip(sounds, graphs, strict=True))
+        model, _ = reestimate(model, pairs, prior_frames)
     return model
 
 
@@ -267,7 +274,7 @@ def _ctc_delay(sounds: Sequence[AlignmentInput]) -> float:
     ]
     if not some:
         return 0.0
-    model = _run_em(initialize_flat([sound.features for sound in some]), some, _PASSES_FOR_DELAY)
+    model = _run_em(initialize_flat([sound.cepstra for sound in some]), some, _PASSES_FOR_DELAY)
     late = []
     for sound in some:
         sounded = np.array(sound.reading.phoneme_words[1:]) >= 0  # each begins where the one before ends

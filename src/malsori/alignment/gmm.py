@@ -139,16 +139,21 @@ def built_in() -> tuple[GmmHmm, ...]:
     return tuple(GmmHmm.load(assets / name / "phones.safetensors") for name in BUILT_IN)
 
 
-def extract_mfcc(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, "frames features"]:
-    """Return MFCCs of a wave with deltas and delta-deltas, every 5 ms, less the mean over the recording (CMN).
+def extract_mfcc(wave: Float[np.ndarray, " samples"], sample_rate: int) -> Float[np.ndarray, "frames cepstra"]:
+    """Return MFCCs of a wave, every 5 ms, less the mean over the recording (CMN).
 
     Raises: AlignmentError if the wave is shorter than a window.
     """
     mel = _log_mel(wave, sample_rate, AUDIO)
     band = (np.arange(AUDIO.mel_channels) + 0.5) / AUDIO.mel_channels
     cosines = np.cos(np.pi * band[:, None] * np.arange(NUM_CEPSTRA)) * math.sqrt(2 / AUDIO.mel_channels)
-    cepstra = mel @ cosines
+    cepstra: np.ndarray = mel @ cosines
     cepstra -= cepstra.mean(0)
+    return cepstra
+
+
+def with_deltas(cepstra: Float[np.ndarray, "frames cepstra"]) -> Float[np.ndarray, "frames features"]:
+    """Return MFCCs with their deltas and delta-deltas: what the models score, three times what need be kept."""
     slopes = _deltas(cepstra)
     return np.concatenate([cepstra, slopes, _deltas(slopes)], axis=1)
 
@@ -180,19 +185,34 @@ def _log_mel(wave: np.ndarray, sample_rate: int, audio: AudioConfig) -> np.ndarr
     return np.asarray(log_mel(torch.from_numpy(wave)[None], audio)[0].numpy().astype(np.float64))
 
 
-def initialize_flat(sounds: Sequence[Float[np.ndarray, "_ features"]]) -> GmmHmm:
+def initialize_flat(sounds: Sequence[Float[np.ndarray, "_ cepstra"]]) -> GmmHmm:
     """Return the model of a flat start: all phonemes alike, silence of the quietest frames.
 
     Args:
-        sounds: features of each recording (frames, features).
+        sounds: MFCCs of each recording (frames, cepstra); never held together, nor with their deltas.
     """
-    everything = np.concatenate(sounds)
-    quiet = np.concatenate([sound[sound[:, 0] <= np.percentile(sound[:, 0], _SILENCE_PERCENTILE)] for sound in sounds])
-    means = np.tile(everything.mean(0), (STATES * len(PHONEMES), 1, 1))
-    variances = np.tile(everything.var(0), (STATES * len(PHONEMES), 1, 1))
+    frames = sum(map(len, sounds))
+    mean = _sum_rows(map(with_deltas, sounds)) / frames
+    variance = _sum_rows(np.square(with_deltas(sound) - mean) for sound in sounds) / frames
+    quiet = np.concatenate([_quietest(with_deltas(sound)) for sound in sounds])
+    means = np.tile(mean, (STATES * len(PHONEMES), 1, 1))
+    variances = np.tile(variance, (STATES * len(PHONEMES), 1, 1))
     silence = slice(STATES * SILENCE, STATES * SILENCE + STATES)
-    means[silence], variances[silence] = quiet.mean(0), np.maximum(quiet.var(0), 0.05 * everything.var(0))
+    means[silence], variances[silence] = quiet.mean(0), np.maximum(quiet.var(0), 0.05 * variance)
     return GmmHmm(means, variances, np.zeros(means.shape[:2]), np.full(len(means), 0.2))
+
+
+def _quietest(features: np.ndarray) -> np.ndarray:
+    return features[features[:, 0] <= np.percentile(features[:, 0], _SILENCE_PERCENTILE)]
+
+
+def _sum_rows(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum of all rows of some arrays, added in the order and to the bits of one array that holds them."""
+    total = None
+    for part in parts:
+        total = (part if total is None else np.concatenate([total[None], part])).sum(0)
+    assert total is not None
+    return np.asarray(total)
 
 
 def reestimate(
