@@ -81,7 +81,8 @@ class _Aligner:
     recognizer: "SavedModel | None"
     cuts: dict[str, list[Any]] = field(init=False)
     _adapted: dict[str, GmmHmm] = field(default_factory=dict)  # of the last speaker only
-    _prepared: dict[str, AlignmentInput] = field(default_factory=dict)  # trained on, and not yet aligned
+    #: Trained on, and not yet aligned: MAX_SECONDS of the corpus and as much of a speaker, however much there is.
+    _prepared: dict[str, AlignmentInput] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cuts = {}
@@ -153,6 +154,8 @@ class _Aligner:
 
     def _model_of(self, speaker: str) -> GmmHmm:
         if speaker not in self._adapted:
+            for cut in (cut for done in self._adapted for cut in self.cuts[done]):
+                self._prepared.pop(cut.id, None)  # adapted to, and aligned by an earlier run
             self._adapted = {speaker: map_adapt(self._model, self._sounds(self.cuts[speaker]))}
         return self._adapted[speaker]
 
