@@ -18,6 +18,7 @@ from malsori.runtime.device import (
     resolve_runtime,
     use_threads,
 )
+from malsori.runtime.memory import return_free_memory
 
 
 @pytest.fixture
@@ -31,6 +32,17 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return with_gpus
+
+
+def test_a_placed_network_keeps_few_kernels_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    Runtime().place(torch.nn.Linear(1, 1))
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    Runtime().place(torch.nn.Linear(1, 1))
+    assert 0 < int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    return_free_memory()  # nothing to see but that it goes
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from malsori.decode.transcript import Segment, TranscriptWord
-from malsori.serve.memory import bound_kernels, return_free_memory
 from malsori.serve.models import ModelTable
 from malsori.serve.settings import ServeSettings
 
@@ -38,17 +37,6 @@ def test_a_model_that_nobody_asks_for_is_let_go_and_comes_back(tmp_path):
     kept.recognizer("tiny-ear")
     time.sleep(0.1)
     assert kept.unload_idle() == [] and kept.loaded() == ["tiny-ear"]
-
-
-def test_few_kernels_are_kept_unless_the_operator_says_otherwise(monkeypatch):
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
-    bound_kernels()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-    bound_kernels()
-    assert 0 < int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-    return_free_memory()  # nothing to see but that it goes
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch import nn
 from malsori.config import nearest
 from malsori.errors import DeviceError
 from malsori.runtime import threads
+from malsori.runtime.memory import bound_kernels
 from malsori.runtime.quantize import LinearWeights, prepared, serves_float16, serves_int8
 
 #: What `--device` accepts; one GPU of several is "cuda:1".
@@ -44,6 +45,7 @@ class Runtime:
 
     def place(self, network: Network) -> Network:
         """Return the network with its weights on the device, prepared to infer; the given one keeps its layers."""
+        bound_kernels()
         return prepared(network.to(self.device), self.linear)
 
     @contextmanager

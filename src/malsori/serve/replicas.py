@@ -27,7 +27,6 @@ from malsori.extras import import_extra
 from malsori.runtime.device import resolve_runtime, use_threads
 from malsori.serve.app import create_app
 from malsori.serve.logs import log_config
-from malsori.serve.memory import bound_kernels
 from malsori.serve.models import ModelTable
 from malsori.serve.server import KEEP_ALIVE_SECONDS, listen, require_system
 from malsori.serve.settings import ServeSettings
@@ -140,7 +139,6 @@ def _builder(settings: ServeSettings, needed: str) -> Callable[[], FastAPI]:
             raise ClusterError(f"{socket.gethostname()}: has malsori {found}, not {needed}; all machines need the same")
         own = ServeSettings(**values)
         logging.config.dictConfig(log_config(own.log_text))
-        bound_kernels()
         resolve_runtime(own.device, own.precision)
         use_threads(own.threads_per_worker)
         app = create_app(own)

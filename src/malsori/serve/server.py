@@ -12,7 +12,6 @@ from malsori.errors import OptionError
 from malsori.runtime.device import resolve_runtime, use_threads
 from malsori.serve.app import create_app
 from malsori.serve.logs import log_config
-from malsori.serve.memory import bound_kernels
 from malsori.serve.settings import ServeSettings
 
 log = logging.getLogger("malsori.serve")
@@ -30,7 +29,6 @@ def run_server(settings: ServeSettings, more: Sequence[APIRouter] = ()) -> None:
     Raises: OptionError if the address cannot be listened on; DeviceError, ModelError as the models' loaders do.
     """
     require_system()
-    bound_kernels()
     resolve_runtime(settings.device, settings.precision)
     use_threads(settings.threads_per_worker)
     app = create_app(settings, more)

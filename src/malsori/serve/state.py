@@ -11,10 +11,10 @@ from fastapi import Depends
 from starlette.datastructures import UploadFile
 from starlette.requests import HTTPConnection
 
+from malsori.runtime.memory import return_free_memory
 from malsori.serve.decoding import DecodedSound, SoundDecoder
 from malsori.serve.errors import HttpError
 from malsori.serve.jobs import JobQueue
-from malsori.serve.memory import return_free_memory
 from malsori.serve.metrics import ServerMetrics
 from malsori.serve.models import ModelTable
 from malsori.serve.settings import ServeSettings
