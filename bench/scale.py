@@ -3,8 +3,9 @@
     python bench/scale.py CORPUS [--commands prepare,durations,check,align,transcribe] [--utterances 20] [--model M]
 
 The recordings are the first of the corpus, and copies of them under other names and speakers, so that the work for each
-is known to be the same. Every run is a process of its own. Told are seconds of CPU and of the clock, the peak of
-memory, and over the three sizes
+is known to be the same. `durations` takes as many more as last half an hour: phone models are learnt from so much at
+most, and below that the time for it, and what it holds, grow with the data by design. Every run is a process of its
+own. Told are seconds of CPU and of the clock, the peak of memory, and over the three sizes
 
 - the exponent of the time (1 is linear), from what the two steps between the sizes add: what every run has to load and
   learn first is in neither;
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from malsori.alignment.boundaries import MAX_SECONDS
+from malsori.audio.io import audio_info
 from malsori.corpus.layouts import read_layout
 from malsori.readers.records import Utterance
 
@@ -37,6 +40,14 @@ class Run:
     cpu: float
     clock: float
     peak: int
+
+
+def smallest(name: str, items: list[Utterance], count: int) -> list[Utterance]:
+    """Return the first recordings: so many, for `durations` at least those that last as long as models learn from."""
+    if name == "durations":
+        seconds = np.cumsum([audio_info(item.audio_path).seconds for item in items])
+        count = max(count, int(np.searchsorted(seconds, MAX_SECONDS)) + 1)
+    return items[:count]
 
 
 def lay_out(items: list[Utterance], count: int, folder: Path) -> Path:
@@ -79,14 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--commands", default="prepare,durations,check,align,transcribe")
-    parser.add_argument("--utterances", type=int, default=20, help="of the smallest size")
+    parser.add_argument("--utterances", type=int, default=20, help="of the smallest size; of durations at least")
     parser.add_argument("--model", help="recognizer that transcribes; the built-in one without")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    items = sorted(read_layout(given.corpus, "auto").utterances, key=lambda item: item.id)[: given.utterances]
+    there = sorted(read_layout(given.corpus, "auto").utterances, key=lambda item: item.id)
     print(f"{'command':12}{'recordings':>12}{'CPU s':>10}{'clock s':>10}{'peak MB':>10}")
     for name in given.commands.split(","):
-        runs = []
+        runs, items = [], smallest(name, there, given.utterances)
         for count in (1, *(len(items) * times for times in TIMES)):
             with tempfile.TemporaryDirectory() as folder:
                 source = lay_out(items, count, Path(folder) / "in")
