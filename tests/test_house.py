@@ -46,11 +46,11 @@ FLOORS = (
 #: Room → files and lines of code that it may hold; "malsori" is what lies beside the rooms. Docstrings, comments and
 #: blank lines are not counted: they are what a reader is given. The commit that changes a number says why.
 ROOMS = {
-    "alignment": (14, 1360),
+    "alignment": (14, 1370),
     "asr": (15, 1440),
     "audio": (21, 1740),
     "cli": (18, 2310),
-    "corpus": (20, 2470),
+    "corpus": (20, 2480),
     "decode": (8, 630),
     "evaluation": (5, 410),
     "export": (12, 1370),
@@ -63,8 +63,8 @@ ROOMS = {
     "pretrained": (15, 1920),
     "readers": (14, 1100),
     "report": (13, 1480),
-    "runtime": (5, 270),
-    "serve": (21, 1670),
+    "runtime": (6, 290),
+    "serve": (20, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
     "train": (30, 3130),
