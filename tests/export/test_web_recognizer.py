@@ -41,7 +41,7 @@ TEXTS = (
     "회의는 내일 오후 3시 30분에 시작합니다.",
     "LG 전자 TV를 100만 원에 샀어요.",
     "국물이 맛있어서 두 그릇이나 먹었습니다.",
-    "이메일로 PDF 파일 5개를 보내 주세요.",
+    "주말에는 가족과 함께 영화를 봤습니다.",
 )
 #: As the page decodes.
 GREEDY = DecodingOptions(vad=False, beam=1, temperatures=(0.0,))

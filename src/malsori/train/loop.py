@@ -348,10 +348,13 @@ class _Run:
         )
         with held_back():  # until the workers ignore them: none dies of a signal to the whole process group
             batches = iter(loader)
-        while step := list(islice(batches, len(self.numbers))):
-            for error in (batch for batch in step if isinstance(batch, MalsoriError)):
-                raise error
-            yield step
+        try:
+            while step := list(islice(batches, len(self.numbers))):
+                for error in (batch for batch in step if isinstance(batch, MalsoriError)):
+                    raise error
+                yield step
+        finally:
+            del batches  # ends the workers, who ignore signals, though an error's traceback still holds this frame
 
     def _held_out(self) -> Iterator[Any]:
         """Yield the validation batches: always the same."""
