@@ -67,7 +67,7 @@ ROOMS = {
     "serve": (20, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
-    "train": (30, 3130),
+    "train": (30, 3140),
     "tts": (14, 960),
 }
 MAX_FILE_LINES = 400

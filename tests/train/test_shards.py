@@ -165,7 +165,7 @@ def test_damage_that_a_worker_meets_is_one_line_too(sharded, tmp_path, capsys):
     assert run(given) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "recording.000000.tar: damaged at " in line and "Traceback" not in line
-    assert not multiprocessing.active_children(), "a worker ignores signals: left behind, it would be waited for at exit"
+    assert not multiprocessing.active_children(), "a worker that ignores signals would be waited for at exit"
 
 
 def test_a_place_that_holds_anything_else_is_refused(planted_corpus, sharded, tmp_path):
