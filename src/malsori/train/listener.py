@@ -12,6 +12,7 @@ recognizer is frozen, and the voice is taught by recordings at the same time.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def text_batch(texts: Sequence[UnrecordedText], speaker_ids: Int[Tensor, " batch
     return TextBatch(tokens, token_lengths, speaker_ids, hearing.batch([text.target for text in texts]))
 
 
-class Listener(nn.Module):
+class Listener(nn.Module, ABC):
     """A recognizer that learns nothing and hears log-mels of a voice's own kind.
 
     Args:
@@ -166,11 +167,11 @@ class Listener(nn.Module):
         mel, lengths = at_other_rate(mel, frame_lengths, self.ratio)
         return self.heard(mel, lengths, texts.targets)
 
+    @abstractmethod
     def heard(
         self, mel: Float[Tensor, "batch frames mel_channels"], lengths: Int[Tensor, " batch"], targets: Any
     ) -> dict[str, Tensor]:
         """Return the losses of mels that have the recognizer's frames."""
-        raise NotImplementedError
 
 
 class ConformerListener(Listener):
