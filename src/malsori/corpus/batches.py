@@ -67,10 +67,13 @@ class Example:
 
 @dataclass(frozen=True)
 class SegmentBatch:
-    """Attributes: mel (batch, frames, mel_channels) and the wave (batch, samples) it was measured on."""
+    """Attributes: mel (batch, frames, mel_channels) and the wave (batch, samples) it was measured on; of each frame
+    ln(F0), drawn straight across what is unvoiced, and whether it is voiced (batch, frames)."""
 
     mel: Tensor
     wave: Tensor
+    log_pitch: Tensor
+    voiced: Tensor
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class SegmentCollator:
 
     def __call__(self, examples: list[Example], random: np.random.Generator) -> SegmentBatch:
         """Return pieces of equal length; a shorter utterance is padded with silence."""
-        mels, waves = [], []
+        mels, waves, pitches, voicings = [], [], [], []
         hop = self.audio.hop_samples
         floor = self.audio.silence
         for example in examples:
@@ -143,7 +146,10 @@ class SegmentCollator:
             missing = self.frames - len(piece)
             mels.append(np.pad(piece, ((0, missing), (0, 0)), constant_values=floor))
             waves.append(np.pad(wave, (0, self.frames * hop - len(wave))))
-        return SegmentBatch(torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(waves)))
+            pitch = example.truth["pitch_hz"]
+            pitches.append(np.pad(continuous_log_pitch(pitch)[start : start + self.frames], (0, missing), mode="edge"))
+            voicings.append(np.pad(pitch[start : start + self.frames] > 0, (0, missing)))
+        return SegmentBatch(*(torch.from_numpy(np.stack(values)) for values in (mels, waves, pitches, voicings)))
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,17 @@ class _Vits(nn.Module):
 
 
 class _Acoustic(nn.Module):
-    """An acoustic model and its vocoder; they draw no noise."""
+    """An acoustic model and its vocoder, with what excites it; they draw no noise."""
 
     def __init__(self, graphs: dict[str, Graph]) -> None:
         super().__init__()
         self.acoustic, self.vocoder = graphs["acoustic"].module, graphs["vocoder"].module
+        self.excitation = graphs["excitation"].module if "excitation" in graphs else None
         self.others = [value for name, value in graphs["acoustic"].inputs.items() if name == "energy_shift"]
 
     def forward(self, token_ids: Tensor, speaker: Tensor, scales: Tensor) -> Tensor:
         mel, _ = self.acoustic(token_ids, speaker, 1 / scales[1], *self.others)
-        return self.vocoder(mel)
+        return self.vocoder(mel) if self.excitation is None else self.vocoder(mel, self.excitation(mel))
 
 
 class _CharacterVoice(nn.Module):

@@ -75,15 +75,26 @@ class _Vocos(nn.Module):
         self.register_buffer("window", network.window.cpu().clone())
         self.register_buffer("squared_window", network.window.cpu().square()[None, None])
 
-    def forward(self, mel: Tensor) -> Tensor:
-        magnitude, phase = self.network.spectrum(mel)
-        parts = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], 2).transpose(1, 2)
+    def forward(self, mel: Tensor, excitation: Tensor | None = None) -> Tensor:
+        parts = torch.cat(self._spectrum(mel, excitation), 2).transpose(1, 2)
         kernels = inverse_fourier_kernels(self.bins, self.samples) * self.window
         wave = nn.functional.conv_transpose1d(parts, kernels, stride=self.hop)
         envelope = nn.functional.conv_transpose1d(torch.ones_like(parts[:, :1]), self.squared_window, stride=self.hop)
         begin = (self.size - self.hop) // 2
         end = begin + mel.shape[1] * self.hop
         return wave[:, 0, begin:end] / envelope[:, 0, begin:end].clamp(min=1e-8)
+
+    def _spectrum(self, mel: Tensor, excitation: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return both parts (1, frames, bins); of an excitation by a convolution, whose kernels are made as above."""
+        if excitation is None:
+            magnitude, phase = self.network.spectrum(mel)
+            return magnitude * phase.cos(), magnitude * phase.sin()
+        angles = _angles(self.bins, self.samples)
+        kernels = torch.cat([angles.cos(), -angles.sin()])[:, None] * self.window
+        around = (self.size - self.hop) // 2
+        waves = nn.functional.pad(excitation, (around, self.size - self.hop - around)).transpose(0, 1)
+        real, imaginary = nn.functional.conv1d(waves, kernels, stride=self.hop).transpose(1, 2).chunk(2, 2)
+        return self.network.filtered(mel, real[None], imaginary[None])
 
 
 class _VitsPlan(nn.Module):
@@ -125,9 +136,16 @@ def hifigan_graphs(network: "Hifigan") -> dict[str, Graph]:
 
 
 def vocos_graphs(network: "Vocos") -> dict[str, Graph]:
-    """Return mel → wave."""
+    """Return mel → wave; of a network that filters an excitation, mel → excitation, and both → wave."""
     exact = ("bins", "samples", "window", "squared_window")
-    return {"vocoder": Graph(_Vocos(network), _mel(network.config.mel_channels), ("wave",), _MEL_AXES, exact)}
+    inputs, axes = _mel(network.config.mel_channels), {**_MEL_AXES, "excitation": {2: "samples"}}
+    if network.excitation is None:
+        return {"vocoder": Graph(_Vocos(network), inputs, ("wave",), _MEL_AXES, exact)}
+    filtered = {**inputs, "excitation": torch.randn(1, 2, _FRAMES * network.config.hop_samples)}
+    return {
+        "excitation": Graph(network.excitation, inputs, ("excitation",), axes, ("noise",)),
+        "vocoder": Graph(_Vocos(network), filtered, ("wave",), axes, exact),
+    }
 
 
 def vits_graphs(network: "Vits") -> dict[str, Graph]:
@@ -160,11 +178,15 @@ def inverse_fourier_kernels(
     Args:
         bins, samples: their numbers from 0.
     """
-    size = samples.shape[1]
-    angles = (bins @ samples % size) * (2 * math.pi / size)  # whole turns taken away before anything is rounded
+    size, angles = samples.shape[1], _angles(bins, samples)
     alone = (bins == 0) | (2 * bins == size)  # the others stand for their mirror image too
     weight = (2.0 - alone.float()) / size
     return torch.cat([weight * angles.cos(), -weight * angles.sin()])[:, None]
+
+
+def _angles(bins: Float[Tensor, "bins 1"], samples: Float[Tensor, "1 samples"]) -> Float[Tensor, "bins samples"]:
+    size = samples.shape[1]
+    return (bins @ samples % size) * (2 * math.pi / size)  # whole turns taken away before anything is rounded
 
 
 def _acoustic(module: nn.Module, inputs: dict[str, Tensor]) -> Graph:

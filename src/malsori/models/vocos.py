@@ -5,6 +5,10 @@
 All layers run once a frame instead of once a sample, so that two CPU cores can train it and one speaks far faster
 than real time. Trained against the period discriminators of HiFi-GAN and the resolution discriminators below.
 
+With `VocosConfig.excitation`, pulses and noise are filtered instead:
+
+    mel ─► conv ─► ConvNeXt blocks ─► gain and phase of pulses, gain of noise ─► × their STFT ─► inverse STFT ─► wave
+
 Differences from the paper:
 - The mel is HiFi-GAN's (22.05 kHz, 1024/256), so that one AudioConfig serves every acoustic model here.
 - Adversarial losses are least-squares as in HiFi-GAN, not hinge.
@@ -20,15 +24,22 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from malsori.config import Config
+from malsori.models.excitation import Excitation, ExcitationConfig
 from malsori.models.hifigan import DiscriminatorConfig, DiscriminatorOutput, Discriminators
+from malsori.nn.convnext import ConvNext
 
 _MAX_MAGNITUDE = (
     1e2  # ceiling of a bin's magnitude, from the paper's code: keeps exp from overflowing early in training
 )
+_FIRST_GAIN = -4.0  # of the logarithm: a network that filters begins softly
 
 
 class VocosConfig(Config):
-    """Sizes of a generator; the defaults are the paper's."""
+    """Sizes of a generator; the defaults are the paper's.
+
+    excitation: the wave is filtered from pulses and noise (`malsori.models.excitation`), instead of made of magnitudes
+        and phases that the network finds by itself; none when not given.
+    """
 
     mel_channels: int = 80
     hidden_size: int = 512
@@ -36,6 +47,7 @@ class VocosConfig(Config):
     num_layers: int = 8
     fft_samples: int = 1024
     hop_samples: int = 256
+    excitation: ExcitationConfig | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> "VocosConfig":
@@ -50,8 +62,12 @@ class VocosConfig(Config):
 
     @property
     def context_frames(self) -> int:
-        """Frames on each side that the wave of a frame depends on: through the convolutions, and overlapped windows."""
-        return 3 * (self.num_layers + 1) + math.ceil((self.fft_samples - self.hop_samples) / 2 / self.hop_samples)
+        """Frames on each side that the wave of a frame depends on: through the convolutions, and overlapped windows.
+
+        Of an excitation, twice: windows are cut from it, and then overlapped.
+        """
+        overlapped = math.ceil((self.fft_samples - self.hop_samples) / 2 / self.hop_samples)
+        return 3 * (self.num_layers + 1) + overlapped * (2 if self.excitation else 1)
 
 
 class MultiResolutionDiscriminatorConfig(Config):
@@ -68,62 +84,83 @@ class VocosOutput:
     wave: Tensor
 
 
-class ConvNextBlock(nn.Module):
-    """Depthwise convolution, LayerNorm, two pointwise layers with GELU, a learnt scale; added to its input (3.3)."""
-
-    def __init__(self, hidden_size: int, ffn_expansion_factor: int, initial_scale: float) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv1d(hidden_size, hidden_size, 7, padding=3, groups=hidden_size)
-        self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
-        self.widen = nn.Linear(hidden_size, hidden_size * ffn_expansion_factor)
-        self.narrow = nn.Linear(hidden_size * ffn_expansion_factor, hidden_size)
-        self.scale = nn.Parameter(torch.full((hidden_size,), initial_scale))
-
-    def forward(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch channels frames"]:
-        """Return the block's output."""
-        mixed = self.norm(self.depthwise(hidden).transpose(1, 2))
-        mixed = self.scale * self.narrow(nn.functional.gelu(self.widen(mixed)))
-        return hidden + mixed.transpose(1, 2)
-
-
-class Vocos(nn.Module):
+class Vocos(ConvNext):
     """The generator: log-mel in, wave out."""
 
     window: Tensor
 
     def __init__(self, config: VocosConfig) -> None:
-        super().__init__()
+        super().__init__(config.mel_channels, config.hidden_size, config.num_layers, config.ffn_expansion_factor)
         self.config = config
-        self.conv_in = nn.Conv1d(config.mel_channels, config.hidden_size, 7, padding=3)
-        self.norm_in = nn.LayerNorm(config.hidden_size, eps=1e-6)
-        scale = 1 / config.num_layers
-        self.blocks = nn.ModuleList(
-            ConvNextBlock(config.hidden_size, config.ffn_expansion_factor, scale) for _ in range(config.num_layers)
-        )
-        self.norm_out = nn.LayerNorm(config.hidden_size, eps=1e-6)
-        self.head = nn.Linear(config.hidden_size, config.fft_samples + 2)
+        bins = config.fft_samples // 2 + 1
+        self.head = nn.Linear(config.hidden_size, (3 if config.excitation else 2) * bins)
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         self.register_buffer("window", torch.hann_window(config.fft_samples), persistent=False)
+        self.excitation = None
+        if config.excitation:
+            nn.init.constant_(self.head.bias[: 2 * bins], _FIRST_GAIN)
+            self.excitation = Excitation(config.excitation, config.mel_channels, config.hop_samples)
 
-    def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:
-        """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
-        return VocosOutput(self._inverse_stft(torch.polar(*self.spectrum(mel))))
+    def forward(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
+    ) -> VocosOutput:
+        """Return the wave of a batch of log-mels (batch, frames, mel_channels).
+
+        Args:
+            excitation: what is filtered, pulses and noise, for a network that filters; its own where not given.
+        """
+        if self.excitation is None:
+            return VocosOutput(self._inverse_stft(torch.polar(*self.spectrum(mel))))
+        source = self._stft(self.excitation(mel) if excitation is None else excitation)
+        return VocosOutput(self._inverse_stft(torch.complex(*self.filtered(mel, source.real, source.imag))))
 
     def spectrum(self, mel: Float[Tensor, "batch frames mel_channels"]) -> tuple[Tensor, Tensor]:
         """Return magnitude and phase of each bin of each frame of the wave, (batch, frames, bins) each."""
-        hidden = self.norm_in(self.conv_in(mel.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
-        for block in self.blocks:
-            hidden = block(hidden)
-        log_magnitude, phase = self.head(self.norm_out(hidden.transpose(1, 2))).float().chunk(2, dim=-1)
+        log_magnitude, phase = self.head(self.encode(mel)).float().chunk(2, dim=-1)
         return log_magnitude.exp().clamp(max=_MAX_MAGNITUDE), phase
 
+    def filtered(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        real: Float[Tensor, "batch 2 frames bins"],
+        imaginary: Float[Tensor, "batch 2 frames bins"],
+    ) -> tuple[Tensor, Tensor]:
+        """Return both parts of each bin of the wave, (batch, frames, bins) each, from those of pulses and noise.
+
+        Pulses get a gain and a phase in each bin of each frame, noise a gain.
+        """
+        pulses, noise, phase = self.head(self.encode(mel)).float().chunk(3, dim=-1)
+        gain, breath = (value.exp().clamp(max=_MAX_MAGNITUDE) for value in (pulses, noise))
+        turn, tilt = gain * phase.cos(), gain * phase.sin()
+        return (
+            turn * real[:, 0] - tilt * imaginary[:, 0] + breath * real[:, 1],
+            tilt * real[:, 0] + turn * imaginary[:, 0] + breath * imaginary[:, 1],
+        )
+
     @torch.inference_mode()
-    def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> VocosOutput:
+    def excite(self, mel: Float[Tensor, "batch frames mel_channels"]) -> Float[Tensor, "batch 2 samples"] | None:
+        """Return what the wave of a whole sound is filtered from; None if nothing is."""
+        return None if self.excitation is None else self.excitation(mel)
+
+    @torch.inference_mode()
+    def infer(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
+    ) -> VocosOutput:
         """Return the wave without keeping a graph."""
-        return self(mel)
+        return self(mel, excitation)
+
+    def _stft(self, waves: Float[Tensor, "batch 2 samples"]) -> Complex[Tensor, "batch 2 frames bins"]:
+        """Return the spectra of waves in frames centered as `_inverse_stft` has them; silence is around."""
+        size, hop = self.config.fft_samples, self.config.hop_samples
+        padded = nn.functional.pad(waves, ((size - hop) // 2, size - hop - (size - hop) // 2))
+        return torch.fft.rfft(padded.unfold(2, size, hop) * self.window)
 
     def _inverse_stft(self, spectrum: Complex[Tensor, "batch frames bins"]) -> Float[Tensor, "batch samples"]:
         """Overlap and add windowed frames, then undo the windows' own envelope.

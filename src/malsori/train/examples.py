@@ -1,5 +1,7 @@
 """Tiny batches of noise in each kind's shapes: what `malsori diagram` traces and the tests overfit."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,9 +17,10 @@ _BATCH = 2
 
 
 def example_segments(audio: AudioConfig, frames: int = 16) -> SegmentBatch:
-    """Return two pieces of a humming noise and their log-mels."""
+    """Return two pieces of a humming noise, their log-mels, and a pitch."""
     wave = _noise(frames * audio.hop_samples, audio)
-    return SegmentBatch(log_mel(wave, audio), wave)
+    log_pitch = torch.full((_BATCH, frames), math.log(150.0))
+    return SegmentBatch(log_mel(wave, audio), wave, log_pitch, torch.arange(frames).expand(_BATCH, -1) > 3)
 
 
 def example_speech(config: FastSpeech2Config, tokens: int = 8) -> SpeakBatch:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, SegmentBatch, SegmentCollator, remove_unaligned
@@ -16,7 +16,7 @@ from malsori.losses.adversarial import (
     feature_matching_loss,
     generator_loss,
 )
-from malsori.losses.regression import mel_loss
+from malsori.losses.regression import l1_loss, mel_loss
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
@@ -83,7 +83,7 @@ class VocoderTask(nn.Module):
 
     def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
         """Yield the discriminators' turn, then the generator's, on one and the same generated wave."""
-        fake = self.generator(batch.mel).wave
+        fake = _wave(self.generator, batch)
         real_scores = self.discriminators(batch.wave).scores
         fake_scores = self.discriminators(fake.detach()).scores
         diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
@@ -98,6 +98,7 @@ class VocoderTask(nn.Module):
                     "mel": mel_loss(fake, batch.wave, self.audio),
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
+                    **_pitch_losses(self.generator, batch),
                 },
             )
 
@@ -131,9 +132,10 @@ class MelCopyTask(nn.Module):
 
     def losses(self, batch: SegmentBatch) -> Iterator[Turn]:
         """Yield the one turn."""
-        fake = self.generator(batch.mel).wave
+        fake = _wave(self.generator, batch)
         distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
-        yield Turn("generator", {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)})
+        losses = {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)}
+        yield Turn("generator", losses | _pitch_losses(self.generator, batch))
 
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
         """Return the mean distance of log-mels, recording against copy synthesis."""
@@ -142,6 +144,25 @@ class MelCopyTask(nn.Module):
     def example(self) -> SegmentBatch:
         """Return a tiny batch of noise."""
         return example_segments(self.audio)
+
+
+def _wave(generator: nn.Module, batch: SegmentBatch) -> Tensor:
+    """Return the wave of a batch's mels; a generator that filters an excitation is given the recording's pitch."""
+    excitation = getattr(generator, "excitation", None)
+    if excitation is None:
+        return generator(batch.mel).wave
+    return generator(batch.mel, excitation.given(batch.log_pitch, batch.voiced)).wave
+
+
+def _pitch_losses(generator: nn.Module, batch: SegmentBatch) -> dict[str, Tensor]:
+    """Return how far off F0 is that is heard in the mels, ln(Hz), and whether it is voiced; nothing where none is."""
+    if (excitation := getattr(generator, "excitation", None)) is None:
+        return {}
+    log_pitch, voicing = excitation.pitch(batch.mel)
+    return {
+        "pitch": l1_loss(log_pitch, batch.log_pitch, batch.voiced),
+        "voicing": nn.functional.binary_cross_entropy_with_logits(voicing, batch.voiced.float()),
+    }
 
 
 @torch.inference_mode()
@@ -175,6 +196,10 @@ def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Trainin
         made, wanted = recipe.model.samples_per_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     cuts = select_splits(recipe, corpus)
+    excitation = recipe.model.excitation if isinstance(recipe.model, VocosConfig) else None
+    if excitation and excitation.sample_rate != recipe.audio.sample_rate:
+        made, wanted = excitation.sample_rate, recipe.audio.sample_rate
+        raise ConfigError(f"model.excitation.sample_rate is {made}, audio.sample_rate {wanted}: they must agree")
     skipped = remove_unaligned(corpus, cuts) if recipe.mels_from else {}
     predicted = predicted_mels(recipe.mels_from, cuts, corpus) if recipe.mels_from else {}
     collators: dict[str, Collator] = {

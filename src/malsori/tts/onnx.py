@@ -68,10 +68,20 @@ class OnnxVocoder(Vocoder):
         graphs: OnnxGraphs = model.network
         self.context_frames = graphs.facts.context_frames
         self.graph = open_graph(model, "vocoder")
+        self.excitation = open_graph(model, "excitation") if "excitation" in graphs.facts.graphs else None
 
-    def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
-        """Return the wave (frames * hop_samples,) of a log-mel."""
-        (wave,) = self.graph.run(mel=mel[None])
+    def excite(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, "2 samples"] | None:
+        """Return pulses and noise of a network that filters these; None of others."""
+        return None if self.excitation is None else self.excitation.run(mel=mel[None])[0][0]
+
+    def vocode(
+        self,
+        mel: Float[np.ndarray, "frames mel_channels"],
+        excitation: Float[np.ndarray, "2 samples"] | None = None,
+    ) -> Float[np.ndarray, " samples"]:
+        """Return the wave (frames * hop_samples,) of a log-mel, or of a piece of one with its piece of `excite`."""
+        source = self.excite(mel) if excitation is None else excitation
+        (wave,) = self.graph.run(mel=mel[None], **({} if source is None else {"excitation": source[None]}))
         return wave[0]
 
 

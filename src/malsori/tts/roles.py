@@ -88,5 +88,13 @@ class Vocoder(Protocol):
     audio: AudioConfig
     context_frames: int | None
 
-    def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
-        """Return the wave (frames * hop_samples,) of a log-mel."""
+    def excite(self, _mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, "2 samples"] | None:
+        """Return what the wave of a whole mel is filtered from; None for a vocoder that filters nothing."""
+        return None
+
+    def vocode(
+        self,
+        mel: Float[np.ndarray, "frames mel_channels"],
+        excitation: Float[np.ndarray, "2 samples"] | None = None,
+    ) -> Float[np.ndarray, " samples"]:
+        """Return the wave (frames * hop_samples,) of a log-mel, or of a piece of one with its piece of `excite`."""

@@ -42,11 +42,13 @@ def vocode_in_chunks(
     if context is None:
         yield vocoder.vocode(mel)
         return
+    excitation = vocoder.excite(mel)
     begin, size = 0, FIRST_CHUNK_FRAMES
     while begin < len(mel):
         end = min(len(mel), begin + size)
-        left = max(0, begin - context)
-        wave = vocoder.vocode(mel[left : end + context])
+        left, right = max(0, begin - context), min(len(mel), end + context)
+        source = None if excitation is None else excitation[:, left * hop : right * hop]
+        wave = vocoder.vocode(mel[left:right], source)
         yield wave[(begin - left) * hop : (end - left) * hop]
         begin, size = end, CHUNK_FRAMES
 

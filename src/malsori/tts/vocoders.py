@@ -16,6 +16,8 @@ from malsori.tts.onnx import OnnxVocoder
 from malsori.tts.roles import Vocoder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from malsori.runtime.device import Runtime
 
 #: The vocoder that needs no model.
@@ -34,14 +36,32 @@ class NetworkVocoder(Vocoder):
         self.network = self.runtime.place(model.network)
         self.context_frames = self.network.config.context_frames
 
-    def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
-        """Return the wave (frames * hop_samples,) of a log-mel."""
-        import torch
-
+    def excite(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, "2 samples"] | None:
+        """Return pulses and noise of a network that filters these; None of others."""
+        if getattr(self.network, "excitation", None) is None:
+            return None
         from malsori.tts.acoustic import as_array
 
         with self.runtime.inference():
-            return as_array(self.network.infer(torch.from_numpy(mel)[None].to(self.runtime.device)).wave[0])
+            return as_array(self.network.excite(self._batch(mel))[0])
+
+    def vocode(
+        self,
+        mel: Float[np.ndarray, "frames mel_channels"],
+        excitation: Float[np.ndarray, "2 samples"] | None = None,
+    ) -> Float[np.ndarray, " samples"]:
+        """Return the wave (frames * hop_samples,) of a log-mel, or of a piece of one with its piece of `excite`."""
+        from malsori.tts.acoustic import as_array
+
+        given = () if excitation is None else (self._batch(excitation),)
+        with self.runtime.inference():
+            return as_array(self.network.infer(self._batch(mel), *given).wave[0])
+
+    def _batch(self, values: Float[np.ndarray, "..."]) -> "Tensor":
+        """Return values as a batch of one, on the network's device."""
+        import torch
+
+        return torch.from_numpy(values)[None].to(self.runtime.device)
 
 
 class GriffinLim(Vocoder):
@@ -55,7 +75,11 @@ class GriffinLim(Vocoder):
 
         self.audio, self.runtime = audio, runtime or Runtime()
 
-    def vocode(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, " samples"]:
+    def vocode(
+        self,
+        mel: Float[np.ndarray, "frames mel_channels"],
+        excitation: Float[np.ndarray, "2 samples"] | None = None,
+    ) -> Float[np.ndarray, " samples"]:
         """Return the wave (frames * hop_samples,) of a log-mel."""
         import torch
 

@@ -19,14 +19,15 @@ export async function loadVoice(told = () => {}) {
   const acoustic = await graph("acoustic");
   told("vocoder");
   const vocoder = await graph("vocoder");
+  const excitation = manifest.graphs.excitation && await graph("excitation");
   told("");
   const reader = new Reader(facts, new Uint16Array(junctions), symbols.phonemes.symbols);
-  return new Voice(reader, config, acoustic, vocoder, facts.between_sentences_seconds);
+  return new Voice(reader, config, { acoustic, vocoder, excitation }, facts.between_sentences_seconds);
 }
 
 export class Voice {
-  constructor(reader, config, acoustic, vocoder, gapSeconds) {
-    Object.assign(this, { reader, acoustic, vocoder });
+  constructor(reader, config, graphs, gapSeconds) {
+    Object.assign(this, { reader, ...graphs });
     this.speakers = config.speakers;
     this.sampleRate = config.audio.sample_rate;
     const hop = config.audio.hop_samples;
@@ -44,7 +45,8 @@ export class Voice {
       };
       const inputs = Object.fromEntries(this.acoustic.inputNames.map((name) => [name, asked[name]]));
       const { mel } = await this.acoustic.run(inputs);
-      const { wave } = await this.vocoder.run({ mel });
+      const source = this.excitation ? await this.excitation.run({ mel }) : {};
+      const { wave } = await this.vocoder.run({ mel, ...source });
       yield limited(number ? joined([this.gap, wave.data]) : wave.data);
     }
   }
