@@ -50,5 +50,6 @@ def test_opening_one_system_imports_one_system_and_no_recognizer():
     run = subprocess.run([sys.executable, "-c", OPENED], capture_output=True, text=True, check=True)
     opened = set(run.stdout.split())
     models = {name for name in opened if name.startswith("malsori.models.")}
-    assert models == {"malsori.models.vocos", "malsori.models.hifigan"}  # whose discriminators it is trained with
+    # whose discriminators it is trained with, and what it filters
+    assert models == {f"malsori.models.{name}" for name in ("vocos", "hifigan", "excitation")}
     assert not {name for name in opened if name.startswith(("malsori.asr", "malsori.tts", "malsori.train"))}

@@ -52,7 +52,10 @@ def example(name: str = "a", seconds: float = 1.2, speaker: str = "kim") -> Exam
     """An utterance in memory, its mel measured on its wave."""
     wave = buzz(seconds)
     wave = wave[: len(wave) // AUDIO.hop_samples * AUDIO.hop_samples]
-    return Example(name, speaker, wave, {"mel": log_mel(torch.from_numpy(wave)[None], AUDIO)[0].numpy()})
+    mel = log_mel(torch.from_numpy(wave)[None], AUDIO)[0].numpy()
+    pitch = np.linspace(100, 200, len(mel), dtype=np.float32)
+    pitch[:5] = 0.0
+    return Example(name, speaker, wave, {"mel": mel, "pitch_hz": pitch})
 
 
 # The plan
@@ -166,6 +169,17 @@ def test_a_pieces_mel_is_the_mel_of_its_own_wave() -> None:
     assert len({wave.numpy().tobytes() for wave in batch.wave}) > 1
 
 
+def test_a_piece_has_its_own_stretch_of_the_utterances_pitch() -> None:
+    utterance = example(seconds=0.3)  # 30 frames
+    batch = SegmentCollator(AUDIO, frames=28)([utterance] * 40, np.random.default_rng(0))
+    pitch = utterance.truth["pitch_hz"]
+    drawn = np.log(np.where(pitch > 0, pitch, pitch[5]))  # held before the first voiced frame
+    for wave, log_pitch, voiced in zip(batch.wave, batch.log_pitch, batch.voiced, strict=True):
+        start = next(s for s in range(3) if np.array_equal(utterance.wave[s * 160 :][:4480], wave))
+        np.testing.assert_allclose(log_pitch, drawn[start : start + 28], rtol=1e-6)
+        assert voiced.tolist() == (pitch[start : start + 28] > 0).tolist()
+
+
 def test_pieces_are_drawn_from_the_whole_utterance_ends_included() -> None:
     utterance = example(seconds=0.3)  # 30 frames
     waves = SegmentCollator(AUDIO, frames=28)([utterance] * 40, np.random.default_rng(0)).wave
@@ -179,6 +193,7 @@ def test_an_utterance_shorter_than_a_piece_is_padded_with_silence() -> None:
     frames = len(utterance.truth["mel"])
     assert np.array_equal(batch.mel[0, :frames], utterance.truth["mel"]) and (batch.mel[0, frames:] == FLOOR).all()
     assert (batch.wave[0, frames * AUDIO.hop_samples :] == 0).all()
+    assert batch.log_pitch.shape == batch.voiced.shape == (1, 50) and not batch.voiced[0, frames:].any()
 
 
 # Aligned tokens for voices

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from malsori.models.conformer import Conformer, ConformerConfig
+from malsori.models.excitation import ExcitationConfig
 from malsori.models.fastspeech import FastSpeech, FastSpeechConfig
 from malsori.models.fastspeech2 import FastSpeech2, FastSpeech2Config
 from malsori.models.hifigan import Hifigan, HifiganConfig
@@ -48,6 +49,11 @@ def fastspeech() -> Any:
 
 def vocos() -> Any:
     return placed(Vocos(VocosConfig(hidden_size=16, num_layers=2)))
+
+
+def excited_vocos() -> Any:
+    excitation = ExcitationConfig(hidden_size=16, num_layers=2)
+    return placed(Vocos(VocosConfig(hidden_size=16, num_layers=2, excitation=excitation)))
 
 
 def hifigan() -> Any:

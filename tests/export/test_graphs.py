@@ -78,6 +78,18 @@ def test_a_vocoder_gives_its_wave(system):
         same(run(mel=mel)[0], network.infer(mel).wave)
 
 
+def test_a_vocoder_that_filters_gives_its_wave_and_what_it_is_filtered_from():
+    network = small.excited_vocos()
+    runs = {name: opened(graph) for name, graph in voices.vocos_graphs(network).items()}
+    for frames in (1, 2, 75):
+        mel = drawn(1, frames, 80)
+        excitation = network.excite(mel)
+        found = runs["excitation"](mel=mel)[0]
+        same(found[:, 1], excitation[:, 1])
+        np.testing.assert_allclose(found[:, 0], excitation[:, 0], atol=0.05)  # F0's rounding adds up in the phase
+        same(runs["vocoder"](mel=mel, excitation=excitation)[0], network.infer(mel).wave)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stochastic", [True, False])
 def test_vits_gives_its_wave_for_the_same_noise(stochastic):

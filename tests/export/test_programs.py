@@ -37,7 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jaxtyping.config.update("jaxtyping_disable", True)
     folder = tmp_path_factory.mktemp("models")
     saved(folder / "acoustic", "fastspeech2", small.fastspeech2(), speakers=("가람", "나래", "다솜"))
-    saved(folder / "vocoder", "vocos", small.vocos())
+    saved(folder / "vocoder", "vocos", small.excited_vocos())
     export_for("piper", str(folder / "acoustic"), folder / "piper", ProgramExport(vocoder=str(folder / "vocoder")))
     return folder
 

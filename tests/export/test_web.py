@@ -88,7 +88,7 @@ def names(folder: Path) -> set[str]:
 
 def test_a_page_is_written_whole_and_again(tmp_path: Path, runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved(tmp_path / "acoustic", "fastspeech2", small.fastspeech2(), speakers=("가람", "나래", "다솜"))
-    saved(tmp_path / "vocoder", "vocos", small.vocos())
+    saved(tmp_path / "vocoder", "vocos", small.excited_vocos())
     saved_whisper(tmp_path / "whisper", byte_files(), vocab=268)
     given = ["export", str(tmp_path / "acoustic"), str(tmp_path / "page"), "--web", str(runtime)]
     given += ["--vocoder", str(tmp_path / "vocoder")]

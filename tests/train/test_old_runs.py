@@ -37,6 +37,8 @@ SETTINGS = {
         "model.expansion=1",
     ),
 }  # fmt: skip
+#: The recipes that they were made from: today's, or, where that would make another network, as it was.
+RECIPES = {"fastspeech2": "fastspeech2-small", "vocos": str(OLD / "vocos-small.toml")}
 SHORT = (
     "train.steps=3", "train.log_every=1", "train.balance_every=1", "train.validate_every=2", "train.save_every=2",
     "data.batch_size=2", "data.batch_seconds=3.0", "data.workers=0",
@@ -51,7 +53,7 @@ def old_run(tmp_path):
 
 def resume(run: Path, corpus: Path, *settings: str) -> None:
     torch.set_num_threads(1)
-    values = read_recipe(f"{run.name}-small", [*SETTINGS[run.name], *SHORT, *settings])
+    values = read_recipe(RECIPES[run.name], [*SETTINGS[run.name], *SHORT, *settings])
     setup = set_up(parse_recipe(values, run.name), load_corpus(corpus))
     train(setup, RunOptions(out=run, resume=True, device="cpu"))
 

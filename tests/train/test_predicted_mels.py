@@ -23,7 +23,7 @@ def voice(small_setup, tmp_path) -> SavedModel:
 
 def pieces(share: float, count: int = 200) -> np.ndarray:
     """Which of many pieces have the predicted mel (all ones), which the recording's (zeros)."""
-    truth = {"mel": np.zeros((8, 80), dtype=np.float32)}
+    truth = {"mel": np.zeros((8, 80), dtype=np.float32), "pitch_hz": np.zeros(8, dtype=np.float32)}
     example = Example("u", "kim", np.zeros(8 * 256, dtype=np.float32), truth)
     collate = SegmentCollator(AudioConfig(), 8, {"u": np.ones((8, 80), dtype=np.float32)}, share)
     return collate([example] * count, np.random.default_rng(0)).mel.numpy().mean((1, 2))

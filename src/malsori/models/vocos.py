@@ -31,7 +31,7 @@ from malsori.nn.convnext import ConvNext
 _MAX_MAGNITUDE = (
     1e2  # ceiling of a bin's magnitude, from the paper's code: keeps exp from overflowing early in training
 )
-_FIRST_GAIN = -4.0  # of the logarithm: a network that filters begins softly
+_FIRST_GAIN = -3.0  # of the logarithm: a network that filters begins softly
 
 
 class VocosConfig(Config):

@@ -1,7 +1,5 @@
 """Tiny batches of noise in each kind's shapes: what `malsori diagram` traces and the tests overfit."""
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,12 +12,13 @@ from malsori.text.hangul import to_jamo
 from malsori.text.symbols import JAMO, PHONEMES
 
 _BATCH = 2
+_HUMS = (140.0, 210.0)  # Hz
 
 
 def example_segments(audio: AudioConfig, frames: int = 16) -> SegmentBatch:
     """Return two pieces of a humming noise, their log-mels, and a pitch."""
     wave = _noise(frames * audio.hop_samples, audio)
-    log_pitch = torch.full((_BATCH, frames), math.log(150.0))
+    log_pitch = torch.tensor(_HUMS).log()[:, None].expand(-1, frames)
     return SegmentBatch(log_mel(wave, audio), wave, log_pitch, torch.arange(frames).expand(_BATCH, -1) > 3)
 
 
@@ -63,7 +62,7 @@ def example_waves(audio: AudioConfig, seconds: float = 0.8) -> tuple[Tensor, Ten
 def _noise(samples: int, audio: AudioConfig) -> Tensor:
     """Return two hums with noise (batch, samples)."""
     time = np.arange(samples) / audio.sample_rate
-    hums = [0.2 * np.sin(2 * np.pi * hertz * time) for hertz in (140, 210)]
+    hums = [0.2 * np.sin(2 * np.pi * hertz * time) for hertz in _HUMS]
     noise = np.random.default_rng(0).normal(0, 0.02, (_BATCH, samples))
     return torch.from_numpy((np.stack(hums) + noise).astype(np.float32))
 
