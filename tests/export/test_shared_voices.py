@@ -61,7 +61,7 @@ def test_one_folder_speaks_alike_by_both_runtimes_whole_and_in_chunks(models):
     for options in (OPTIONS, SayOptions()):
         speech, other = found.say(TEXT, options), wanted.say(TEXT, options)
         assert speech.alignment == other.alignment
-        np.testing.assert_allclose(speech.wave, other.wave, atol=1e-3)
+        np.testing.assert_allclose(speech.wave, other.wave, atol=5e-3)  # F0's rounding adds up in the phase
         streamed = np.concatenate([chunk.wave for chunk in found.stream(TEXT, options)])
         np.testing.assert_allclose(streamed, speech.wave, atol=1e-4)
     precise = both(models, precision="float32")
@@ -69,13 +69,13 @@ def test_one_folder_speaks_alike_by_both_runtimes_whole_and_in_chunks(models):
 
 
 def test_graphs_are_added_to_a_model_and_its_weights_stay(models, tmp_path):
-    for name, graph in (("acoustic", "acoustic.onnx"), ("vocoder", "vocoder.onnx")):
+    for name, graphs in (("acoustic", ["acoustic.onnx"]), ("vocoder", ["excitation.onnx", "vocoder.onnx"])):
         folder = tmp_path / name
         save_model(open_model(models / name), folder, "float16")
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         told = export_model(str(folder), folder, shared_weights=True)
         after = {path.name: path.read_bytes() for path in folder.iterdir()}
-        assert told.weights == "float16" and set(after) == {*before, graph, "onnx.json"}
+        assert told.weights == "float16" and set(after) == {*before, *graphs, "onnx.json"}
         assert all(after[file] == content for file, content in before.items())
         assert json.loads(after["onnx.json"]) == told.model_dump(mode="json")
         assert isinstance(load_saved(str(folder), graphs=True).network, OnnxGraphs)
@@ -91,11 +91,12 @@ def test_graphs_compute_whatever_weights_lie_beside_them(models, tmp_path):
     shutil.copyfile(tmp_path / "other" / "model.safetensors", learnt / "model.safetensors")
     mel = np.random.default_rng(0).standard_normal((30, 80), np.float32)
     found, wanted = OnnxVocoder(load_saved(str(learnt), graphs=True)), NetworkVocoder(load_saved(str(learnt)))
-    np.testing.assert_allclose(found.vocode(mel), wanted.vocode(mel), atol=1e-4)
-    assert (
-        np.abs(found.vocode(mel) - OnnxVocoder(load_saved(str(models / "vocoder"), graphs=True)).vocode(mel)).max()
-        > 1e-2
-    )
+    source = wanted.excite(mel)
+    np.testing.assert_allclose(found.vocode(mel, source), wanted.vocode(mel, source), atol=1e-4)
+    np.testing.assert_allclose(found.excite(mel), source, atol=0.05)
+    before = OnnxVocoder(load_saved(str(models / "vocoder"), graphs=True))
+    assert np.abs(found.vocode(mel, source) - before.vocode(mel, source)).max() > 1e-2
+    assert np.abs(found.excite(mel) - before.excite(mel)).max() > 0.5
 
 
 @pytest.mark.slow

@@ -55,6 +55,15 @@ class _Hifigan(nn.Module):
         return self.network(mel).wave
 
 
+class _Excitation(nn.Module):
+    def __init__(self, network: "Vocos") -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.network.excitation(mel)  # type: ignore[misc]
+
+
 class _Vocos(nn.Module):
     """Its inverse transform as one transposed convolution, whose kernels are the windowed sines and cosines.
 
@@ -143,7 +152,7 @@ def vocos_graphs(network: "Vocos") -> dict[str, Graph]:
         return {"vocoder": Graph(_Vocos(network), inputs, ("wave",), _MEL_AXES, exact)}
     filtered = {**inputs, "excitation": torch.randn(1, 2, _FRAMES * network.config.hop_samples)}
     return {
-        "excitation": Graph(network.excitation, inputs, ("excitation",), axes, ("noise",)),
+        "excitation": Graph(_Excitation(network), inputs, ("excitation",), axes, ("network.excitation.noise",)),
         "vocoder": Graph(_Vocos(network), filtered, ("wave",), axes, exact),
     }
 
