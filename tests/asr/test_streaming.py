@@ -132,6 +132,20 @@ def test_a_partial_text_that_proves_to_be_no_speech_is_taken_back(monkeypatch) -
     assert [event.text for event in events if event.kind == "final"] == ["", ""]
 
 
+def test_a_knock_is_no_utterance_and_stands_in_none(monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SAID", [("쿵", 0.512, 0.576), ("나무", 2.0, 2.4), ("하늘", 2.4, 3.0)])
+    events, _ = heard(1600, sound(4.5), chunk_seconds=0.2)
+    assert events[-1].text == "나무 하늘" and not any("쿵" in event.text for event in events)
+
+
+@pytest.mark.parametrize("size", [1600, 1 << 20])
+def test_utterances_with_a_short_pause_between_share_no_speech(monkeypatch, size: int) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SAID", [("나무", 0.512, 0.896), ("하늘", 1.12, 1.7)])
+    events, _ = heard(size, sound(3), pause_seconds=0.2)
+    (_, first), (second, _) = [(event.start, event.end) for event in events if event.kind == "final"]
+    assert first <= 1.12 and second >= 0.896
+
+
 def test_an_utterance_longer_than_the_decoder_takes_is_cut(monkeypatch) -> None:
     monkeypatch.setattr(Planted, "max_seconds", 2.0)
     _, decoder = heard(1600, np.full(9 * RATE, 0.5, np.float32), chunk_seconds=0.5)

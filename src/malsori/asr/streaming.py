@@ -151,11 +151,10 @@ class LiveSession:
 
             self._resampler = soxr.ResampleStream(sample_rate, model_rate, 1, dtype="float32", quality="HQ")
         self._detector, self._frame = SpeechDetector(model_rate), FRAME_SECONDS * model_rate
-        self._padding, self._chunk = (
-            round(seconds * model_rate) for seconds in (_PADDING_SECONDS, stream.chunk_seconds)
-        )
         longest = int((decoder.max_seconds - 2 * _PADDING_SECONDS) / FRAME_SECONDS)
         pause = max(1, round(stream.pause_seconds / FRAME_SECONDS))
+        padding = min(_PADDING_SECONDS, pause * FRAME_SECONDS)  # no speech of the utterance beside it
+        self._padding, self._chunk = (round(seconds * model_rate) for seconds in (padding, stream.chunk_seconds))
         self._tracker = SpanTracker(options.vad_threshold or THRESHOLD, longest, pause)
         self._held, self._begin = np.zeros(0, dtype=np.float32), 0  # what is still needed, and where it begins
         self._agreement, self._shown, self._heard = LocalAgreement(), False, 0
@@ -195,9 +194,9 @@ class LiveSession:
         yield from self._tracker.push(probabilities.tolist(), levels.tolist())
 
     def _partial(self) -> Iterator[StreamEvent]:
-        """Yield what is heard of the open utterance, if enough of it is new."""
+        """Yield what is heard of the open utterance, if it will be final and enough of it is new."""
         first, last = self._tracker.open_frame * self._frame, self._begin + len(self._held)
-        if self._tracker.open_frame == self._tracker.frames or last - max(first, self._heard) < self._chunk:
+        if not self._tracker.is_speech or last - max(first, self._heard) < self._chunk:
             return
         self._heard = last
         start = max(self._begin, round(first) - self._padding)

@@ -105,6 +105,11 @@ class SpanTracker:
         """The first frame that a span to come may begin with."""
         return self._start if self._start >= 0 else self.frames
 
+    @property
+    def is_speech(self) -> bool:
+        """Whether a span is open that is no knock: it will be yielded."""
+        return self._start >= 0 and self._longest >= _MIN_SPEECH_FRAMES
+
     def push(self, probabilities: Iterable[float], levels: Iterable[float]) -> Iterator[SpeechSpan]:
         """Yield the spans that end with these frames.
 
@@ -129,7 +134,7 @@ class SpanTracker:
 
     def finish(self) -> Iterator[SpeechSpan]:
         """Yield the span that is open, if one is: the sound ends, or a pause has come."""
-        if self._start >= 0 and self._longest >= _MIN_SPEECH_FRAMES:
+        if self.is_speech:
             yield SpeechSpan(self._start, self._end, self._joined)
         self._start, self._run, self._longest, self._joined, self._levels = -1, 0, 0, False, []
 

@@ -99,8 +99,11 @@ class Judge:
         return dnsmos(wave, sample_rate).as_measures() if self.mos else {}
 
     def transcript(self, wave: np.ndarray, sample_rate: int, said: str) -> str:
-        """Return the transcript of a wave as it is read aloud: digits in the reading nearest to what was said."""
-        text = self.recognizer.transcribe(wave, sample_rate=sample_rate).text
+        """Return the transcript of a wave as it is read aloud, as `read` does."""
+        return self.read(self.recognizer.transcribe(wave, sample_rate=sample_rate).text, said)
+
+    def read(self, text: str, said: str) -> str:
+        """Return a text of the recognizer's as it is read aloud: digits in the reading nearest to what was said."""
         if self.recognizer.decoder.output_is_normalized:
             return text
         read = stretches(text, self.recognizer.frontend.normalized(text, keep_unreadable=True))
