@@ -16,7 +16,8 @@ from malsori.train.systems import parse_recipe, set_up
 
 TINY = {
     "vocos-small": (
-        "model.hidden_size=16", "model.num_layers=1", "discriminator.periods=[2,3]",
+        "model.hidden_size=16", "model.num_layers=1", "model.excitation.hidden_size=8", "model.excitation.num_layers=1",
+        "discriminator.periods=[2,3]",
         "multi_resolution_discriminator.fft_samples=[512]",
         "multi_resolution_discriminator.channels=4", "discriminator.width=0.03", "data.segment_frames=16",
     ),
