@@ -24,7 +24,7 @@ import numpy as np
 
 from malsori.asr.options import DecodingOptions
 from malsori.asr.recognizer import Recognizer, load_recognizer
-from malsori.audio.formats import encode_stream
+from malsori.audio.formats import encode, encode_stream, require_format
 from malsori.audio.io import load_audio
 from malsori.corpus.layouts import read_layout
 from malsori.decode.transcript import Transcript, TranscriptWord
@@ -124,7 +124,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"long.{asked.format}"
         with path.open("wb") as file:
-            file.writelines(encode_stream(sound.parts(), RATE, path))
+            if require_format(path).streams:
+                file.writelines(encode_stream(sound.parts(), RATE, path))
+            else:
+                file.write(encode(np.concatenate(list(sound.parts())), RATE, path))
         recognizer.transcribe(sound.clips[0].path, options)
         before, began = megabytes(), time.process_time()
         joined = recognizer.transcribe(path, options)

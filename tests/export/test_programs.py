@@ -29,6 +29,7 @@ pytest.importorskip("onnx")
 
 TEXT = "네, 국물이 있어요?"
 SILENT = [0.0, 1.0, 0.0]  # no noise; lengths as they are
+CLOSE = 5e-3  # of a vocoder that filters pulses: the rounding of F0 adds up in the phase
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +95,14 @@ def test_characters_of_a_pronounced_text_are_the_phonemes_of_the_front_end(model
     jamo = unicodedata.normalize("NFD", text)
     padded = "^_" + "_".join(jamo) + "_$"  # as Piper numbers it
     for written in (text, jamo, padded, text.replace(" ", "  ") + " "):
-        np.testing.assert_allclose(run(written, SILENT, **first), wanted, atol=1e-3)
+        np.testing.assert_allclose(run(written, SILENT, **first), wanted, atol=CLOSE)
     without = run(text[:-1], SILENT, **first)
-    np.testing.assert_allclose(without, say(models, TEXT[:-1]), atol=1e-3)  # an end is put to it
+    np.testing.assert_allclose(without, say(models, TEXT[:-1]), atol=CLOSE)  # an end is put to it
 
 
 def test_a_voice_of_several_speakers_takes_the_speaker_and_the_length(models):
     found = opened(models / "piper" / "voice.onnx")(pronounced(), [0.667, 0.5, 0.8], sid=np.array([1]))
-    np.testing.assert_allclose(found, say(models, speaker="나래", speed=2.0), atol=1e-3)
+    np.testing.assert_allclose(found, say(models, speaker="나래", speed=2.0), atol=CLOSE)
     told = json.loads((models / "piper" / "voice.onnx.json").read_text(encoding="utf-8"))
     assert told["speaker_id_map"] == {"가람": 0, "나래": 1, "다솜": 2} and told["num_speakers"] == 3
 
