@@ -33,6 +33,7 @@ async function loaded() {
   return recognizer;
 }
 
+// Write what is heard in a file that is there, or that is being fetched: meanwhile nothing else can be asked for.
 async function hear(file) {
   busy = true;
   update();
@@ -40,7 +41,7 @@ async function hear(file) {
   try {
     const ear = await loaded();
     tell("듣는 중 · listening");
-    const samples = await samplesOf(file).catch(() => {
+    const samples = await Promise.resolve(file).then(samplesOf).catch(() => {
       throw new Error("브라우저가 모르는 소리 파일 · the browser cannot read this sound");
     });
     const length = samples.length / SAMPLE_RATE;
@@ -63,7 +64,7 @@ async function toggleRecording() {
   if (stop) {
     const ended = stop;
     stop = undefined;
-    await hear(await ended());
+    await hear(ended());
     return;
   }
   try {
@@ -80,6 +81,6 @@ part("sound-file").addEventListener("change", ({ target }) => {
   if (target.files.length) hear(target.files[0]);
 });
 part("record").addEventListener("click", toggleRecording);
-part("hear-said").addEventListener("click", async () => hear(await (await fetch(part("file").href)).blob()));
+part("hear-said").addEventListener("click", () => hear(fetch(part("file").href).then((answer) => answer.blob())));
 part("sound").addEventListener("loadeddata", update);
 update();
