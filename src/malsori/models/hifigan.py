@@ -6,6 +6,10 @@
                             periods 2 3 5 7 11: wave folded into an image ◄────────┤
                             scales 1 1/2 1/4:   wave averaged ◄────────────────────┘
 
+With `HifiganConfig.excitation`, pulses and noise are heard beside the mel, at each rate through a convolution of theirs:
+
+    mel ─► conv ─► [ upsample ─► + conv of pulses and noise ─► mean of residual blocks ] x 4 ─► conv ─► tanh ─► wave
+
 Differences from the paper:
 - The mel can be standardised first, as SpeechT5's public vocoder wants it.
 - The discriminators have a width setting; 1.0 is the paper's 70.7 M parameters, CPUs want 1/8.
@@ -26,12 +30,17 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from malsori.config import Config
+from malsori.models.excitation import Excitation, ExcitationConfig
 
 LEAKY_SLOPE = 0.1  # of every leaky ReLU
 
 
 class HifiganConfig(Config):
-    """Sizes of a generator; the defaults are V1 (paper, table 5)."""
+    """Sizes of a generator; the defaults are V1 (paper, table 5).
+
+    excitation: pulses and noise (`malsori.models.excitation`) whose phases the network need not find by itself; none
+        when not given, as in the paper.
+    """
 
     mel_channels: int = 80
     channels: int = 512
@@ -41,6 +50,7 @@ class HifiganConfig(Config):
     resblock_dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     resblock_convolutions: int = 2  # convolutions a dilation: 2 in V1 and V2, 1 in V3
     standardizes: bool = False  # the mel's channels first, by a mean and a std saved with the weights
+    excitation: ExcitationConfig | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> "HifiganConfig":
@@ -60,7 +70,7 @@ class HifiganConfig(Config):
     @property
     def context_frames(self) -> int:
         """Frames on each side that the wave of a frame depends on, through all convolutions."""
-        reach, samples = 3.0, 1  # the first convolution's; samples a frame so far
+        reach, samples = 3.0 + (self.excitation is not None), 1  # the first convolution's; samples a frame so far
         for rate, kernel in zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True):
             reach += kernel / rate / samples
             samples *= rate
@@ -143,27 +153,57 @@ class Hifigan(nn.Module):
             parallel = zip(config.resblock_kernel_sizes, config.resblock_dilations, strict=True)
             self.blocks.extend(ResidualBlock(channels, k, d, config.resblock_convolutions) for k, d in parallel)
         self.conv_out = weight_norm(nn.Conv1d(channels, 1, 7, padding=3))
+        self.excitation = None
+        if config.excitation:
+            self.excitation = Excitation(config.excitation, config.mel_channels, config.samples_per_frame)
+            self.sources = nn.ModuleList()
+            for stage, upsample in enumerate(self.upsamples):
+                self.sources.append(_source(upsample.out_channels, math.prod(config.upsample_rates[stage + 1 :])))
 
-    def forward(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:
-        """Return the wave of a batch of log-mels (batch, frames, mel_channels)."""
+    def forward(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
+    ) -> HifiganOutput:
+        """Return the wave of a batch of log-mels (batch, frames, mel_channels).
+
+        Args:
+            excitation: pulses and noise, for a network that hears these; its own where not given.
+        """
+        source = self.excitation(mel) if self.excitation and excitation is None else excitation
         if self.config.standardizes:
             mel = (mel - self.mel_mean) / self.mel_scale
-        return HifiganOutput(self.grow(self.conv_in(mel.transpose(1, 2))))
+        return HifiganOutput(self.grow(self.conv_in(mel.transpose(1, 2)), source))
 
-    def grow(self, hidden: Float[Tensor, "batch channels frames"]) -> Float[Tensor, "batch samples"]:
+    def grow(
+        self,
+        hidden: Float[Tensor, "batch channels frames"],
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
+    ) -> Float[Tensor, "batch samples"]:
         """Return the wave of what the first convolution gave, brought to full rate stage by stage."""
         parallel = len(self.config.resblock_kernel_sizes)
         for stage, upsample in enumerate(self.upsamples):
             hidden = upsample(nn.functional.leaky_relu(hidden, LEAKY_SLOPE))
+            if excitation is not None:
+                hidden = hidden + self.sources[stage](excitation)
             blocks = self.blocks[stage * parallel : (stage + 1) * parallel]
             hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
         # the last slope is PyTorch's default in the paper's code, and so in every public checkpoint
         return torch.tanh(self.conv_out(nn.functional.leaky_relu(hidden, 0.01)))[:, 0]
 
     @torch.inference_mode()
-    def infer(self, mel: Float[Tensor, "batch frames mel_channels"]) -> HifiganOutput:
+    def excite(self, mel: Float[Tensor, "batch frames mel_channels"]) -> Float[Tensor, "batch 2 samples"] | None:
+        """Return the pulses and noise of a whole sound; None where the network hears none."""
+        return None if self.excitation is None else self.excitation(mel)
+
+    @torch.inference_mode()
+    def infer(
+        self,
+        mel: Float[Tensor, "batch frames mel_channels"],
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
+    ) -> HifiganOutput:
         """Return the wave without keeping a graph."""
-        return self(mel)
+        return self(mel, excitation)
 
 
 class PeriodDiscriminator(nn.Module):
@@ -222,6 +262,12 @@ class Discriminators(nn.Module):
             outputs.append(scale(wave))
             wave = nn.functional.avg_pool1d(wave[:, None], 4, 2, padding=2)[:, 0]
         return DiscriminatorOutput([score for score, _ in outputs], [maps for _, maps in outputs])
+
+
+def _source(channels: int, rate: int) -> nn.Module:
+    """Return what brings pulses and noise to a stage whose every sample is so many of the wave's."""
+    kernel = 7 if rate == 1 else 2 * rate - rate % 2
+    return weight_norm(nn.Conv1d(2, channels, kernel, rate, padding=(kernel - rate) // 2))
 
 
 def _discriminate(signal: Tensor, layers: nn.ModuleList, score: nn.Module) -> tuple[Tensor, list[Tensor]]:

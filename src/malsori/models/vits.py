@@ -95,6 +95,7 @@ class VitsOutput:
         wave: decoded from the latent, or from a piece of it (batch, samples).
         latent: f(z), the posterior's sample behind the flow (batch, frames, latent_channels).
         log_std: of the posterior at each frame (batch, frames, latent_channels).
+        decoded: z itself, which the decoder is given, or a piece of it (batch, frames, latent_channels).
         prior_mean, prior_log_std: of the token that each frame belongs to (batch, frames, latent_channels).
         durations: frames each token was found to last (batch, tokens).
         duration_latent, duration_log_determinant, duration_noise, duration_noise_log_determinant: `DurationFlow`.
@@ -103,6 +104,7 @@ class VitsOutput:
     wave: Tensor
     latent: Tensor
     log_std: Tensor
+    decoded: Tensor
     prior_mean: Tensor
     prior_log_std: Tensor
     durations: Tensor
@@ -209,10 +211,13 @@ class VitsDecoder(Hifigan):
         self,
         mel: Float[Tensor, "batch frames channels"],
         speaker: Float[Tensor, "batch speaker_features"] | None = None,
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
     ) -> HifiganOutput:
         """Return the wave of a latent (batch, frames, latent_channels), which here stands in a mel's place."""
+        source = self.excitation(mel) if self.excitation and excitation is None else excitation
         hidden = self.conv_in(mel.transpose(1, 2))
-        return HifiganOutput(self.grow(hidden if speaker is None else hidden + self.speaker(speaker[..., None])))
+        hidden = hidden if speaker is None else hidden + self.speaker(speaker[..., None])
+        return HifiganOutput(self.grow(hidden, source))
 
 
 class Vits(nn.Module):
@@ -248,6 +253,7 @@ class Vits(nn.Module):
         noise: Float[Tensor, "batch frames latent_channels"] | None = None,
         duration_noise: Float[Tensor, "batch tokens 2"] | None = None,
         pieces: Int[Tensor, "batch piece_frames"] | None = None,
+        excitation: Float[Tensor, "batch 2 samples"] | None = None,
     ) -> VitsOutput:
         """Return the recording decoded from its latent, and all that the losses compare.
 
@@ -259,6 +265,7 @@ class Vits(nn.Module):
             noise: what z is drawn from; drawn anew when not given. Zeros give the posterior's mean.
             duration_noise: what the duration predictor draws from; drawn anew when not given.
             pieces: the frames to decode of each recording; all of them when not given.
+            excitation: pulses and noise of what is decoded, for a decoder that hears these; its own when not given.
         """
         tokens = length_mask(token_lengths, token_ids.shape[1])
         frames = length_mask(frame_lengths, spectrogram.shape[1])
@@ -277,9 +284,10 @@ class Vits(nn.Module):
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
         sliced = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
         return VitsOutput(
-            wave=self.decoder(sliced, speaker).wave,
+            wave=self.decoder(sliced, speaker, excitation).wave,
             latent=behind,
             log_std=posterior_log_std,
+            decoded=sliced,
             prior_mean=expand_by_durations(mean, durations, behind.shape[1]),
             prior_log_std=expand_by_durations(log_std, durations, behind.shape[1]),
             durations=durations,

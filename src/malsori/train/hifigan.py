@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 import torch
+from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from malsori.losses.adversarial import (
     generator_loss,
 )
 from malsori.losses.regression import l1_loss, mel_loss
+from malsori.models.excitation import Excitation, ExcitationConfig
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
 from malsori.train.examples import example_segments
@@ -69,7 +71,7 @@ class VocoderTask(nn.Module):
     Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), 2.4.
     """
 
-    def __init__(self, generator: nn.Module, discriminators: nn.Module, audio: AudioConfig) -> None:
+    def __init__(self, generator: Hifigan | Vocos, discriminators: nn.Module, audio: AudioConfig) -> None:
         super().__init__()
         self.generator, self.discriminators, self.audio = generator, discriminators, audio
 
@@ -98,7 +100,7 @@ class VocoderTask(nn.Module):
                     "mel": mel_loss(fake, batch.wave, self.audio),
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
-                    **_pitch_losses(self.generator, batch),
+                    **pitch_losses(self.generator.excitation, batch.mel, batch.log_pitch, batch.voiced),
                 },
             )
 
@@ -117,7 +119,7 @@ class MelCopyTask(nn.Module):
     Its weights are a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
     """
 
-    def __init__(self, generator: nn.Module, audio: AudioConfig) -> None:
+    def __init__(self, generator: Hifigan | Vocos, audio: AudioConfig) -> None:
         super().__init__()
         self.generator, self.audio = generator, audio
         self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
@@ -135,7 +137,8 @@ class MelCopyTask(nn.Module):
         fake = _wave(self.generator, batch)
         distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
         losses = {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)}
-        yield Turn("generator", losses | _pitch_losses(self.generator, batch))
+        heard = pitch_losses(self.generator.excitation, batch.mel, batch.log_pitch, batch.voiced)
+        yield Turn("generator", losses | heard)
 
     def validate(self, batches: Iterable[SegmentBatch]) -> dict[str, float]:
         """Return the mean distance of log-mels, recording against copy synthesis."""
@@ -146,22 +149,26 @@ class MelCopyTask(nn.Module):
         return example_segments(self.audio)
 
 
-def _wave(generator: nn.Module, batch: SegmentBatch) -> Tensor:
+def _wave(generator: Hifigan | Vocos, batch: SegmentBatch) -> Tensor:
     """Return the wave of a batch's mels; a generator that filters an excitation is given the recording's pitch."""
-    excitation = getattr(generator, "excitation", None)
-    if excitation is None:
+    if generator.excitation is None:
         return generator(batch.mel).wave
-    return generator(batch.mel, excitation.given(batch.log_pitch, batch.voiced)).wave
+    return generator(batch.mel, generator.excitation.given(batch.log_pitch, batch.voiced)).wave
 
 
-def _pitch_losses(generator: nn.Module, batch: SegmentBatch) -> dict[str, Tensor]:
-    """Return how far off F0 is that is heard in the mels, ln(Hz), and whether it is voiced; nothing where none is."""
-    if (excitation := getattr(generator, "excitation", None)) is None:
+def pitch_losses(
+    excitation: Excitation | None,
+    mel: Float[Tensor, "batch frames channels"],
+    log_pitch: Float[Tensor, "batch frames"],
+    voiced: Bool[Tensor, "batch frames"],
+) -> dict[str, Tensor]:
+    """Return how far off F0 is that is heard in mels or latents, ln(Hz), and whether it is voiced; nothing of none."""
+    if excitation is None:
         return {}
-    log_pitch, voicing = excitation.pitch(batch.mel)
+    heard, voicing = excitation.pitch(mel)
     return {
-        "pitch": l1_loss(log_pitch, batch.log_pitch, batch.voiced),
-        "voicing": nn.functional.binary_cross_entropy_with_logits(voicing, batch.voiced.float()),
+        "pitch": l1_loss(heard, log_pitch, voiced),
+        "voicing": nn.functional.binary_cross_entropy_with_logits(voicing, voiced.float()),
     }
 
 
@@ -170,6 +177,13 @@ def mel_distance(generator: nn.Module, audio: AudioConfig, batches: Iterable[Seg
     """Return the mean absolute distance of log-mels between recordings and what a vocoder makes of their mels."""
     distances = [mel_loss(generator(batch.mel).wave, batch.wave, audio).item() for batch in batches]
     return {"mel_l1": sum(distances) / len(distances)}
+
+
+def require_same_rate(excitation: ExcitationConfig | None, audio: AudioConfig, name: str) -> None:
+    """Raises: ConfigError if what makes pulses has another sample rate than the waves."""
+    if excitation and excitation.sample_rate != audio.sample_rate:
+        made, wanted = excitation.sample_rate, audio.sample_rate
+        raise ConfigError(f"{name}.sample_rate is {made}, audio.sample_rate {wanted}: they must agree")
 
 
 def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
@@ -196,10 +210,7 @@ def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> Trainin
         made, wanted = recipe.model.samples_per_frame, recipe.audio.hop_samples
         raise ConfigError(f"the model makes {made} samples a frame, audio.hop_samples is {wanted}: they must agree")
     cuts = select_splits(recipe, corpus)
-    excitation = recipe.model.excitation if isinstance(recipe.model, VocosConfig) else None
-    if excitation and excitation.sample_rate != recipe.audio.sample_rate:
-        made, wanted = excitation.sample_rate, recipe.audio.sample_rate
-        raise ConfigError(f"model.excitation.sample_rate is {made}, audio.sample_rate {wanted}: they must agree")
+    require_same_rate(recipe.model.excitation, recipe.audio, "model.excitation")
     skipped = remove_unaligned(corpus, cuts) if recipe.mels_from else {}
     predicted = predicted_mels(recipe.mels_from, cuts, corpus) if recipe.mels_from else {}
     collators: dict[str, Collator] = {

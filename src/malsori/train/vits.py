@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from malsori.audio.mel import spectrogram
+from malsori.audio.pitch import continuous_log_pitch
 from malsori.config import AudioConfig
 from malsori.corpus.batches import Collator, Example
 from malsori.corpus.folder import Corpus
@@ -27,6 +28,7 @@ from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_waves
+from malsori.train.hifigan import pitch_losses, require_same_rate
 from malsori.train.recipe import Recipe
 from malsori.train.setup import (
     SystemSpec,
@@ -51,7 +53,8 @@ class VitsRecipe(Recipe):
 
 @dataclass(frozen=True)
 class VitsBatch:
-    """Attributes: tokens with their blanks (batch, tokens); linear spectrogram (batch, frames, bins); wave."""
+    """Attributes: tokens with their blanks (batch, tokens); linear spectrogram (batch, frames, bins); wave; of each
+    frame ln(F0), drawn straight across what is unvoiced, and whether it is voiced (batch, frames)."""
 
     token_ids: Tensor
     token_lengths: Tensor
@@ -59,6 +62,8 @@ class VitsBatch:
     spectrogram: Tensor
     frame_lengths: Tensor
     wave: Tensor
+    log_pitch: Tensor
+    voiced: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,11 @@ class VitsCollator:
         spectra, frame_lengths = pad_stack([spectrogram(wave[None], self.audio)[0] for wave in waves])
         tokens, token_lengths = pad_stack([torch.tensor(self.tokens[e.id]) for e in examples])
         speaker_ids = torch.tensor([self.speakers.index(e.speaker) for e in examples])
-        return VitsBatch(tokens, token_lengths, speaker_ids, spectra, frame_lengths, pad_stack(waves)[0])
+        pitches = [e.truth["pitch_hz"] for e in examples]
+        log_pitch, _ = pad_stack([torch.from_numpy(continuous_log_pitch(pitch)).float() for pitch in pitches])
+        voiced, _ = pad_stack([torch.from_numpy(pitch > 0) for pitch in pitches])
+        of_text = tokens, token_lengths, speaker_ids
+        return VitsBatch(*of_text, spectra, frame_lengths, pad_stack(waves)[0], log_pitch, voiced)
 
 
 class VitsTask(nn.Module):
@@ -102,7 +111,9 @@ class VitsTask(nn.Module):
         """Yield the discriminators' turn, then the generator's, on one and the same piece of each utterance."""
         share = torch.rand(len(batch.wave), device=batch.wave.device)
         pieces = self._pieces(batch, share)
-        output, wave = self._network(batch, pieces), self._wave(batch, pieces)
+        excitation, pitch = self.network.decoder.excitation, _pitch(batch, pieces)
+        output = self._network(batch, pieces, excitation=excitation and excitation.given(*pitch))
+        wave = self._wave(batch, pieces)
         real_scores = self.discriminators(wave).scores
         fake_scores = self.discriminators(output.wave.detach()).scores
         diagnostics = {"discriminator_accuracy": discriminator_accuracy(real_scores, fake_scores)}
@@ -114,6 +125,7 @@ class VitsTask(nn.Module):
             yield Turn(
                 "generator",
                 self._from_network(batch, output, wave)
+                | pitch_losses(excitation, output.decoded, *pitch)
                 | {
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
@@ -144,9 +156,11 @@ class VitsTask(nn.Module):
         random = torch.Generator().manual_seed(0)
         token_ids = torch.randint(0, config.vocab, (2, 9), generator=random)
         spectra = spectrogram(wave, self.audio) * length_mask(frames)[..., None]
-        return VitsBatch(token_ids, torch.tensor([9, 5]), torch.arange(2) % config.speakers, spectra, frames, wave)
+        of_text = token_ids, torch.tensor([9, 5]), torch.arange(2) % config.speakers
+        log_pitch = torch.full(spectra.shape[:2], 5.0)
+        return VitsBatch(*of_text, spectra, frames, wave, log_pitch, length_mask(frames // 2, spectra.shape[1]))
 
-    def _network(self, batch: VitsBatch, pieces: Tensor, **noise: Tensor) -> VitsOutput:
+    def _network(self, batch: VitsBatch, pieces: Tensor, **given: Tensor | None) -> VitsOutput:
         return self.network(
             batch.token_ids,
             batch.token_lengths,
@@ -154,7 +168,7 @@ class VitsTask(nn.Module):
             batch.spectrogram,
             batch.frame_lengths,
             pieces=pieces,
-            **noise,
+            **given,
         )
 
     def _from_network(self, batch: VitsBatch, output: VitsOutput, wave: Tensor) -> dict[str, Tensor]:
@@ -206,6 +220,11 @@ def _at(values: Tensor, pieces: Tensor) -> Tensor:
     return values.gather(1, pieces[..., None].expand(-1, -1, values.shape[2]))
 
 
+def _pitch(batch: VitsBatch, pieces: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ln(F0) and voicing of some frames of each utterance (batch, piece_frames)."""
+    return batch.log_pitch.gather(1, pieces), batch.voiced.gather(1, pieces)
+
+
 def _build_task(recipe: VitsRecipe) -> VitsTask:
     made, wanted = recipe.model.decoder.samples_per_frame, recipe.audio.hop_samples
     if made != wanted:
@@ -213,6 +232,7 @@ def _build_task(recipe: VitsRecipe) -> VitsTask:
     if recipe.model.spectrogram_bins != recipe.audio.fft_samples // 2 + 1:
         bins, size = recipe.model.spectrogram_bins, recipe.audio.fft_samples
         raise ConfigError(f"model.spectrogram_bins is {bins}; fft_samples {size} gives half and 1")
+    require_same_rate(recipe.model.decoder.excitation, recipe.audio, "model.decoder.excitation")
     discriminators = Discriminators(recipe.discriminator)
     return VitsTask(Vits(recipe.model), discriminators, recipe.audio, recipe.data.segment_frames)
 
