@@ -62,7 +62,11 @@ def hifigan() -> Any:
     return placed(Hifigan(HifiganConfig(channels=16)))
 
 
-def vits(stochastic: bool) -> Any:
+def excited_hifigan() -> Any:
+    return placed(Hifigan(HifiganConfig(channels=16, excitation=ExcitationConfig(hidden_size=16, num_layers=2))))
+
+
+def vits(stochastic: bool, excitation: ExcitationConfig | None = None) -> Any:
     sizes = {
         "hidden_size": 16,
         "latent_channels": 16,
@@ -70,7 +74,8 @@ def vits(stochastic: bool) -> Any:
         "num_encoder_layers": 2,
         "num_posterior_layers": 2,
     }
-    decoder, durations = HifiganConfig(channels=32, mel_channels=16), DurationConfig(stochastic=stochastic)
+    decoder = HifiganConfig(channels=32, mel_channels=16, excitation=excitation)
+    durations = DurationConfig(stochastic=stochastic)
     several = {} if stochastic else {"speakers": 3, "speaker_embedding_size": 8}
     config = VitsConfig(**sizes, num_flows=2, num_flow_layers=2, decoder=decoder, durations=durations, **several)
     return placed(Vits(config))

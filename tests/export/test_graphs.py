@@ -9,6 +9,7 @@ from torch import Tensor
 
 from malsori.export import recognizers, voices
 from malsori.export.graph import Graph, onnx_bytes
+from malsori.models.excitation import ExcitationConfig
 
 from . import small
 
@@ -78,9 +79,10 @@ def test_a_vocoder_gives_its_wave(system):
         same(run(mel=mel)[0], network.infer(mel).wave)
 
 
-def test_a_vocoder_that_filters_gives_its_wave_and_what_it_is_filtered_from():
-    network = small.excited_vocos()
-    runs = {name: opened(graph) for name, graph in voices.vocos_graphs(network).items()}
+@pytest.mark.parametrize("system", ["vocos", "hifigan"])
+def test_a_vocoder_with_an_excitation_gives_both(system):
+    network = getattr(small, f"excited_{system}")()
+    runs = {name: opened(graph) for name, graph in getattr(voices, f"{system}_graphs")(network).items()}
     for frames in (1, 2, 75):
         mel = drawn(1, frames, 80)
         excitation = network.excite(mel)
@@ -88,6 +90,16 @@ def test_a_vocoder_that_filters_gives_its_wave_and_what_it_is_filtered_from():
         same(found[:, 1], excitation[:, 1])
         np.testing.assert_allclose(found[:, 0], excitation[:, 0], atol=0.05)  # F0's rounding adds up in the phase
         same(runs["vocoder"](mel=mel, excitation=excitation)[0], network.infer(mel).wave)
+
+
+def test_vits_with_an_excitation_gives_its_wave():
+    network = small.vits(False, ExcitationConfig(hidden_size=16, num_layers=2))
+    sound = voices.vits_graphs(network)["sound"]
+    mean, log_std, durations, noise = drawn(1, 9, 16), drawn(1, 9, 16), torch.arange(9)[None], drawn(1, 16, 36)
+    given = {"mean": mean, "log_std": log_std, "durations": durations, "noise": noise, "speaker": torch.tensor([1])}
+    with torch.inference_mode():
+        wanted = sound.module(*given.values())
+    np.testing.assert_allclose(opened(sound)(**given)[0], wanted, atol=5e-3)  # F0's rounding adds up in the phase
 
 
 @pytest.mark.slow

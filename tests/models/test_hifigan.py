@@ -1,10 +1,12 @@
 """HiFi-GAN: the paper's sizes, a public implementation's numbers, discriminators of any width."""
 
+import math
 from collections.abc import Iterator
 
 import pytest
 import torch
 
+from malsori.models.excitation import ExcitationConfig
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vits import VitsConfig, VitsDecoder
 
@@ -55,6 +57,31 @@ def test_a_wave_has_a_hop_of_samples_for_each_frame(config: HifiganConfig) -> No
     hop = torch.tensor(config.upsample_rates).prod().item()
     wave = network.infer(torch.randn(2, 5, config.mel_channels)).wave
     assert wave.shape == (2, 5 * hop) and wave.abs().max() <= 1
+
+
+@pytest.mark.parametrize("rates", [(4, 2, 2), (5, 3, 1), (7,)])
+def test_pulses_and_noise_are_heard_at_each_rate(rates: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    sizes = {"upsample_rates": rates, "upsample_kernel_sizes": tuple(2 * rate + rate % 2 for rate in rates)}
+    excitation = ExcitationConfig(sample_rate=8000, hidden_size=8, num_layers=1)
+    blocks = {"resblock_kernel_sizes": (3,), "resblock_dilations": ((1, 3),)}
+    network = Hifigan(HifiganConfig(mel_channels=10, channels=32, excitation=excitation, **sizes, **blocks)).eval()
+    mel, samples = torch.randn(2, 5, 10), 5 * math.prod(rates)
+    wave = network.infer(mel).wave
+    assert wave.shape == (2, samples)
+    torch.testing.assert_close(network.infer(mel, network.excite(mel)).wave, wave)
+    for stage, source in enumerate(network.sources):
+        given = torch.randn(2, 2, samples)
+        kept, source.forward = source.forward, lambda values, heard=source.forward: 0 * heard(values)
+        without = network.infer(mel, given).wave
+        source.forward = kept
+        assert (network.infer(mel, given).wave - without).abs().max() > 1e-3, stage
+
+
+def test_without_an_excitation_there_is_none() -> None:
+    network = Hifigan(TINY)
+    assert network.excite(torch.zeros(1, 3, 10)) is None
+    assert not [name for name in network.state_dict() if name.startswith(("sources", "excitation"))]
 
 
 def test_convolutions_begin_as_the_authors_do() -> None:

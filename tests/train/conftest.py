@@ -53,6 +53,7 @@ TINY = {
         "model.hidden_size=8", "model.latent_channels=4", "model.num_encoder_layers=1", "model.ffn_size=8",
         "model.num_posterior_layers=1", "model.num_flows=2", "model.num_flow_layers=1", "model.durations.num_flows=2",
         "model.decoder.mel_channels=4", "model.decoder.channels=16", "discriminator.periods=[2,3]",
+        "model.decoder.excitation.hidden_size=8", "model.decoder.excitation.num_layers=1",
         "discriminator.width=0.03",
         "data.segment_frames=16",
     ),

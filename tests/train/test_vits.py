@@ -30,6 +30,10 @@ def test_a_batch_holds_tokens_between_blanks_and_each_waves_own_spectrogram(smal
         assert frames == len(one["mel"])
         alone = spectrogram(batch.wave[row : row + 1, : frames * 256], setup.recipe.audio)[0]
         torch.testing.assert_close(batch.spectrogram[row, :frames], alone)
+        assert batch.voiced[row, :frames].tolist() == (one["pitch_hz"] > 0).tolist()
+        where = one["pitch_hz"] > 0
+        np.testing.assert_allclose(batch.log_pitch[row, :frames][where].exp(), one["pitch_hz"][where], rtol=1e-5)
+        assert not batch.voiced[row, frames:].any()
     assert batch.wave.shape[1] == batch.spectrogram.shape[1] * 256
 
 
@@ -61,6 +65,8 @@ def test_sizes_that_do_not_fit_the_audio_are_refused(small_setup) -> None:
         small_setup("model.decoder.upsample_rates=[8,8,2]", name="vits-small")
     with pytest.raises(ConfigError, match=r"model\.spectrogram_bins is 257"):
         small_setup("model.spectrogram_bins=257", name="vits-small")
+    with pytest.raises(ConfigError, match=r"model\.decoder\.excitation\.sample_rate is 16000, audio.sample_rate 22050"):
+        small_setup("model.decoder.excitation.sample_rate=16000", name="vits-small")
 
 
 def test_the_piece_that_is_judged_is_cut_from_the_recording_where_it_was_decoded(small_setup) -> None:
@@ -76,6 +82,22 @@ def test_the_piece_that_is_judged_is_cut_from_the_recording_where_it_was_decoded
             starts = range(0, (length - 16 + 1) * 256, 256)
             assert any(torch.equal(real[row], batch.wave[row, start : start + 16 * 256]) for start in starts)
     assert len({float(real[0].sum()) for real in heard}) > 5
+
+
+def test_the_decoder_is_given_the_pitch_of_the_piece_that_it_decodes(small_setup, monkeypatch) -> None:
+    setup = small_setup(name="vits-small")
+    task, batch = setup.task, batch_of(setup, "train", ["u0", "u1", "u3"])
+    excitation, given = task.network.decoder.excitation, []
+    kept = excitation.given
+    monkeypatch.setattr(excitation, "given", lambda *pitch: given.append(pitch) or kept(*pitch))
+    shares = torch.tensor([0.0, 0.4, 0.999])
+    monkeypatch.setattr(torch, "rand", lambda *size, **where: shares)
+    losses = list(task.losses(batch))[1].losses
+    starts = (shares * (batch.frame_lengths - 16 + 1)).long()
+    for row, start in enumerate(starts.tolist()):
+        assert torch.equal(given[0][0][row], batch.log_pitch[row, start : start + 16])
+        assert torch.equal(given[0][1][row], batch.voiced[row, start : start + 16])
+    assert {"pitch", "voicing"} <= losses.keys()
 
 
 def test_every_weight_is_reached_by_its_turn_and_by_no_other(small_setup) -> None:

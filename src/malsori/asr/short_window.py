@@ -56,13 +56,17 @@ class SilentWindow:
 
     def caches(self, mel: Float[Tensor, "batch frames mel_channels"]) -> list[KVCache]:
         """Return what the decoder's blocks attend to, of the same sounds; gradients go through it."""
+        encoded = self.states(mel)
+        blocks = zip(self.network.decoder.layers, self.decoder, strict=True)
+        return [KVCache(*_behind(rest, *block.cross.project_kv(encoded))) for block, rest in blocks]
+
+    def states(self, mel: Float[Tensor, "batch frames mel_channels"]) -> Float[Tensor, "batch steps features"]:
+        """Return the encoder's output for the same sounds; gradients go through it."""
         mel = mel + (SILENCE_LEVEL - mel.amin((1, 2), keepdim=True))
         stride = self.network.config.frame_stride
         steps = -(-mel.shape[1] // stride)
         mel = nn.functional.pad(mel, (0, 0, 0, (steps + 1) * stride - mel.shape[1]), value=SILENCE_LEVEL)
-        encoded = self._encode(mel, steps, [])
-        blocks = zip(self.network.decoder.layers, self.decoder, strict=True)
-        return [KVCache(*_behind(rest, *block.cross.project_kv(encoded))) for block, rest in blocks]
+        return self._encode(mel, steps, [])
 
     def _encode(self, mel: Tensor, steps: int, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Return the encoder's output at the first steps; each block's keys and values are added to `pairs`.

@@ -51,12 +51,12 @@ class _Hifigan(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, mel: Tensor) -> Tensor:
-        return self.network(mel).wave
+    def forward(self, mel: Tensor, excitation: Tensor | None = None) -> Tensor:
+        return self.network(mel, excitation).wave
 
 
 class _Excitation(nn.Module):
-    def __init__(self, network: "Vocos") -> None:
+    def __init__(self, network: "Hifigan | Vocos") -> None:
         super().__init__()
         self.network = network
 
@@ -140,20 +140,23 @@ def fastspeech_graphs(network: "FastSpeech") -> dict[str, Graph]:
 
 
 def hifigan_graphs(network: "Hifigan") -> dict[str, Graph]:
-    """Return mel → wave."""
-    return {"vocoder": Graph(_Hifigan(network), _mel(network.config.mel_channels), ("wave",), _MEL_AXES)}
+    """Return mel → wave; of a network that is given an excitation, mel → excitation, and both → wave."""
+    return _vocoder(network, _Hifigan(network))
 
 
 def vocos_graphs(network: "Vocos") -> dict[str, Graph]:
     """Return mel → wave; of a network that filters an excitation, mel → excitation, and both → wave."""
-    exact = ("bins", "samples", "window", "squared_window")
+    return _vocoder(network, _Vocos(network), ("bins", "samples", "window", "squared_window"))
+
+
+def _vocoder(network: "Hifigan | Vocos", module: nn.Module, exact: tuple[str, ...] = ()) -> dict[str, Graph]:
     inputs, axes = _mel(network.config.mel_channels), {**_MEL_AXES, "excitation": {2: "samples"}}
     if network.excitation is None:
-        return {"vocoder": Graph(_Vocos(network), inputs, ("wave",), _MEL_AXES, exact)}
-    filtered = {**inputs, "excitation": torch.randn(1, 2, _FRAMES * network.config.hop_samples)}
+        return {"vocoder": Graph(module, inputs, ("wave",), _MEL_AXES, exact)}
+    both = {**inputs, "excitation": torch.randn(1, 2, _FRAMES * network.config.samples_per_frame)}
     return {
         "excitation": Graph(_Excitation(network), inputs, ("excitation",), axes, ("network.excitation.noise",)),
-        "vocoder": Graph(_Vocos(network), filtered, ("wave",), axes, exact),
+        "vocoder": Graph(module, both, ("wave",), axes, exact),
     }
 
 
@@ -171,11 +174,11 @@ def vits_graphs(network: "Vits") -> dict[str, Graph]:
         "speaker": torch.tensor([0]),
     }
     axes = {"token_ids": {1: "tokens"}, "duration_noise": {2: "tokens"}, **planned}
+    sound = {**planned, "noise": {2: "frames"}, "wave": {1: "samples"}}
+    exact = ("network.decoder.excitation.noise",) if network.config.decoder.excitation else ()
     return {
         "plan": Graph(_VitsPlan(network), first, tuple(planned), axes),
-        "sound": Graph(
-            _VitsSound(network), second, ("wave",), {**planned, "noise": {2: "frames"}, "wave": {1: "samples"}}
-        ),
+        "sound": Graph(_VitsSound(network), second, ("wave",), sound, exact),
     }
 
 

@@ -6,7 +6,7 @@
                             periods 2 3 5 7 11: wave folded into an image ◄────────┤
                             scales 1 1/2 1/4:   wave averaged ◄────────────────────┘
 
-With `HifiganConfig.excitation`, pulses and noise are heard beside the mel, at each rate through a convolution of theirs:
+With `HifiganConfig.excitation`, pulses and noise are given beside the mel, through a convolution for each rate:
 
     mel ─► conv ─► [ upsample ─► + conv of pulses and noise ─► mean of residual blocks ] x 4 ─► conv ─► tanh ─► wave
 

@@ -329,7 +329,11 @@ class Wav2Vec2(nn.Module):
     ) -> Wav2Vec2Output:
         """Return the letters' scores of each 20 ms; arguments as for `Wav2Vec2Encoder`."""
         encoded = self.encoder(wave, sample_lengths, frame_mask, channel_mask)
-        return Wav2Vec2Output(self.head(self.dropout(encoded.hidden)), encoded.frame_lengths)
+        return Wav2Vec2Output(self.letters(encoded.hidden), encoded.frame_lengths)
+
+    def letters(self, hidden: Float[Tensor, "batch frames hidden"]) -> Float[Tensor, "batch frames vocab"]:
+        """Return the letters' scores of encoded frames."""
+        return self.head(self.dropout(hidden))
 
     @torch.inference_mode()
     def infer(

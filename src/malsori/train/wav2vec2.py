@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from malsori.config import RECOGNITION_AUDIO, AudioConfig
 from malsori.corpus.batches import Collator, DataConfig, Example, perturb_speed
@@ -19,7 +19,7 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import ConfigError, TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
+from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, standardize_wave
 from malsori.pretrained.folder import SavedModel, load_exactly
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
@@ -27,6 +27,7 @@ from malsori.text.frontend import Frontend
 from malsori.text.hangul import only_hangul
 from malsori.text.letters import decode_letters, encode_letters, syllable_table
 from malsori.text.symbols import JAMO, SymbolTable
+from malsori.train.encoder_teacher import EncoderTeacher, open_teacher
 from malsori.train.examples import example_waves
 from malsori.train.recipe import Recipe
 from malsori.train.setup import SystemSpec, TrainingSetup, model_facts, select_splits, training_lexicon
@@ -88,31 +89,47 @@ class Wav2Vec2Recipe(Recipe):
     start_from: a pre-trained or fine-tuned model, whose sizes stand where [model] names none.
     units: what is written: jamo, the corpus's syllables, or the letters of the model in start_from.
     freeze_convolutions: these keep what they have learnt before (paper, 4.2); without start_from they learn.
+    teacher: a Whisper whose encoder's states are guessed too (`malsori.train.encoder_teacher`); none when empty.
     """
 
     audio: AudioConfig = RECOGNITION_AUDIO
     model: Wav2Vec2Config = Wav2Vec2Config()
     units: Literal["jamo", "syllables", "checkpoint"] = "jamo"
     freeze_convolutions: bool = True
+    teacher: str = ""
 
 
 class Wav2Vec2Task(NetworkTask):
-    """CTC over letters; the encoder's input is masked in training (paper, 3.3)."""
+    """CTC over letters; the encoder's input is masked in training (paper, 3.3). A teacher's states are guessed too."""
 
     turn = "recognizer"
     network: Wav2Vec2
 
-    def __init__(self, network: Wav2Vec2, table: SymbolTable, audio: AudioConfig = RECOGNITION_AUDIO) -> None:
+    def __init__(
+        self,
+        network: Wav2Vec2,
+        table: SymbolTable,
+        audio: AudioConfig = RECOGNITION_AUDIO,
+        teacher: EncoderTeacher | None = None,
+    ) -> None:
         super().__init__(network)
-        self.table, self.audio = table, audio
+        self.table, self.audio, self.teacher = table, audio, teacher
+
+    def optimized_modules(self) -> dict[str, nn.Module]:
+        """Return the network, and the teacher's projection where there is one."""
+        if self.teacher is None:
+            return super().optimized_modules()
+        return {self.turn: nn.ModuleDict({**dict(self.network.named_children()), "teacher": self.teacher.projection})}
 
     def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         config = self.network.config
-        output = self._encode(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
-        log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
+        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
+        hidden = self._hidden(batch, *draw_masks(config, lengths))
+        log_probs = self.network.letters(hidden).float().log_softmax(-1)
         loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
-        yield Turn(self.turn, {"ctc": loss}, {"blank_share": blank_share(log_probs, lengths, config.blank)})
+        taught = {} if self.teacher is None else {"states": self.teacher(batch.wave, batch.names, hidden, lengths)}
+        yield Turn(self.turn, {"ctc": loss} | taught, {"blank_share": blank_share(log_probs, lengths, config.blank)})
 
     def example(self) -> SpelledBatch:
         """Return a tiny batch of noise."""
@@ -125,17 +142,18 @@ class Wav2Vec2Task(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            output = self._encode(batch)
-            for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
+            lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
+            scores = self.network.letters(self._hidden(batch))
+            for logits, length in zip(scores, lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
                 hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
         return recognition_error_rates(references, hypotheses)
 
-    def _encode(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
-        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
+    def _hidden(self, batch: WaveBatch, *masks: Tensor | None) -> Tensor:
         sample_lengths = batch.sample_lengths if self.network.config.padding_mask else None
-        return Wav2Vec2Output(self.network(batch.wave, sample_lengths, *masks).logits, lengths)
+        hidden: Tensor = self.network.encoder(batch.wave, sample_lengths, *masks).hidden
+        return hidden
 
 
 def draw_masks(config: EncoderConfig, frame_lengths: Int[Tensor, " batch"]) -> tuple[Tensor | None, Tensor | None]:
@@ -184,7 +202,8 @@ def min_frames(config: EncoderConfig, cut: Any, data: DataConfig) -> int:
 def _build_task(recipe: Wav2Vec2Recipe, table: SymbolTable = JAMO) -> Wav2Vec2Task:
     blank = recipe.model.blank if recipe.units == "checkpoint" else 0
     sizes = recipe.model.model_copy(update={"vocab": len(table), "blank": blank})
-    return Wav2Vec2Task(Wav2Vec2(sizes), table, recipe.audio)
+    teacher = open_teacher(recipe.teacher, sizes) if recipe.teacher else None
+    return Wav2Vec2Task(Wav2Vec2(sizes), table, recipe.audio, teacher)
 
 
 def _from_corpus(recipe: Wav2Vec2Recipe, corpus: Corpus) -> TrainingSetup:

@@ -38,7 +38,7 @@ class NetworkVocoder(Vocoder):
 
     def excite(self, mel: Float[np.ndarray, "frames mel_channels"]) -> Float[np.ndarray, "2 samples"] | None:
         """Return pulses and noise of a network that filters these; None of others."""
-        if getattr(self.network, "excitation", None) is None:
+        if self.network.excitation is None:
             return None
         from malsori.tts.acoustic import as_array
 
