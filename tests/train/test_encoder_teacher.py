@@ -37,12 +37,11 @@ def test_a_frame_is_taught_the_state_at_its_center() -> None:
     teacher.window = SimpleNamespace(states=lambda mel: mel[:, ::2])  # the sound itself, every 20 ms
     quiet, loud = (torch.randn(1, 16000, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     loud[:, 8000:8320] += 20 * torch.randn(1, 320)
-    encoder = Wav2Vec2Encoder(PUPIL).eval()
-    frames = encoder(quiet).hidden.shape[1]
+    encoders = [Wav2Vec2Encoder(PUPIL).eval() for _ in range(16)]
+    frames = PUPIL.frames(16000)
     taught = (teacher.states(loud, frames) - teacher.states(quiet, frames)).abs().sum(-1)[0]
     with torch.no_grad():
-        first, second = (encoder(wave).latent for wave in (quiet, loud))
-    heard = (second - first).abs().sum(-1)[0]
+        heard = sum((each(loud).latent - each(quiet).latent).abs().sum(-1)[0] for each in encoders)
     centers = [(each * torch.arange(frames)).sum() / each.sum() for each in (taught, heard)]
     assert abs(centers[0] - centers[1]) < 0.6  # of a frame
     assert teacher.begin == round((PUPIL.receptive_field_samples - 1) / 2 / 320) == 5
