@@ -58,7 +58,7 @@ ROOMS = {
     "losses": (5, 290),
     "malsori": (12, 800),
     "metrics": (14, 1220),
-    "models": (15, 2070),
+    "models": (15, 2120),
     "nn": (11, 830),
     "pretrained": (15, 1920),
     "readers": (14, 1100),
@@ -67,7 +67,7 @@ ROOMS = {
     "serve": (20, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
-    "train": (30, 3160),
+    "train": (31, 3270),
     "tts": (14, 990),
 }
 MAX_FILE_LINES = 400

@@ -56,8 +56,7 @@ class SilentWindow:
 
     def caches(self, mel: Float[Tensor, "batch frames mel_channels"]) -> list[KVCache]:
         """Return what the decoder's blocks attend to, of the same sounds; gradients go through it."""
-        encoded = self.states(mel)
-        blocks = zip(self.network.decoder.layers, self.decoder, strict=True)
+        encoded, blocks = self.states(mel), zip(self.network.decoder.layers, self.decoder, strict=True)
         return [KVCache(*_behind(rest, *block.cross.project_kv(encoded))) for block, rest in blocks]
 
     def states(self, mel: Float[Tensor, "batch frames mel_channels"]) -> Float[Tensor, "batch steps features"]:

@@ -27,10 +27,15 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from malsori.alignment.monotonic import align_monotonic_batch
 from malsori.config import Config
 from malsori.models.hifigan import Hifigan, HifiganConfig, HifiganOutput
-from malsori.models.vits_duration import DurationConfig, DurationPredictor, StochasticDurationPredictor
+from malsori.models.vits_duration import (
+    DurationConfig,
+    DurationPredictor,
+    StochasticDurationPredictor,
+    likelihoods,
+    search_durations,
+)
 from malsori.nn.flow import ShiftFlow, WaveNet
 from malsori.nn.lengths import expand_by_durations
 from malsori.nn.transformer import RelativeAttention
@@ -270,16 +275,15 @@ class Vits(nn.Module):
         tokens = length_mask(token_lengths, token_ids.shape[1])
         frames = length_mask(frame_lengths, spectrogram.shape[1])
         speaker = self.speaker_vectors(speaker_ids)
-        text, mean, log_std = self.text_encoder(token_ids, tokens)
-        posterior_mean, posterior_log_std = self.posterior_encoder(spectrogram, frames, speaker)
+        read, seen = self.text_encoder(token_ids, tokens), self.posterior_encoder(spectrogram, frames, speaker)
         # exponentials, sums over the whole search and splines: half precision breaks them
         with torch.autocast(spectrogram.device.type, enabled=False):
-            text, mean, log_std = text.float(), mean.float(), log_std.float()
-            posterior_mean, posterior_log_std = posterior_mean.float(), posterior_log_std.float()
+            text, mean, log_std, posterior_mean, posterior_log_std = (each.float() for each in (*read, *seen))
             noise = torch.randn_like(posterior_mean) if noise is None else noise
             latent = (posterior_mean + noise * posterior_log_std.exp()) * frames[..., None]
             behind = self.flow(latent, frames, speaker)
-            durations = self._search(_likelihoods(behind, mean, log_std), frame_lengths, token_lengths)
+            scores = likelihoods(behind, mean, log_std)
+            durations = search_durations(scores, frame_lengths, token_lengths, self.config.diagonal)
             drawn = text.new_empty(*token_ids.shape, 2).normal_() if duration_noise is None else duration_noise
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
         sliced = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
@@ -363,46 +367,6 @@ class Vits(nn.Module):
         behind = (mean + noise.transpose(1, 2) * log_std.exp()) * frames[..., None]
         return self.decoder(self.flow(behind, frames, speaker, reverse=True), speaker).wave
 
-    def _search(self, scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
-        """Return how many frames each token lasts (batch, tokens) on the path that makes the latent likeliest."""
-        if self.config.diagonal:
-            scores = scores - _off_diagonal(scores, frame_lengths, token_lengths, self.config.diagonal)
-        # a broken batch's losses say so themselves, and the loop skips it
-        return _monotonic_durations(torch.nan_to_num(scores), frame_lengths, token_lengths)
-
     def speaker_vectors(self, speaker_ids: Int[Tensor, " batch"]) -> Float[Tensor, "batch speaker_features"] | None:
         """Return what steers every part of the network; None where there is one speaker alone."""
         return self.speaker_embedding(speaker_ids) if self.config.speaker_embedding_size else None
-
-
-@torch.no_grad()
-def _likelihoods(latent: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Return log N(f(z); μ, σ) of each frame under each token (batch, frames, tokens), without the constant.
-
-    Source: VITS (arXiv:2106.06103), 2.2.1, eq. 5 and 6.
-    """
-    precision = torch.exp(-2 * log_std)
-    of_token = -(log_std + 0.5 * mean.square() * precision).sum(-1)
-    by_mean = latent @ (mean * precision).transpose(1, 2)
-    return of_token[:, None] + by_mean - 0.5 * latent.square() @ precision.transpose(1, 2)
-
-
-def _off_diagonal(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor, std: float) -> Tensor:
-    """Return how unlikely each token is at each frame if all last alike, give or take `std` of the whole."""
-    frames, tokens = (
-        (torch.arange(count, device=scores.device) + 0.5) / lengths[:, None]
-        for count, lengths in ((scores.shape[1], frame_lengths), (scores.shape[2], token_lengths))
-    )
-    return 0.5 * ((frames[:, :, None] - tokens[:, None]) / std).square()
-
-
-@torch.library.custom_op("malsori::monotonic_durations", mutates_args=())
-def _monotonic_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
-    """The search as one operation that a compiler need not look into."""
-    found = align_monotonic_batch(scores.cpu().numpy(), frame_lengths.cpu().numpy(), token_lengths.cpu().numpy())
-    return torch.from_numpy(found).to(scores.device)
-
-
-@_monotonic_durations.register_fake
-def _no_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
-    return scores.new_empty(scores.shape[0], scores.shape[2], dtype=torch.long)

@@ -1,4 +1,4 @@
-"""How long each token lasts in VITS: a flow that draws durations, or a predictor that always says the same.
+"""How long each token lasts in VITS: searched for in a recording; of a text, drawn by a flow, or predicted.
 
     training    e ─► post flow, told the durations d ─► (u, ν)        u makes whole numbers continuous, ν adds a channel
                 (log(d - u), ν) ─► flow, told the text ─► z           the more z looks like noise, the likelier d
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from malsori.alignment.monotonic import align_monotonic_batch
 from malsori.config import Config
 from malsori.nn.conv import ConvolutionPredictor
 from malsori.nn.flow import Affine, SeparableStack, SplineCoupling
@@ -184,3 +185,53 @@ class DurationPredictor(nn.Module):
         if speaker is not None:
             hidden = hidden + self.speaker(speaker.detach()[..., None]).transpose(1, 2)
         return self.predictor(hidden, mask)
+
+
+@torch.no_grad()
+def likelihoods(latent: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return log N(f(z); μ, σ) of each frame under each token (batch, frames, tokens), without the constant.
+
+    Source: VITS (arXiv:2106.06103), 2.2.1, eq. 5 and 6.
+    """
+    precision = torch.exp(-2 * log_std)
+    of_token = -(log_std + 0.5 * mean.square() * precision).sum(-1)
+    by_mean = latent @ (mean * precision).transpose(1, 2)
+    return of_token[:, None] + by_mean - 0.5 * latent.square() @ precision.transpose(1, 2)
+
+
+def search_durations(
+    scores: Float[Tensor, "batch frames tokens"],
+    frame_lengths: Int[Tensor, " batch"],
+    token_lengths: Int[Tensor, " batch"],
+    diagonal: float,
+) -> Int[Tensor, "batch tokens"]:
+    """Return how many frames each token lasts on the path that makes the latent likeliest.
+
+    Args:
+        diagonal: as `VitsConfig.diagonal` has it.
+    """
+    if diagonal:
+        scores = scores - _off_diagonal(scores, frame_lengths, token_lengths, diagonal)
+    # a broken batch's losses say so themselves, and the loop skips it
+    return _monotonic_durations(torch.nan_to_num(scores), frame_lengths, token_lengths)
+
+
+def _off_diagonal(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor, std: float) -> Tensor:
+    """Return how unlikely each token is at each frame if all last alike, give or take `std` of the whole."""
+    frames, tokens = (
+        (torch.arange(count, device=scores.device) + 0.5) / lengths[:, None]
+        for count, lengths in ((scores.shape[1], frame_lengths), (scores.shape[2], token_lengths))
+    )
+    return 0.5 * ((frames[:, :, None] - tokens[:, None]) / std).square()
+
+
+@torch.library.custom_op("malsori::monotonic_durations", mutates_args=())
+def _monotonic_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
+    """The search as one operation that a compiler need not look into."""
+    found = align_monotonic_batch(scores.cpu().numpy(), frame_lengths.cpu().numpy(), token_lengths.cpu().numpy())
+    return torch.from_numpy(found).to(scores.device)
+
+
+@_monotonic_durations.register_fake
+def _no_durations(scores: Tensor, frame_lengths: Tensor, token_lengths: Tensor) -> Tensor:
+    return scores.new_empty(scores.shape[0], scores.shape[2], dtype=torch.long)

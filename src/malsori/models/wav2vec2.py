@@ -149,10 +149,12 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Wav2Vec2Output:
-    """Attributes: logits before the softmax (batch, frames, vocab), one frame every 20 ms; frame_lengths (batch,)."""
+    """Attributes: logits before the softmax (batch, frames, vocab), one frame every 20 ms; frame_lengths (batch,); the
+    encoder's hidden (batch, frames, hidden_size), which they are made from."""
 
     logits: Tensor
     frame_lengths: Tensor
+    hidden: Tensor
 
 
 @dataclass(frozen=True)
@@ -329,11 +331,7 @@ class Wav2Vec2(nn.Module):
     ) -> Wav2Vec2Output:
         """Return the letters' scores of each 20 ms; arguments as for `Wav2Vec2Encoder`."""
         encoded = self.encoder(wave, sample_lengths, frame_mask, channel_mask)
-        return Wav2Vec2Output(self.letters(encoded.hidden), encoded.frame_lengths)
-
-    def letters(self, hidden: Float[Tensor, "batch frames hidden"]) -> Float[Tensor, "batch frames vocab"]:
-        """Return the letters' scores of encoded frames."""
-        return self.head(self.dropout(hidden))
+        return Wav2Vec2Output(self.head(self.dropout(encoded.hidden)), encoded.frame_lengths, encoded.hidden)
 
     @torch.inference_mode()
     def infer(

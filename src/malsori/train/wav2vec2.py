@@ -5,7 +5,7 @@ stages are warmup_steps, hold_steps and a line. Pre-training keeps the latent's 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from malsori.corpus.folder import Corpus
 from malsori.decode.ctc import greedy
 from malsori.errors import ConfigError, TextError
 from malsori.losses.sequence import blank_share, ctc_loss, frames_needed
-from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, standardize_wave
+from malsori.models.wav2vec2 import EncoderConfig, Wav2Vec2, Wav2Vec2Config, Wav2Vec2Output, standardize_wave
 from malsori.pretrained.folder import SavedModel, load_exactly
 from malsori.pretrained.hub import load_saved
 from malsori.shapes import pad_stack
@@ -124,12 +124,13 @@ class Wav2Vec2Task(NetworkTask):
     def losses(self, batch: SpelledBatch) -> Iterator[Turn]:
         """Yield the one turn."""
         config = self.network.config
-        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
-        hidden = self._hidden(batch, *draw_masks(config, lengths))
-        log_probs = self.network.letters(hidden).float().log_softmax(-1)
+        output = self._encode(batch, *draw_masks(config, self.network.encoder.frame_lengths(batch.sample_lengths)))
+        log_probs, lengths = output.logits.float().log_softmax(-1), output.frame_lengths
         loss = ctc_loss(log_probs, lengths, batch.letter_ids, batch.letter_lengths, config.blank, names=batch.names)
-        taught = {} if self.teacher is None else {"states": self.teacher(batch.wave, batch.names, hidden, lengths)}
-        yield Turn(self.turn, {"ctc": loss} | taught, {"blank_share": blank_share(log_probs, lengths, config.blank)})
+        losses = {"ctc": loss}
+        if self.teacher is not None:
+            losses["states"] = self.teacher(batch.wave, batch.names, output.hidden, lengths)
+        yield Turn(self.turn, losses, {"blank_share": blank_share(log_probs, lengths, config.blank)})
 
     def example(self) -> SpelledBatch:
         """Return a tiny batch of noise."""
@@ -142,18 +143,17 @@ class Wav2Vec2Task(NetworkTask):
         """Return the character error rate without spaces, and with them, of greedy decoding."""
         references, hypotheses = [], []
         for batch in batches:
-            lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
-            scores = self.network.letters(self._hidden(batch))
-            for logits, length in zip(scores, lengths.tolist(), strict=True):
+            output = self._encode(batch)
+            for logits, length in zip(output.logits, output.frame_lengths.tolist(), strict=True):
                 ids = greedy(logits[:length].float().cpu().numpy(), self.network.config.blank)
                 hypotheses.append(decode_letters(self.table, ids))
             references.extend(batch.texts)
         return recognition_error_rates(references, hypotheses)
 
-    def _hidden(self, batch: WaveBatch, *masks: Tensor | None) -> Tensor:
+    def _encode(self, batch: WaveBatch, *masks: Tensor | None) -> Wav2Vec2Output:
+        lengths = self.network.encoder.frame_lengths(batch.sample_lengths)
         sample_lengths = batch.sample_lengths if self.network.config.padding_mask else None
-        hidden: Tensor = self.network.encoder(batch.wave, sample_lengths, *masks).hidden
-        return hidden
+        return replace(self.network(batch.wave, sample_lengths, *masks), frame_lengths=lengths)
 
 
 def draw_masks(config: EncoderConfig, frame_lengths: Int[Tensor, " batch"]) -> tuple[Tensor | None, Tensor | None]:
