@@ -304,3 +304,18 @@ def test_every_subject_has_the_commands_that_it_is_looked_up_by():
     whole = typer.main.get_group(cli.command_line())
     assert list(whole.commands) == [name for commands in cli.SUBJECTS.values() for name in commands]
     assert list(typer.main.get_group(cli.command_line(["--debug", "say", "text"])).commands) == ["say"]
+
+
+@pytest.mark.parametrize(
+    ("around", "threads"),
+    [({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3"), ({"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "2"}, "2")],
+)
+def test_numpy_computes_on_one_thread_unless_others_are_asked_for(monkeypatch, around, threads):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in around.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cli, "run", lambda _arguments: int(os.environ["OPENBLAS_NUM_THREADS"]))
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == int(threads)

@@ -74,12 +74,12 @@ class SilentSteps:
         if place >= total:
             none = np.zeros((heads, 0, size), dtype=np.float32)
             return none, none, none[:, :, 0]
-        chosen = (self.member[:, None, place:] == np.arange(_MEANS)[None, :, None]).astype(np.float32)
-        count = chosen.sum(-1)
-        share = np.maximum(count, 1)[..., None]
+        both = np.concatenate([self.keys[:, place:], self.values[:, place:]], -1)
+        sums, count = _sums(both, self.member[:, place:])
+        means = sums / np.maximum(count, 1)[..., None]
         with np.errstate(divide="ignore"):  # a mean of no step is seen by nobody
             bias = np.log(count)
-        return chosen @ self.keys[:, place:] / share, chosen @ self.values[:, place:] / share, bias
+        return means[..., :size], means[..., size:], bias
 
 
 def _scaled(part: Float[np.ndarray, "heads time size"]) -> Float[np.ndarray, "heads time size"]:
@@ -94,19 +94,27 @@ def _k_means(points: Float[np.ndarray, "heads time size"]) -> Int[np.ndarray, "h
     for _ in range(_ROUNDS):
         distances = points @ np.ascontiguousarray(-2 * means.transpose(0, 2, 1))  # transposed, it would take four times
         member = (distances + np.square(means).sum(-1)[:, None]).argmin(-1)
-        means = _means(points, member, means)
+        sums, count = _sums(points, member)
+        means = np.where(
+            count[..., None] > 0, sums / np.maximum(count, 1)[..., None], means
+        )  # where none is, as it was
     return member
 
 
-def _means(
-    points: Float[np.ndarray, "heads time size"], member: Int[np.ndarray, "heads time"], before: np.ndarray
-) -> Float[np.ndarray, "heads means size"]:
-    """Return the means of the points that belong together; one that no point belongs to stays as it was."""
+def _sums(
+    points: Float[np.ndarray, "heads time size"], member: Int[np.ndarray, "heads time"]
+) -> tuple[Float[np.ndarray, "heads means size"], Float[np.ndarray, "heads means"]]:
+    """Return the sums of the points that belong together, and how many these are.
+
+    A product with zeros and ones would say the same: on a busy machine BLAS's threads wait for one another a hundred
+    times as long as the sums take.
+    """
     heads, _, size = points.shape
     group = (member + _MEANS * np.arange(heads)[:, None]).ravel()
     order = group.argsort(kind="stable")
-    present, first, count = np.unique(group[order], return_index=True, return_counts=True)
-    means = before.reshape(-1, size).copy()
-    sums = np.add.reduceat(points.reshape(-1, size)[order], first, axis=0)
-    means[present] = sums / count[:, None].astype(np.float32)
-    return means.reshape(before.shape)
+    present, first, counted = np.unique(group[order], return_index=True, return_counts=True)
+    sums = np.zeros((heads * _MEANS, size), dtype=np.float32)
+    sums[present] = np.add.reduceat(points.reshape(-1, size)[order], first, axis=0)
+    count = np.zeros(heads * _MEANS, dtype=np.float32)
+    count[present] = counted
+    return sums.reshape(heads, _MEANS, size), count.reshape(heads, _MEANS)

@@ -44,6 +44,9 @@ _REFUSED = {
 
 def main() -> None:
     """Run the command line and leave: 0 done, 1 our fault, 2 the input is at fault, 130 interrupted."""
+    # before numpy is imported, whose products are small here: where other work has the processors, its threads wait for
+    # one another a hundred times as long as one of them would take
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if sys.platform == "win32":  # a pipe would be given the code page, which lacks half of what is written
             stream.reconfigure(encoding="utf-8")
