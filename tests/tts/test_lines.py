@@ -9,6 +9,7 @@ import pytest
 from malsori import cli
 from malsori.alignment.textgrid import load_textgrid
 from malsori.audio.io import load_audio
+from malsori.corpus.layouts import read_layout
 from malsori.tts.lines import INDEX, parse_lines
 
 from .test_stream import network_vocoder, voice_with
@@ -106,3 +107,16 @@ def test_where_nothing_can_be_played_it_is_said_at_once(capsys, monkeypatch: pyt
     monkeypatch.setitem(__import__("sys").modules, "sounddevice", None)
     assert cli.run(["say", "나무", "--play"]) == 2
     assert "pip install 'malsori[play]'" in capsys.readouterr().err
+
+
+def test_what_was_spoken_is_a_corpus_of_what_it_says_now(spoken: list[str], tmp_path: Path) -> None:
+    text, out = tmp_path / "book.txt", tmp_path / "out"
+    text.write_text("나무가 높다.\n바다가 깊다.\n", encoding="utf-8")
+    assert cli.run(["say", str(text), "--lines", "-o", str(out)]) == 0
+    text.write_text("나무가 높다.\n바다가 넓다.\n", encoding="utf-8")
+    assert cli.run(["say", str(text), "--lines", "-o", str(out)]) == 0
+    listing = read_layout(out)
+    assert [(one.audio_path.name, one.written) for one in listing.utterances] == [
+        ("0001.wav", "나무가 높다."), ("0002.wav", "바다가 넓다.")
+    ]  # fmt: skip
+    assert not listing.refused

@@ -2,7 +2,7 @@
 
 OUT/0001.wav, 0002.wav, ...     by the number of the line; or by its name, where lines are `name<TAB>text`
 OUT/lines.jsonl                 a row for each sound that is there: line, file, text, seconds, and the key of what it
-                                was made from; the last row of a file counts
+                                was made from; `corpus prepare OUT` reads it
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from malsori.errors import TextError
-from malsori.files import make_folder
+from malsori.files import make_folder, write_text
 from malsori.tts.options import SayOptions
 from malsori.tts.voice import Speech, Voice
 
@@ -98,8 +98,11 @@ def say_lines(
     make_folder(output.folder)
     index = output.folder / INDEX
     paths = {line: output.folder / f"{line.name}.{output.form}" for line in lines if not line.problem}
-    keys, kept = {line: _key(voice, line, options, output) for line in paths}, _keys(index)
+    keys, rows = {line: _key(voice, line, options, output) for line in paths}, _rows(index)
+    kept = {name: row["key"] for name, row in rows.items()}
     left = {line for line, path in paths.items() if kept.get(path.name) != keys[line] or not path.is_file()}
+    still = [row for name, row in rows.items() if name not in {paths[line].name for line in left}]
+    write_text(index, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in still))
     speeches = (say_all or partial(_say_all, voice, options))([line.text for line in lines if line in left])
     with index.open("a", encoding="utf-8") as file:
         for line in lines:
@@ -138,14 +141,14 @@ def _key(voice: Voice, line: Line, options: SayOptions, output: LineOutput) -> s
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 
 
-def _keys(index: Path) -> dict[str, str]:
-    """Return the key of each sound that an earlier run finished; a last line that was cut short is left out."""
-    keys: dict[str, str] = {}
+def _rows(index: Path) -> dict[str, dict[str, Any]]:
+    """Return the row of each sound that an earlier run finished; a last line that was cut short is left out."""
+    rows: dict[str, dict[str, Any]] = {}
     if index.is_file():
         for line in index.read_text(encoding="utf-8").split("\n"):
             try:
                 row = json.loads(line)
-                keys[row["file"]] = row["key"]
+                rows[row["file"]] = row | {"key": row["key"]}
             except (ValueError, KeyError, TypeError):
                 continue
-    return keys
+    return rows
