@@ -74,12 +74,11 @@ class SilentSteps:
         if place >= total:
             none = np.zeros((heads, 0, size), dtype=np.float32)
             return none, none, none[:, :, 0]
-        both = np.concatenate([self.keys[:, place:], self.values[:, place:]], -1)
-        sums, count = _sums(both, self.member[:, place:])
-        means = sums / np.maximum(count, 1)[..., None]
+        sums, count = _sums(np.concatenate([self.keys, self.values], -1)[:, place:], self.member[:, place:])
+        keys, values = np.split(sums / np.maximum(count, 1)[..., None], 2, -1)
         with np.errstate(divide="ignore"):  # a mean of no step is seen by nobody
             bias = np.log(count)
-        return means[..., :size], means[..., size:], bias
+        return keys, values, bias
 
 
 def _scaled(part: Float[np.ndarray, "heads time size"]) -> Float[np.ndarray, "heads time size"]:
@@ -89,8 +88,7 @@ def _scaled(part: Float[np.ndarray, "heads time size"]) -> Float[np.ndarray, "he
 
 def _k_means(points: Float[np.ndarray, "heads time size"]) -> Int[np.ndarray, "heads time"]:
     """Return to which of _MEANS means each point belongs: Lloyd's rounds from points in even steps."""
-    time = points.shape[1]
-    means = points[:, np.linspace(0, time - 1, _MEANS).astype(int)]
+    means = points[:, np.linspace(0, points.shape[1] - 1, _MEANS).astype(int)]
     for _ in range(_ROUNDS):
         distances = points @ np.ascontiguousarray(-2 * means.transpose(0, 2, 1))  # transposed, it would take four times
         member = (distances + np.square(means).sum(-1)[:, None]).argmin(-1)
@@ -113,8 +111,6 @@ def _sums(
     group = (member + _MEANS * np.arange(heads)[:, None]).ravel()
     order = group.argsort(kind="stable")
     present, first, counted = np.unique(group[order], return_index=True, return_counts=True)
-    sums = np.zeros((heads * _MEANS, size), dtype=np.float32)
-    sums[present] = np.add.reduceat(points.reshape(-1, size)[order], first, axis=0)
-    count = np.zeros(heads * _MEANS, dtype=np.float32)
-    count[present] = counted
+    sums, count = np.zeros((heads * _MEANS, size), np.float32), np.zeros(heads * _MEANS, np.float32)
+    sums[present], count[present] = np.add.reduceat(points.reshape(-1, size)[order], first, axis=0), counted
     return sums.reshape(heads, _MEANS, size), count.reshape(heads, _MEANS)
