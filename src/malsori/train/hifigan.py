@@ -17,7 +17,7 @@ from malsori.losses.adversarial import (
     feature_matching_loss,
     generator_loss,
 )
-from malsori.losses.regression import l1_loss, mel_loss
+from malsori.losses.regression import l1_loss, mel_loss, multi_resolution_stft_loss
 from malsori.models.excitation import Excitation, ExcitationConfig
 from malsori.models.hifigan import DiscriminatorConfig, Discriminators, Hifigan, HifiganConfig
 from malsori.models.vocos import MultiResolutionDiscriminatorConfig, Vocos, VocosConfig, VocosDiscriminators
@@ -116,7 +116,9 @@ class VocoderTask(nn.Module):
 class MelCopyTask(nn.Module):
     """A vocoder trained on log-mels alone, at three resolutions, without discriminators, at a fraction of the cost.
 
-    Its weights are a start for `VocoderTask`, not yet a voice: it buzzes where phases are free.
+    Its weights are a start for `VocoderTask`, and, of a generator that is given an excitation, a voice already. HiFi-GAN,
+    which makes the samples themselves, is held to spectra too: at half the sample rate, where every mel filter ends, it
+    would whistle, louder than it speaks.
     """
 
     def __init__(self, generator: Hifigan | Vocos, audio: AudioConfig) -> None:
@@ -137,6 +139,8 @@ class MelCopyTask(nn.Module):
         fake = _wave(self.generator, batch)
         distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
         losses = {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)}
+        if isinstance(self.generator, Hifigan):
+            losses["stft"] = multi_resolution_stft_loss(fake, batch.wave)
         heard = pitch_losses(self.generator.excitation, batch.mel, batch.log_pitch, batch.voiced)
         yield Turn("generator", losses | heard)
 
