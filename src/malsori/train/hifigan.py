@@ -36,11 +36,15 @@ class VocoderRecipe(Recipe):
     mels_from: a FastSpeech 2 whose predicted mels, with the recordings' durations, pitch and energy, are learnt from;
         the recordings' own mels when empty.
     predicted_share: of the pieces, how many have its mel; the others have the recording's.
+    spectra: waves are held to spectra too (`losses.regression.multi_resolution_stft_loss`). A generator that makes the
+        samples itself, as HiFi-GAN does, may whistle at half the sample rate, where every mel filter ends, and louder
+        than it speaks; narrow discriminators find nothing else then, and it never learns a melody.
     """
 
     adversarial: bool = True
     mels_from: str = ""
     predicted_share: float = Field(1.0, gt=0, le=1)
+    spectra: bool = False
     audio: AudioConfig = AudioConfig()
 
     @model_validator(mode="after")
@@ -71,9 +75,11 @@ class VocoderTask(nn.Module):
     Source: HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), 2.4.
     """
 
-    def __init__(self, generator: Hifigan | Vocos, discriminators: nn.Module, audio: AudioConfig) -> None:
+    def __init__(
+        self, generator: Hifigan | Vocos, discriminators: nn.Module, audio: AudioConfig, spectra: bool = False
+    ) -> None:
         super().__init__()
-        self.generator, self.discriminators, self.audio = generator, discriminators, audio
+        self.generator, self.discriminators, self.audio, self.spectra = generator, discriminators, audio, spectra
 
     def optimized_modules(self) -> dict[str, nn.Module]:
         """Return the module each turn's optimizer steps."""
@@ -101,6 +107,7 @@ class VocoderTask(nn.Module):
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
                     **pitch_losses(self.generator.excitation, batch.mel, batch.log_pitch, batch.voiced),
+                    **spectral_losses(self.spectra, fake, batch.wave),
                 },
             )
 
@@ -116,14 +123,12 @@ class VocoderTask(nn.Module):
 class MelCopyTask(nn.Module):
     """A vocoder trained on log-mels alone, at three resolutions, without discriminators, at a fraction of the cost.
 
-    Its weights are a start for `VocoderTask`, and, of a generator that is given an excitation, a voice already. HiFi-GAN,
-    which makes the samples themselves, is held to spectra too: at half the sample rate, where every mel filter ends, it
-    would whistle, louder than it speaks.
+    Its weights are a start for `VocoderTask`, and, of a generator that is given an excitation, a voice already.
     """
 
-    def __init__(self, generator: Hifigan | Vocos, audio: AudioConfig) -> None:
+    def __init__(self, generator: Hifigan | Vocos, audio: AudioConfig, spectra: bool = False) -> None:
         super().__init__()
-        self.generator, self.audio = generator, audio
+        self.generator, self.audio, self.spectra = generator, audio, spectra
         self.resolutions = {"half": _scaled(audio, 0.5), "full": audio, "double": _scaled(audio, 2.0)}
 
     def optimized_modules(self) -> dict[str, nn.Module]:
@@ -139,8 +144,7 @@ class MelCopyTask(nn.Module):
         fake = _wave(self.generator, batch)
         distances = [mel_loss(fake, batch.wave, at) for at in self.resolutions.values()]
         losses = {f"mel_{name}": loss for name, loss in zip(self.resolutions, distances, strict=True)}
-        if isinstance(self.generator, Hifigan):
-            losses["stft"] = multi_resolution_stft_loss(fake, batch.wave)
+        losses |= spectral_losses(self.spectra, fake, batch.wave)
         heard = pitch_losses(self.generator.excitation, batch.mel, batch.log_pitch, batch.voiced)
         yield Turn("generator", losses | heard)
 
@@ -158,6 +162,11 @@ def _wave(generator: Hifigan | Vocos, batch: SegmentBatch) -> Tensor:
     if generator.excitation is None:
         return generator(batch.mel).wave
     return generator(batch.mel, generator.excitation.given(batch.log_pitch, batch.voiced)).wave
+
+
+def spectral_losses(wanted: bool, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """Return how far apart two waves' spectra are (batch, samples); nothing where it is not wanted."""
+    return {"stft": multi_resolution_stft_loss(fake, real)} if wanted else {}
 
 
 def pitch_losses(
@@ -197,15 +206,15 @@ def _scaled(audio: AudioConfig, factor: float) -> AudioConfig:
 
 def _vocos_task(recipe: VocosRecipe) -> nn.Module:
     if not recipe.adversarial:
-        return MelCopyTask(Vocos(recipe.model), recipe.audio)
+        return MelCopyTask(Vocos(recipe.model), recipe.audio, recipe.spectra)
     discriminators = VocosDiscriminators(recipe.discriminator, recipe.multi_resolution_discriminator)
-    return VocoderTask(Vocos(recipe.model), discriminators, recipe.audio)
+    return VocoderTask(Vocos(recipe.model), discriminators, recipe.audio, recipe.spectra)
 
 
 def _hifigan_task(recipe: HifiganRecipe) -> nn.Module:
     if not recipe.adversarial:
-        return MelCopyTask(Hifigan(recipe.model), recipe.audio)
-    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.discriminator), recipe.audio)
+        return MelCopyTask(Hifigan(recipe.model), recipe.audio, recipe.spectra)
+    return VocoderTask(Hifigan(recipe.model), Discriminators(recipe.discriminator), recipe.audio, recipe.spectra)
 
 
 def _from_corpus(recipe: VocosRecipe | HifiganRecipe, corpus: Corpus) -> TrainingSetup:

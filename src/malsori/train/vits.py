@@ -28,7 +28,7 @@ from malsori.shapes import length_mask, pad_stack
 from malsori.text.frontend import Frontend
 from malsori.text.symbols import PHONEMES
 from malsori.train.examples import example_waves
-from malsori.train.hifigan import pitch_losses, require_same_rate
+from malsori.train.hifigan import pitch_losses, require_same_rate, spectral_losses
 from malsori.train.recipe import Recipe
 from malsori.train.setup import (
     SystemSpec,
@@ -44,11 +44,15 @@ from malsori.tts.spelling import with_blanks
 
 
 class VitsRecipe(Recipe):
-    """A recipe with a VITS and its discriminators; data.segment_frames is how much of an utterance is decoded."""
+    """A recipe with a VITS and its discriminators; data.segment_frames is how much of an utterance is decoded.
+
+    spectra: what is decoded is held to spectra too, as `VocoderRecipe.spectra` says.
+    """
 
     audio: AudioConfig = AudioConfig()
     model: VitsConfig = VitsConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig(scales=1)
+    spectra: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,16 @@ class VitsTask(nn.Module):
     Source: VITS (Kim et al. 2021, arXiv:2106.06103), 2.4; the weights in its public configuration.
     """
 
-    def __init__(self, network: Vits, discriminators: nn.Module, audio: AudioConfig, piece_frames: int) -> None:
+    def __init__(
+        self,
+        network: Vits,
+        discriminators: nn.Module,
+        audio: AudioConfig,
+        piece_frames: int,
+        spectra: bool = False,
+    ) -> None:
         super().__init__()
-        self.network, self.discriminators = network, discriminators
+        self.network, self.discriminators, self.spectra = network, discriminators, spectra
         self.audio, self.piece_frames = audio, piece_frames
 
     def optimized_modules(self) -> dict[str, nn.Module]:
@@ -126,6 +137,7 @@ class VitsTask(nn.Module):
                 "generator",
                 self._from_network(batch, output, wave)
                 | pitch_losses(excitation, output.decoded, *pitch)
+                | spectral_losses(self.spectra, output.wave, wave)
                 | {
                     "adversarial": generator_loss(generated.scores),
                     "feature_matching": feature_matching_loss(real.feature_maps, generated.feature_maps),
@@ -234,7 +246,7 @@ def _build_task(recipe: VitsRecipe) -> VitsTask:
         raise ConfigError(f"model.spectrogram_bins is {bins}; fft_samples {size} gives half and 1")
     require_same_rate(recipe.model.decoder.excitation, recipe.audio, "model.decoder.excitation")
     discriminators = Discriminators(recipe.discriminator)
-    return VitsTask(Vits(recipe.model), discriminators, recipe.audio, recipe.data.segment_frames)
+    return VitsTask(Vits(recipe.model), discriminators, recipe.audio, recipe.data.segment_frames, recipe.spectra)
 
 
 def _from_corpus(recipe: VitsRecipe, corpus: Corpus) -> TrainingSetup:
