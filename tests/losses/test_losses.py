@@ -307,6 +307,13 @@ def test_the_mel_loss_hears_a_whistle_above_the_vocoders_mels():
     assert mel_loss(noise + whistle, noise, audio).item() > 0.03
 
 
+def test_spectra_hear_a_whistle_at_half_the_sample_rate_which_mels_do_not():
+    noise = 0.1 * torch.randn(1, 8192, generator=torch.Generator().manual_seed(0))
+    whistle = noise + 0.8 * torch.cos(torch.pi * torch.arange(8192))
+    assert mel_loss(whistle, noise, AudioConfig()).item() < 0.01
+    assert multi_resolution_stft_loss(whistle, noise).item() > 5
+
+
 def padded(array, more, value):
     """Return an array with `more` further steps of rubbish on its second axis."""
     return tensor(np.concatenate([array, np.full((2, more, *array.shape[2:]), value, array.dtype)], axis=1))

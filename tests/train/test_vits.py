@@ -100,6 +100,14 @@ def test_the_decoder_is_given_the_pitch_of_the_piece_that_it_decodes(small_setup
     assert {"pitch", "voicing"} <= losses.keys()
 
 
+def test_spectra_are_compared_where_the_recipe_wants_it(small_setup) -> None:
+    task = small_setup(name="vits-small").task
+    wanted = task.losses(task.example())
+    assert "stft" in list(wanted)[1].losses
+    task.spectra = False
+    assert "stft" not in list(task.losses(task.example()))[1].losses
+
+
 def test_every_weight_is_reached_by_its_turn_and_by_no_other(small_setup) -> None:
     task = small_setup(name="vits-small").task
     for turn in task.losses(task.example()):
