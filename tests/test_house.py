@@ -67,7 +67,7 @@ ROOMS = {
     "serve": (20, 1670),
     "studio": (10, 500),
     "text": (32, 2920),
-    "train": (31, 3270),
+    "train": (31, 3280),
     "tts": (14, 990),
 }
 MAX_FILE_LINES = 400

@@ -141,7 +141,7 @@ def test_a_batch_is_learnt_and_validation_says_so_the_same_way_twice(small_setup
     optimizer = torch.optim.Adam(task.network.parameters(), lr=3e-3)
     weights = setup.recipe.weights["generator"]
     task.train()
-    for step in range(40):
+    for step in range(100):
         torch.manual_seed(step)
         turn = list(task.losses(batch))[1]
         optimizer.zero_grad()

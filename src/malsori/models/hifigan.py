@@ -157,8 +157,8 @@ class Hifigan(nn.Module):
         if config.excitation:
             self.excitation = Excitation(config.excitation, config.mel_channels, config.samples_per_frame)
             self.sources = nn.ModuleList()
-            for stage, upsample in enumerate(self.upsamples):
-                self.sources.append(_source(upsample.out_channels, math.prod(config.upsample_rates[stage + 1 :])))
+            for stage in range(1, len(config.upsample_rates) + 1):
+                self.sources.append(_source(config.channels >> stage, math.prod(config.upsample_rates[stage:])))
 
     def forward(
         self,

@@ -215,8 +215,8 @@ class VitsDecoder(Hifigan):
     def forward(
         self,
         mel: Float[Tensor, "batch frames channels"],
-        speaker: Float[Tensor, "batch speaker_features"] | None = None,
         excitation: Float[Tensor, "batch 2 samples"] | None = None,
+        speaker: Float[Tensor, "batch speaker_features"] | None = None,
     ) -> HifiganOutput:
         """Return the wave of a latent (batch, frames, latent_channels), which here stands in a mel's place."""
         source = self.excitation(mel) if self.excitation and excitation is None else excitation
@@ -288,7 +288,7 @@ class Vits(nn.Module):
             of_durations = self.duration_predictor(text, tokens, durations, drawn, speaker)
         sliced = latent if pieces is None else latent.gather(1, pieces[..., None].expand(-1, -1, latent.shape[2]))
         return VitsOutput(
-            wave=self.decoder(sliced, speaker, excitation).wave,
+            wave=self.decoder(sliced, excitation, speaker).wave,
             latent=behind,
             log_std=posterior_log_std,
             decoded=sliced,
@@ -365,7 +365,7 @@ class Vits(nn.Module):
         mean, log_std = (expand_by_durations(of_token, durations, count) for of_token in (mean, log_std))
         frames = length_mask(durations.sum(1), count)
         behind = (mean + noise.transpose(1, 2) * log_std.exp()) * frames[..., None]
-        return self.decoder(self.flow(behind, frames, speaker, reverse=True), speaker).wave
+        return self.decoder(self.flow(behind, frames, speaker, reverse=True), speaker=speaker).wave
 
     def speaker_vectors(self, speaker_ids: Int[Tensor, " batch"]) -> Float[Tensor, "batch speaker_features"] | None:
         """Return what steers every part of the network; None where there is one speaker alone."""

@@ -79,7 +79,7 @@ class EncoderTeacher(nn.Module):
         """
         keys = list(zip(names, frame_lengths.tolist(), strict=True))
         fresh = [row for row, key in enumerate(keys) if key not in self._heard]
-        new = self.states(wave[fresh], hidden.shape[1]).half() if fresh else []
+        new: Sequence[Tensor] = list(self.states(wave[fresh], hidden.shape[1]).half()) if fresh else []
         kept = {keys[row]: states[: keys[row][1]].clone() for row, states in zip(fresh, new, strict=True)}
         taught = pad_stack([kept[key] if key in kept else self._heard[key] for key in keys])[0].to(hidden)
         self._heard |= {key: states for key, states in kept.items() if self._room(states)}

@@ -123,7 +123,8 @@ class VitsTask(nn.Module):
         share = torch.rand(len(batch.wave), device=batch.wave.device)
         pieces = self._pieces(batch, share)
         excitation, pitch = self.network.decoder.excitation, _pitch(batch, pieces)
-        output = self._network(batch, pieces, excitation=excitation and excitation.given(*pitch))
+        given = None if excitation is None else excitation.given(*pitch)
+        output = self._network(batch, pieces, excitation=given)
         wave = self._wave(batch, pieces)
         real_scores = self.discriminators(wave).scores
         fake_scores = self.discriminators(output.wave.detach()).scores
@@ -209,7 +210,7 @@ class VitsTask(nn.Module):
         wave, speaker = self._wave(batch, pieces), self.network.speaker_vectors(batch.speaker_ids)
         mask = length_mask(batch.frame_lengths, frames[1])
         prior = self.network.flow(output.prior_mean, mask, speaker, reverse=True)
-        spoken = self.network.decoder(_at(prior, pieces), speaker).wave
+        spoken = self.network.decoder(_at(prior, pieces), speaker=speaker).wave
         losses = self._from_network(batch, output, wave)
         return {"mel": losses.pop("mel"), "mel_from_text": self._distance(spoken, wave)} | losses
 
